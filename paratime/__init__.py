@@ -1,0 +1,50 @@
+"""Time series and world models with nonlinear recurrent networks, trained in parallel over time.
+
+Names are imported on first use, so that ``import paratime`` costs nothing by itself.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paratime.cells.base import Cell as Cell
+    from paratime.cells.gru import GRUCell as GRUCell
+    from paratime.cells.lstm import LSTMCell as LSTMCell
+    from paratime.layers.encoder import Encoder as Encoder
+    from paratime.layers.mixer import Mixer as Mixer
+    from paratime.layers.recurrent import ParaGRU as ParaGRU
+    from paratime.layers.recurrent import ParaLSTM as ParaLSTM
+    from paratime.layers.recurrent import Recurrent as Recurrent
+    from paratime.ops.scan import scan as scan
+    from paratime.solvers.base import Solution as Solution
+    from paratime.solvers.newton import Newton as Newton
+    from paratime.solvers.sequential import Sequential as Sequential
+    from paratime.testing import verify as verify
+
+_HOMES = {
+    "Cell": "cells.base",
+    "Encoder": "layers.encoder",
+    "GRUCell": "cells.gru",
+    "LSTMCell": "cells.lstm",
+    "Mixer": "layers.mixer",
+    "Newton": "solvers.newton",
+    "ParaGRU": "layers.recurrent",
+    "ParaLSTM": "layers.recurrent",
+    "Recurrent": "layers.recurrent",
+    "Sequential": "solvers.sequential",
+    "Solution": "solvers.base",
+    "scan": "ops.scan",
+    "verify": "testing",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'paratime' has no attribute {name!r}")
+    return getattr(import_module(f"paratime.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,51 @@
+"""The ``paratime`` command. It imports torch and lightning only for commands that need them."""
+
+import sys
+from difflib import get_close_matches
+from importlib.metadata import version
+
+USAGE = """\
+usage: paratime COMMAND [options]
+
+Train, evaluate and use models of tokens, series and trajectories:
+  fit                  train from a config:      paratime fit -c configs/language/quickstart.yaml
+  validate, test       score a checkpoint:       paratime test -c CONFIG --ckpt_path FILE
+  predict              per-item predictions:     paratime predict -c CONFIG --ckpt_path FILE
+  language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
+
+About this installation:
+  info                 versions, compilers and devices
+  --version            the version
+  --help               this text; paratime COMMAND --help for a command's options
+"""
+
+COMMANDS = ("fit", "validate", "test", "predict", "language", "info")
+
+
+def main() -> None:
+    """Run the command line."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+    elif command == "--version":
+        print(f"paratime {version('paratime')}")
+    elif command == "info":
+        from paratime.info import report
+
+        print(report())
+    elif command == "language":
+        from paratime.language.cli import main as language
+
+        language()
+    elif command in COMMANDS:
+        from paratime.cli import main as lightning
+
+        lightning()
+    else:
+        near = get_close_matches(command, COMMANDS, n=1)
+        hint = f"; nearest: {near[0]}" if near else ""
+        sys.exit(f"paratime: unknown command {command!r}{hint}, see paratime --help")
+
+
+if __name__ == "__main__":
+    main()

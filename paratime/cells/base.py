@@ -1,0 +1,93 @@
+"""What a recurrence must say of itself for every solver and layer to run it."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from paratime.errors import InputError
+
+LARGEST_BLOCK = 64
+
+
+class Cell(nn.Module, ABC):
+    """A recurrence h[t] = step(u[t], h[t-1]) with u = drive(x), channel by channel.
+
+    A state is one number a channel, ``state_shape = (D,)``, or K numbers a channel,
+    ``state_shape = (K, D)``; numbers of different channels must not read each other in ``step``.
+    A dense cell is one channel of K numbers, ``state_shape = (K, 1)``. All mixing of channels
+    belongs in ``drive``, which runs once, for all time steps in parallel.
+
+    Args:
+        hidden_size: Width of the output.
+        state_shape: Shape of one state, ``(hidden_size,)`` by default; K is at most 64.
+
+    Raises:
+        InputError: A state shape that no solver can treat.
+    """
+
+    bound: float | None = None
+    """Radius of a box that ``step`` never leaves from inside, if there is one."""
+
+    def __init__(self, hidden_size: int, state_shape: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.state_shape = torch.Size((hidden_size,) if state_shape is None else state_shape)
+        if len(self.state_shape) > 2:
+            raise InputError("state_shape", "(D,) or (K, D)", str(state_shape), "flatten channels")
+        if len(self.state_shape) == 2 and self.state_shape[0] > LARGEST_BLOCK:
+            remedy = "use smaller blocks, or torch.nn.GRU and its like for a wide dense state"
+            expected = f"at most {LARGEST_BLOCK} numbers a channel"
+            raise InputError("state_shape", expected, str(tuple(self.state_shape)), remedy)
+
+    @abstractmethod
+    def drive(self, x: Tensor) -> Tensor:
+        """Map inputs x (..., input_size) to drives u (..., *any), for all steps at once."""
+
+    @abstractmethod
+    def step(self, u: Tensor, h: Tensor) -> Tensor:
+        """Advance states h (..., *state_shape) by one step, over any leading axes."""
+
+    def linearize(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance one step and return its Jacobian too, by automatic differentiation.
+
+        Reverse mode, one pass a row of the block: in eager torch it is many times cheaper than
+        forward mode. Override it where a closed form is cheaper still; the state must equal
+        ``step`` to the bit.
+
+        Args:
+            u: Drives, (..., *any).
+            h: States, (..., *state_shape).
+
+        Returns:
+            New states, and Jacobians (..., D), or blocks (..., K, K, D) with [i, j] = dh'_i/dh_j.
+        """
+        if len(self.state_shape) == 1:
+            state, (jac,) = pull_back(self, u, h, [torch.ones_like(h)])
+            return state, jac
+        rows = torch.eye(self.state_shape[0], dtype=h.dtype, device=h.device).unsqueeze(-1)
+        state, gradients = pull_back(self, u, h, [row.expand_as(h) for row in rows])
+        return state, torch.stack(gradients, dim=-3)
+
+    def output(self, h: Tensor) -> Tensor:
+        """Read the output (..., hidden_size) from states (..., *state_shape)."""
+        return h.flatten(-len(self.state_shape))
+
+
+def pull_back(
+    cell: Cell, u: Tensor, h: Tensor, cotangents: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the next state, and the gradient with respect to h of its product with each cotangent.
+
+    It works inside ``no_grad`` and ``inference_mode`` as well.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        u, h = (x.clone() if x.is_inference() else x.detach() for x in (u, h))
+        state = cell.step(u, h.requires_grad_())
+        gradients = [
+            torch.autograd.grad(
+                state, h, v, retain_graph=True, materialize_grads=True, allow_unused=True
+            )[0]
+            for v in cotangents
+        ]
+    return state.detach(), gradients

@@ -1,0 +1,45 @@
+"""What the gated cells share: block-diagonal maps of the state."""
+
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError
+
+BLOCK_SIZES = (1, 2, 4, 8)
+
+
+def channel_blocks(hidden_size: int, block_size: int) -> tuple[int, int]:
+    """Return (K, D / K) for a hidden size D and blocks of K numbers."""
+    if block_size not in BLOCK_SIZES:
+        remedy = "use 4 to track more state, 1 for the paper's cell"
+        raise InputError("block_size", f"one of {BLOCK_SIZES}", str(block_size), remedy)
+    if hidden_size < 1 or hidden_size % block_size:
+        expected = f"a multiple of block_size = {block_size}"
+        raise InputError("hidden_size", expected, str(hidden_size), "change either")
+    return block_size, hidden_size // block_size
+
+
+def affine(u: Tensor, a: Tensor, h: Tensor) -> Tensor:
+    """Return u + A h for blocks a (..., K, K, D) and u, h (..., K, D)."""
+    for j in range(h.shape[-2]):
+        u = torch.addcmul(u, a[..., :, j, :], h[..., j : j + 1, :])
+    return u
+
+
+def diagonal(v: Tensor) -> Tensor:
+    """Put v (..., K, D) on the diagonal of blocks (..., K, K, D)."""
+    k = v.shape[-2]
+    column = v.unsqueeze(-2)
+    if k == 1:
+        return column
+    return column * torch.eye(k, dtype=v.dtype, device=v.device).unsqueeze(-1)
+
+
+def sigmoid_backward(g: Tensor, y: Tensor) -> Tensor:
+    """Return g y (1 - y), the derivative of sigmoid at its value y times g, in one pass."""
+    return torch.ops.aten.sigmoid_backward(g, y)
+
+
+def tanh_backward(g: Tensor, y: Tensor) -> Tensor:
+    """Return g (1 - y^2), the derivative of tanh at its value y times g, in one pass."""
+    return torch.ops.aten.tanh_backward(g, y)

@@ -1,0 +1,40 @@
+"""The input projection of a gated cell."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paratime.errors import InputError
+
+
+class Projection(nn.Module):
+    """Affine map from inputs to the drives of all gates, block-diagonal over heads.
+
+    Args:
+        input_size: Width of the input.
+        gates: Number of gates G.
+        hidden_size: Width D of each gate.
+        heads: Number of diagonal blocks; each maps its slice of the input to its slice of D.
+
+    Raises:
+        InputError: A width that the number of heads does not divide.
+    """
+
+    def __init__(self, input_size: int, gates: int, hidden_size: int, heads: int = 1) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if heads < 1 or size % heads:
+                expected = f"a divisor of {name} = {size}"
+                raise InputError("heads", expected, str(heads), "change heads or the width")
+        shape = (heads, gates, hidden_size // heads, input_size // heads)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty(gates, hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., input_size) to u (..., G, D)."""
+        heads = self.weight.shape[0]
+        if heads == 1:
+            u = functional.linear(x, self.weight.flatten(0, 2), self.bias.flatten())
+            return u.unflatten(-1, self.bias.shape)
+        u = torch.einsum("...hi,hgoi->...gho", x.unflatten(-1, (heads, -1)), self.weight)
+        return u.flatten(-2) + self.bias

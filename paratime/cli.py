@@ -1,0 +1,92 @@
+"""The Lightning CLI: ``paratime fit | validate | test | predict``."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from paratime.cells.init import Init
+from paratime.errors import InputError
+from paratime.language.corpus import HoldOut
+from paratime.language.sources import Source
+from paratime.language.tokenizer import Tokenizer
+from paratime.layers.mixer import Mixer
+from paratime.messages import explain, subclasses
+from paratime.progress import ProgressBar
+from paratime.solvers.base import Solver
+from paratime.task import AdamW, DataModule, Task
+
+INJECTED = (Task, DataModule, Mixer, Solver, Init, Source, Tokenizer, HoldOut, AdamW, Callback)
+"""Types whose subclasses configs may name."""
+
+LINKED = ("vocab_size", "tokenizer")
+"""Arguments of tasks that follow from the data."""
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Print what is wrong, where, and the nearest names; exit with status 2."""
+        keys = [action.dest for action in self._actions]
+        for parser in getattr(self._subcommands_action, "choices", {}).values():
+            keys += [action.dest for action in parser._actions]
+        classes = {c for base in INJECTED for c in subclasses(base)}
+        text = explain(message, keys=keys, classes=classes, args=sys.argv)
+        sys.stderr.write(f"paratime: {text}\n")
+        self.exit(2)
+
+
+class Cli(LightningCLI):
+    """Builds trainer, task and data from a config and runs one subcommand."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the arguments of tasks that follow from the data."""
+        for name in LINKED:
+            parser.link_arguments(
+                "data",
+                f"model.init_args.{name}",
+                compute_fn=lambda data, name=name: data.facts.get(name),
+                apply_on="instantiate",
+            )
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse a checkpoint path that does not exist before anything is built."""
+        path = self.config[self.subcommand].get("ckpt_path")
+        if path and path not in ("last", "best", "hpc") and not Path(path).exists():
+            remedy = f"paths are taken from the working directory, {Path.cwd()}"
+            raise InputError("ckpt_path", "an existing checkpoint", repr(path), remedy)
+
+    def after_fit(self) -> None:
+        """Say how training ended and where the checkpoint is."""
+        scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
+        for name, value in sorted(scores.items()):
+            print(f"{name:<20} {value:8.4f}")
+        checkpoint = self.trainer.checkpoint_callback
+        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
+            print(f"{'checkpoint':<20} {checkpoint.best_model_path}")
+
+
+def main() -> None:
+    """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+    try:
+        Cli(
+            Task,
+            DataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            trainer_defaults={"callbacks": [ProgressBar()]},
+            parser_class=Parser,
+            parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
+            save_config_kwargs={"overwrite": True},
+        )
+    except InputError as error:
+        sys.stderr.write(f"paratime: {error}\n")
+        sys.exit(2)

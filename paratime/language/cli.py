@@ -1,0 +1,63 @@
+"""The commands of the language slice beside Lightning's: ``paratime language generate``."""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from paratime.cli import Parser
+from paratime.errors import InputError
+from paratime.language.generate import generate
+from paratime.language.task import LanguageTask
+
+
+def generate_text(
+    ckpt_path: str,
+    prompt: str = "",
+    max_new_tokens: int = 500,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Continue a prompt with a trained model, streaming to the terminal.
+
+    Args:
+        ckpt_path: Checkpoint of a language model that ``paratime fit`` trained.
+        prompt: Text to continue, as the beginning of a document.
+        max_new_tokens: Most tokens to generate.
+        temperature: Divides the logits; 0 takes the most likely token.
+        top_k: Sample among the k most likely tokens only.
+        seed: Seed of the samples.
+    """
+    if not Path(ckpt_path).is_file():
+        remedy = "paratime fit prints the path at its end"
+        raise InputError("ckpt_path", "an existing checkpoint", repr(ckpt_path), remedy)
+    task = LanguageTask.load_from_checkpoint(ckpt_path, map_location="cpu")
+    pieces = generate(
+        task,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+    )
+    print(prompt, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+
+
+def main() -> None:
+    """Run ``paratime language ...`` from ``sys.argv``."""
+    try:
+        auto_cli(
+            {"generate": generate_text},
+            args=sys.argv[2:],
+            parser_class=Parser,
+            prog="paratime language",
+            description=__doc__,
+            as_positional=False,
+            allow_abbrev=False,
+        )
+    except InputError as error:
+        sys.exit(f"paratime: {error}")

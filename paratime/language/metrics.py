@@ -1,0 +1,36 @@
+"""Scores of language models."""
+
+import math
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class LanguageScores(Metric):
+    """Cross-entropy (nats a token), perplexity and bits per byte over all tokens seen.
+
+    Bits per byte compare models with different tokenizers: total nats / ln 2 / UTF-8 bytes.
+    """
+
+    full_state_update = False
+    nats: Tensor
+    tokens: Tensor
+    bytes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("nats", "tokens", "bytes"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, num_tokens: int, num_bytes: Tensor) -> None:
+        """Add a batch: its mean loss in nats, its number of targets and of their bytes."""
+        self.nats += loss.double() * num_tokens
+        self.tokens += num_tokens
+        self.bytes += num_bytes.sum()
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return loss, perplexity and bits_per_byte."""
+        loss = (self.nats / self.tokens).float()
+        bits = (self.nats / math.log(2) / self.bytes).float()
+        return {"loss": loss, "perplexity": loss.exp(), "bits_per_byte": bits}

@@ -1,0 +1,80 @@
+"""Training windows: fixed-length cuts of a token stream, with resets where documents start."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from paratime.errors import InputError
+from paratime.language.corpus import Tokens
+from paratime.language.tokenizer import Tokenizer
+
+
+class Windows(Dataset[dict[str, Tensor]]):
+    """Windows of ``length`` inputs and their targets, indexed by their first position.
+
+    Args:
+        tokens: The stream.
+        tokenizer: Its tokenizer.
+        length: Inputs a window.
+        split: The split's name, for messages.
+
+    Raises:
+        InputError: The stream is shorter than one window.
+    """
+
+    def __init__(self, tokens: Tokens, tokenizer: Tokenizer, length: int, split: str) -> None:
+        if length < 1 or length >= len(tokens.ids):
+            expected = f"1 to {len(tokens.ids) - 1}, the tokens of the {split} split less one"
+            remedy = "shorten it, hold out more, or give more text"
+            raise InputError("context_length", expected, str(length), remedy)
+        self._ids, self._length, self._start = tokens.ids, length, tokenizer.start
+        self._byte_counts = tokenizer.byte_counts
+
+    def __len__(self) -> int:
+        return len(self._ids) - self._length
+
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
+        stop = position + self._length + 1
+        window: NDArray[np.int64] = self._ids[position:stop].astype(np.int64)
+        inputs, targets = torch.from_numpy(window[:-1]), torch.from_numpy(window[1:])
+        return {
+            "inputs": inputs,
+            "targets": targets,
+            "reset": inputs == self._start,
+            "num_bytes": torch.tensor(int(self._byte_counts[window[1:]].sum())),
+        }
+
+
+class ShuffledWindows(Sampler[int]):
+    """Positions that cover the stream once an epoch, in an order that is f(seed, epoch).
+
+    The grid of windows is shifted by a random offset, so that a token is seen at other places of
+    its window in other epochs.
+
+    Args:
+        windows: The windows to draw from.
+        length: Inputs a window.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, windows: Windows, length: int, seed: int) -> None:
+        self._positions, self._length, self._seed, self._epoch = len(windows), length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return max(1, self._positions // self._length)
+
+    def __iter__(self) -> Iterator[int]:
+        (seed,) = np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed))
+        slack = self._positions - 1 - (len(self) - 1) * self._length
+        offset = int(torch.randint(slack + 1, (), generator=generator))
+        for index in torch.randperm(len(self), generator=generator).tolist():
+            yield offset + index * self._length

@@ -1,0 +1,1 @@
+"""Layers: recurrences and the blocks around them, for whole sequences and for single steps."""

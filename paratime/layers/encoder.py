@@ -1,0 +1,79 @@
+"""A stack of blocks: the one encoder that every task trains."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from paratime.errors import InputError
+from paratime.layers.block import Block
+from paratime.layers.mixer import Mixer, check_sequence, mask_padding
+from paratime.layers.norm import RMSNorm
+from paratime.layers.recurrent import ParaGRU
+
+
+@final
+class Encoder(Mixer):
+    """Blocks around a mixer, then a norm; itself a mixer of sequences (B, T, width).
+
+    Args:
+        width: Width of input and output.
+        depth: Number of blocks.
+        mixer: Builds the mixer of a block from its width.
+        kernel_size: Taps of each block's causal convolution.
+        mlp_size: Width inside each block's SwiGLU; 8 / 3 of ``width``, rounded up to a multiple
+            of 256, by default.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        mixer: Callable[[int], Mixer] = ParaGRU,
+        kernel_size: int = 4,
+        mlp_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if width < 1 or depth < 1:
+            got = f"width {width}, depth {depth}"
+            raise InputError("Encoder", "width and depth at least 1", got, "make it larger")
+        self.width = width
+        self.blocks = nn.ModuleList(
+            Block(width, mixer, kernel_size=kernel_size, mlp_size=mlp_size) for _ in range(depth)
+        )
+        self.norm = RMSNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        h0: tuple[Any, ...] | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Encode x (B, T, width); the state is one entry a block."""
+        check_sequence(x, reset, lengths)
+        states = []
+        for block, before in zip(self.blocks, self._split(h0), strict=True):
+            x, state = block(x, before, reset=reset, lengths=lengths)
+            states.append(state)
+        return mask_padding(self.norm(x), lengths), tuple(states)
+
+    def step(
+        self, x: Tensor, state: tuple[Any, ...] | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Encode one step x (B, width)."""
+        states = []
+        for block, before in zip(self.blocks, self._split(state), strict=True):
+            assert isinstance(block, Block)
+            x, after = block.step(x, before, reset)
+            states.append(after)
+        return self.norm(x), tuple(states)
+
+    def _split(self, state: tuple[Any, ...] | None) -> tuple[Any, ...]:
+        if state is None:
+            return (None,) * len(self.blocks)
+        if len(state) != len(self.blocks):
+            expected, got = f"one entry a block, {len(self.blocks)}", str(len(state))
+            raise InputError("h0", expected, got, "pass a state of this encoder, or None")
+        return state

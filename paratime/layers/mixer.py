@@ -1,0 +1,104 @@
+"""The contract of every layer that mixes time: whole sequences in parallel, or step by step."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paratime.errors import InputError
+
+State = Any
+"""A tensor, or nested tuples of tensors, batch first; None stands for the initial state."""
+
+
+class Mixer(nn.Module, ABC):
+    """A causal map of sequences with an explicit state, so that streaming equals training.
+
+    ``forward`` over T steps equals T calls of ``step``, and two calls with the state handed over
+    equal one. ``reset`` (B, T), True at t, makes the state before step t the initial one, so that
+    packed episodes or documents do not see each other.
+    """
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        h0: State = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Map a whole sequence.
+
+        Args:
+            x: Inputs, (B, T, input_size).
+            h0: State before the first step.
+            reset: Restarts, bool (B, T).
+            lengths: Valid steps of each sequence, int (B,) in 0 to T; outputs beyond them are
+                zero, and the returned state is the one after the last valid step.
+
+        Returns:
+            Outputs (B, T, hidden_size), and the state after the last step.
+        """
+
+    @abstractmethod
+    def step(
+        self, x: Tensor, state: State = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Map one step: x (B, input_size), reset bool (B,), to (B, hidden_size) and the state."""
+
+
+def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:
+    """Refuse inputs of ``Mixer.forward`` that do not fit together."""
+    if x.dim() != 3 or x.shape[1] == 0:
+        remedy = "put batch first and channels last, and drop empty sequences"
+        raise InputError("x", "(batch, time >= 1, channels)", str(tuple(x.shape)), remedy)
+    _check_mask("reset", reset, torch.Size(x.shape[:2]))
+    if lengths is None:
+        return
+    if lengths.shape != x.shape[:1] or lengths.is_floating_point() or lengths.is_complex():
+        expected, got = f"integers ({x.shape[0]},)", f"{lengths.dtype} {tuple(lengths.shape)}"
+        raise InputError("lengths", expected, got, "give one length a sequence")
+    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
+        got = f"{int(lengths.min())} to {int(lengths.max())}"
+        raise InputError("lengths", f"0 to T = {x.shape[1]}", got, "count steps, not positions")
+
+
+def check_step(x: Tensor, reset: Tensor | None) -> None:
+    """Refuse inputs of ``Mixer.step`` that do not fit together."""
+    if x.dim() != 2:
+        remedy = "give one time step; use forward for sequences"
+        raise InputError("x", "(batch, channels)", str(tuple(x.shape)), remedy)
+    _check_mask("reset", reset, torch.Size(x.shape[:1]))
+
+
+def check_state(name: str, state: Tensor, expected: tuple[int, ...]) -> None:
+    """Refuse a state of another shape than ``expected``."""
+    if tuple(state.shape) != tuple(expected):
+        remedy = "pass a state of this layer and batch, or None for the initial one"
+        raise InputError(name, str(tuple(expected)), str(tuple(state.shape)), remedy)
+
+
+def _check_mask(name: str, mask: Tensor | None, shape: torch.Size) -> None:
+    if mask is not None and (mask.shape != shape or mask.dtype != torch.bool):
+        expected, got = f"bool {tuple(shape)}", f"{mask.dtype} {tuple(mask.shape)}"
+        raise InputError(name, expected, got, "True at t restarts the state before step t")
+
+
+def last_valid(x: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return x[b, lengths[b] - 1] of x (B, T, ...), ``initial`` (B, ...) where that is before 0."""
+    if lengths is None:
+        return x[:, -1]
+    rows = torch.arange(x.shape[0], device=x.device)
+    last = x[rows, (lengths - 1).clamp(min=0)]
+    empty = (lengths == 0).view(-1, *[1] * (x.dim() - 2))
+    return torch.where(empty, initial, last)
+
+
+def mask_padding(y: Tensor, lengths: Tensor | None) -> Tensor:
+    """Zero y (B, T, ...) from each sequence's length on."""
+    if lengths is None:
+        return y
+    beyond = torch.arange(y.shape[1], device=y.device) >= lengths.unsqueeze(-1)
+    return y.masked_fill(beyond.unsqueeze(-1), 0)

@@ -1,0 +1,70 @@
+"""Parse errors in one line: the place, what is wrong there, and the nearest names."""
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+
+_CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (\S+)")
+_OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
+_CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
+_VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
+
+
+def subclasses(base: type) -> set[type]:
+    """Return a class and all that inherit from it."""
+    below: list[type] = type.__subclasses__(base)
+    return {base}.union(*(subclasses(c) for c in below))
+
+
+def explain(
+    message: str, *, keys: Iterable[str], classes: Iterable[type], args: Sequence[str]
+) -> str:
+    """Reduce a jsonargparse message to one line.
+
+    Args:
+        message: The parser's message.
+        keys: Keys that the parser knows, dotted.
+        classes: Classes that configs may name, whose arguments are keys as well.
+        args: The command line; files among its ``--config`` values are searched for the place.
+    """
+    concrete = [c for c in classes if not inspect.isabstract(c)]
+    if found := _CLASS.search(message):
+        name = next(group for group in found.groups() if group)
+        names = [c.__name__ for c in concrete]
+        return f"{_place(name, args)}unknown class {name!r}{_nearest(name.split('.')[-1], names)}"
+    if found := _OPTION.search(message):
+        known = {part for key in keys for part in key.split(".")} | {"class_path", "init_args"}
+        known |= {name for c in concrete for name in inspect.signature(c).parameters}
+        option = next(group for group in found.groups() if group).split("=")[0]
+        wrong = [part for part in option.split(".") if part not in known] or option.split(".")[-1:]
+        return f"{_place(wrong[0], args)}unknown key {option!r}{_nearest(wrong[0], known)}"
+    if found := _CHOICE.search(message):
+        choices = re.findall(r"[\w-]+", found[2])
+        return f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
+    if found := _VALUE.search(message):
+        return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {_flat(found[2])}"
+    return _flat(message)
+
+
+def _flat(message: str, limit: int = 300) -> str:
+    text = " ".join(message.replace("<class '", "").replace("'>", "").split())
+    return text if len(text) <= limit else text[:limit] + " ..."
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = get_close_matches(name, sorted(set(names)), n=3, cutoff=0.5)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
+def _place(word: str, args: Sequence[str]) -> str:
+    """Return ``file:line: `` of the first config that contains the word, or nothing."""
+    for flag, name in pairwise(args):
+        if flag in ("-c", "--config") and Path(name).is_file():
+            lines = Path(name).read_text(encoding="utf-8").splitlines()
+            for number, line in enumerate(lines, start=1):
+                if re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", line.split(" #")[0]):
+                    return f"{name}:{number}: "
+    return ""

@@ -1,0 +1,1 @@
+"""Linear recurrences over time: schemas, gradients and reference kernels."""

@@ -1,0 +1,94 @@
+"""The linear recurrence h[t] = a[t] h[t-1] + b[t] as a torch operator.
+
+``paratime::scan`` declares its schema, fake and gradient here, once; the torch reference is its
+kernel on every device for which no other kernel is registered.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError
+from paratime.ops import blocks, reference
+
+
+@torch.library.custom_op("paratime::scan", mutates_args=())
+def _scan(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    h = reference.scan_odd_even(a, b, h0, reverse=reverse)
+    return h.clone() if b.shape[1] <= 1 else h
+
+
+@_scan.register_fake
+def _(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    return torch.empty_like(b)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    a, _, h0, ctx.reverse = inputs
+    ctx.save_for_backward(a, h0, output)
+
+
+def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
+    """Solve the adjoint lam[t] = g[t] + a[t+1]^T lam[t+1]: the same operator, in reverse."""
+    a, h0, h = ctx.saved_tensors
+    block = a.dim() > h.dim()
+    a_t = blocks.transpose(a) if block else a
+    lam = _scan(_shift(a_t, None, not ctx.reverse), g, None, not ctx.reverse)
+    previous = _shift(h, h0, ctx.reverse)
+    grad_a = blocks.outer(lam, previous) if block else lam * previous
+    first = -1 if ctx.reverse else 0
+    grad_h0 = None if h0 is None else reference.apply(a_t[:, first], lam[:, first])
+    return grad_a, lam, grad_h0, None
+
+
+def _shift(x: Tensor, first: Tensor | None, reverse: bool) -> Tensor:
+    """Return x[t-1] (x[t+1] in reverse), with ``first``, or zero, where there is none."""
+    if reverse:
+        edge = torch.zeros_like(x[:, -1]) if first is None else first
+        return torch.cat([x[:, 1:], edge.unsqueeze(1)], dim=1)
+    edge = torch.zeros_like(x[:, 0]) if first is None else first
+    return torch.cat([edge.unsqueeze(1), x[:, :-1]], dim=1)
+
+
+_scan.register_autograd(_gradient, setup_context=_save)
+
+
+def scan(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False) -> Tensor:
+    """Solve the linear recurrence h[t] = a[t] h[t-1] + b[t] for all t.
+
+    Args:
+        a: Transitions, (B, T, D), or blocks (B, T, K, K, D).
+        b: Inputs, (B, T, D), or (B, T, K, D) for blocks; float32 or float64, like ``a``.
+        h0: State before the first step, (B, D) or (B, K, D); zero by default.
+        reverse: Run from the last step to the first: h[t] = a[t] h[t+1] + b[t].
+
+    Returns:
+        All states, in the shape of ``b``.
+
+    Raises:
+        InputError: Shapes or dtypes do not fit.
+    """
+    _check(a, b, h0)
+    return _scan(a, b, h0, reverse)
+
+
+def _check(a: Tensor, b: Tensor, h0: Tensor | None) -> None:
+    if b.dim() not in (3, 4):
+        raise InputError("b", "(B, T, D) or (B, T, K, D)", str(tuple(b.shape)), "reshape b")
+    expected = b.shape if b.dim() == 3 else (*b.shape[:3], *b.shape[2:])
+    _check_shape("a", a, tuple(expected), b)
+    if b.shape[1] == 0:
+        raise InputError("b", "at least one step", "T = 0", "drop empty sequences")
+    if h0 is not None:
+        _check_shape("h0", h0, (b.shape[0], *b.shape[2:]), b)
+
+
+def _check_shape(name: str, x: Tensor, expected: tuple[int, ...], b: Tensor) -> None:
+    if tuple(x.shape) != expected:
+        remedy = f"make it fit b {tuple(b.shape)}"
+        raise InputError(name, str(expected), str(tuple(x.shape)), remedy)
+    if x.dtype != b.dtype or b.dtype not in (torch.float32, torch.float64):
+        expected_dtypes = "float32 or float64, the same for a, b and h0"
+        got = f"{name} {x.dtype}, b {b.dtype}"
+        raise InputError(name, expected_dtypes, got, "cast them, states keep full precision")

@@ -1,0 +1,1 @@
+"""Solvers of h[t] = step(u[t], h[t-1]) for all t, for any ``Cell``."""

@@ -1,0 +1,142 @@
+"""What the LightningModules and data modules of all slices share."""
+
+import inspect
+import math
+import time
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from paratime.cells.projection import Projection
+from paratime.layers.recurrent import Recurrent
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW with a linear warm-up and a cosine decay, both counted in optimiser steps.
+
+    Args:
+        lr: Peak learning rate.
+        weight_decay: Decay of matrices that multiply inputs; recurrent weights, embeddings,
+            norms, scales and biases are never decayed.
+        betas: Decay rates of the moments.
+        warmup: Share of the steps over which the rate rises from 0.
+        final: Rate at the end, as a share of the peak.
+    """
+
+    lr: float = 3e-4
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup: float = 0.1
+    final: float = 0.0
+
+    def rate(self, step: int, total: int) -> float:
+        """Return the learning rate of a step as a share of the peak."""
+        warmup = max(1, round(self.warmup * total))
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters into input matrices, which are decayed, and all others, which are not."""
+    matrices = {m.weight: None for m in module.modules() if isinstance(m, nn.Linear | Projection)}
+    decayed = [p for p in module.parameters() if p.requires_grad and p in matrices]
+    others = [p for p in module.parameters() if p.requires_grad and p not in matrices]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+class DataModule(LightningDataModule, ABC):
+    """A LightningDataModule that tells tasks what follows from its data."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Values for arguments of the task, by name, as plain data (``vocab_size`` and so on)."""
+
+
+class Task(LightningModule, ABC):
+    """A LightningModule with paratime's optimiser, throughput and solver telemetry.
+
+    Args:
+        optimizer: Optimiser and schedule.
+    """
+
+    unit = "steps"
+    """What ``count`` counts."""
+
+    def __init__(self, optimizer: AdamW) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self._seconds, self._count = 0.0, 0.0
+
+    @abstractmethod
+    def count(self, batch: Any) -> int:
+        """Return the number of time steps in a batch."""
+
+    def save_plain_hyperparameters(self) -> None:
+        """Keep the constructor's arguments as hyper-parameters; call it first in a constructor.
+
+        Checkpoints are loaded weights-only, so modules and other objects are left out. The
+        command line hands over its config instead, from which a checkpoint alone can be loaded.
+        """
+        caller = inspect.currentframe().f_back  # type: ignore[union-attr]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Attribute .* is an instance of `nn.Module`")
+            self.save_hyperparameters(logger=False, frame=caller)
+        for name in [n for n, value in self.hparams.items() if not _is_plain(value)]:
+            del self.hparams[name]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build AdamW with its schedule, stepped once an optimiser step."""
+        o, trainer = self.optimizer, self.trainer
+        total = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
+        groups = parameter_groups(self, o.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=o.lr, betas=o.betas)
+        schedule = LambdaLR(optimizer, lambda step: o.rate(step, int(total)))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log throughput (smoothed over about 20 batches) and what the solvers report."""
+        self._seconds += time.perf_counter() - self._started - self._seconds / 20
+        self._count += self.count(batch) - self._count / 20
+        self.log(f"train/{self.unit}_per_s", self._count / self._seconds, prog_bar=True)
+        self.log_dict(self.solver_telemetry())
+
+    def solver_telemetry(self) -> dict[str, float]:
+        """Return the worst figures over all recurrent layers of the last forward pass."""
+        modules = [m for m in self.modules() if isinstance(m, Recurrent)]
+        reports = [m.solution for m in modules if m.solution is not None]
+        if not reports:
+            return {}
+        return {
+            "solver/iterations": float(max(r.iterations for r in reports)),
+            "solver/defect": max(r.defect for r in reports),
+            "solver/loop_share": max(r.loop_share for r in reports),
+        }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, str | int | float | bool)

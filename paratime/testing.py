@@ -1,0 +1,255 @@
+"""The conformance kit: tolerances, and checks that any cell or mixer should pass.
+
+``verify`` shows where a layer stands; ``check_cell`` and ``check_mixer`` raise where one falls
+short.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paratime.cells.base import Cell
+from paratime.layers.mixer import Mixer
+from paratime.layers.recurrent import Recurrent
+from paratime.solvers.base import Solver
+from paratime.solvers.newton import Newton
+from paratime.solvers.sequential import Sequential
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a fast path may be from its slow twin.
+
+    Attributes:
+        value: Largest absolute error of outputs and states.
+        gradient: Largest error of a gradient, relative to its largest entry.
+    """
+
+    value: float
+    gradient: float
+
+
+TOLERANCE = {
+    torch.float64: Tolerance(value=1e-10, gradient=1e-8),
+    torch.float32: Tolerance(value=1e-5, gradient=1e-3),
+    torch.bfloat16: Tolerance(value=2e-2, gradient=1e-1),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A solver against the loop, in one precision.
+
+    Attributes:
+        dtype: The precision.
+        error: Largest absolute error of the outputs.
+        gradient_error: Largest error of any gradient, relative to its largest entry.
+        iterations: Newton iterations.
+        defect: Correction of the last iteration.
+        converged: Whether the iterations converged.
+        seconds: Forward and backward, by the solver.
+        loop_seconds: Forward and backward, by the loop.
+    """
+
+    dtype: torch.dtype
+    error: float
+    gradient_error: float
+    iterations: int
+    defect: float
+    converged: bool
+    seconds: float
+    loop_seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the errors are within ``TOLERANCE``."""
+        allowed = TOLERANCE[self.dtype]
+        return self.error <= allowed.value and self.gradient_error <= allowed.gradient
+
+
+def verify(
+    layer: Recurrent, x: Tensor, h0: Tensor | None = None, *, reset: Tensor | None = None
+) -> list[Comparison]:
+    """Compare a layer's parallel solver with the loop, print a small table and return it.
+
+    Outputs, and the gradients of inputs, h0 and weights under a random linear loss, are compared
+    in float64 and in the precision of ``x``. The layer itself is left as it is.
+
+    Args:
+        layer: The layer; its solver is used, ``Newton()`` if it has none.
+        x: Inputs, (B, T, input_size).
+        h0: State before the first step.
+        reset: Restarts, bool (B, T).
+
+    Returns:
+        One comparison a precision.
+    """
+    solver = Newton() if layer.solver is None else layer.solver
+    dtypes = dict.fromkeys((torch.float64, x.dtype))
+    rows = [compare(layer.cell, solver, x.to(d), _cast(h0, d), reset) for d in dtypes]
+    print(f"{type(layer.cell).__name__}, (B, T, D) = {tuple(x.shape)}, {solver} against the loop")
+    print("dtype     error     gradient  iterations  defect    time      loop      ")
+    for r in rows:
+        verdict = "ok" if r.passed else "outside the tolerance"
+        verdict += "" if r.converged else ", finished by the loop"
+        print(
+            f"{str(r.dtype).removeprefix('torch.'):<10}{r.error:<10.1e}{r.gradient_error:<10.1e}"
+            f"{r.iterations:<12}{r.defect:<10.1e}{r.seconds:<10.2g}{r.loop_seconds:<10.2g}{verdict}"
+        )
+    return rows
+
+
+def compare(
+    cell: Cell, solver: Solver, x: Tensor, h0: Tensor | None, reset: Tensor | None
+) -> Comparison:
+    """Run a cell by a solver and by the loop, forward and backward, in the precision of x."""
+    cell = copy.deepcopy(cell).to(x.dtype)
+    fast, slow = Recurrent(cell, solver), Recurrent(cell, Sequential())
+    y, gradients, seconds = _run(fast, x, h0, reset)
+    y_loop, gradients_loop, loop_seconds = _run(slow, x, h0, reset)
+    assert fast.solution is not None
+    return Comparison(
+        dtype=x.dtype,
+        error=_gap(y, y_loop),
+        gradient_error=max(map(relative_error, gradients, gradients_loop)),
+        iterations=fast.solution.iterations,
+        defect=fast.solution.defect,
+        converged=fast.solution.converged,
+        seconds=seconds,
+        loop_seconds=loop_seconds,
+    )
+
+
+def relative_error(x: Tensor, truth: Tensor) -> float:
+    """Return max |x - truth| / max |truth|; 0 where both are zero."""
+    return _gap(x, truth) / max(_gap(truth, torch.zeros_like(truth)), torch.finfo(x.dtype).tiny)
+
+
+def check_cell(cell: Cell, x: Tensor) -> None:
+    """Check a cell's step, Jacobian, bound and solve against their definitions, in float64.
+
+    Args:
+        cell: The cell; it is copied.
+        x: Inputs, (B, T, input_size).
+
+    Raises:
+        AssertionError: It says which promise is broken.
+    """
+    cell, x = copy.deepcopy(cell).double(), x.double()
+    allowed = TOLERANCE[torch.float64]
+    u = cell.drive(x).detach()
+    h = torch.linspace(-0.9, 0.9, x.shape[0] * x.shape[1] * cell.state_shape.numel())
+    h = h.double().view(*x.shape[:2], *cell.state_shape)
+    stepped = cell.step(u, h)
+    assert stepped.shape == h.shape, f"step: expected {tuple(h.shape)}, got {tuple(stepped.shape)}"
+    state, jac = cell.linearize(u, h)
+    assert torch.equal(state, stepped), "linearize: its state differs from step"
+    _, truth = Cell.linearize(cell, u, h)
+    error = _gap(jac, truth)
+    assert error <= allowed.value, f"linearize: its Jacobian is off by {error:.1e}"
+    if cell.bound is not None:
+        largest = float(stepped.detach().abs().max())
+        assert largest <= cell.bound, f"bound: {cell.bound} was left, |h'| = {largest}"
+    streamed = torch.stack([cell.step(u[:, t], h[:, t]) for t in range(x.shape[1])], dim=1)
+    error = _gap(streamed, stepped)
+    assert error <= allowed.value, f"step: one step at a time differs by {error:.1e}"
+    result = compare(cell, Newton(), x, None, None)
+    assert result.passed, f"Newton and the loop differ: {result}"
+
+
+def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
+    """Check that a mixer keeps the promises of the ``Mixer`` contract, in float64.
+
+    Args:
+        build: Makes the mixer.
+        x: Inputs, (B, T, input_size), with B at least 2 and T at least 4.
+
+    Raises:
+        AssertionError: It says which promise is broken.
+    """
+    mixer, x = build().double().eval(), x.double()
+    batch, steps = x.shape[:2]
+    reset = torch.zeros(batch, steps, dtype=torch.bool)
+    reset[0, steps // 2] = reset[-1, 0] = reset[-1, steps // 3] = True
+    with torch.no_grad():
+        whole, final = mixer(x, reset=reset)
+        _equal(_stream(mixer, x, reset), (whole, final), "forward and repeated step")
+        middle, half = mixer(x[:, : steps // 2], reset=reset[:, : steps // 2])
+        rest, end = mixer(x[:, steps // 2 :], half, reset=reset[:, steps // 2 :])
+        _equal((torch.cat([middle, rest], dim=1), end), (whole, final), "a state handed over")
+        apart = mixer(x[:1, steps // 2 :])[0]
+        _equal(whole[:1, steps // 2 :], apart, "an episode in a pack and by itself")
+        later = x.clone()
+        later[:, -1] += 1
+        _equal(mixer(later, reset=reset)[0][:, :-1], whole[:, :-1], "causality")
+        lengths = torch.full((batch,), steps)
+        lengths[0] = steps - 2
+        padded, state = mixer(x, lengths=lengths)
+        short, short_state = mixer(x[:1, : steps - 2])
+        _equal((padded[:1, : steps - 2], _rows(state, 1)), (short, short_state), "lengths")
+        assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
+    _check_gradients(mixer, x, reset)
+
+
+def _check_gradients(mixer: Mixer, x: Tensor, reset: Tensor) -> None:
+    leaves = [x.clone().requires_grad_(), *mixer.parameters()]
+    whole = torch.autograd.grad(_loss(mixer(leaves[0], reset=reset)[0]), leaves)
+    loop = torch.autograd.grad(_loss(_stream(mixer, leaves[0], reset)[0]), leaves)
+    error = max(map(relative_error, whole, loop))
+    assert error <= TOLERANCE[x.dtype].gradient, f"gradients: off by {error:.1e} from stepping's"
+
+
+def _run(
+    layer: Recurrent, x: Tensor, h0: Tensor | None, reset: Tensor | None
+) -> tuple[Tensor, list[Tensor], float]:
+    leaves = [x.detach().clone().requires_grad_(), *layer.parameters()]
+    if h0 is not None:
+        leaves.append(h0.detach().clone().requires_grad_())
+    began = time.perf_counter()
+    y, _ = layer(leaves[0], None if h0 is None else leaves[-1], reset=reset)
+    gradients = torch.autograd.grad(_loss(y), leaves)
+    return y.detach(), list(gradients), time.perf_counter() - began
+
+
+def _loss(y: Tensor) -> Tensor:
+    """Weigh all outputs differently, so that no gradient vanishes by symmetry."""
+    weight = torch.arange(y.numel(), dtype=y.dtype, device=y.device).mul(0.7).cos()
+    return (y * weight.view_as(y)).sum()
+
+
+def _stream(mixer: Mixer, x: Tensor, reset: Tensor) -> tuple[Tensor, Any]:
+    outputs, state = [], None
+    for t in range(x.shape[1]):
+        y, state = mixer.step(x[:, t], state, reset[:, t])
+        outputs.append(y)
+    return torch.stack(outputs, dim=1), state
+
+
+def _equal(x: Any, truth: Any, what: str) -> None:
+    if isinstance(x, Tensor):
+        error = _gap(x, truth)
+        allowed = TOLERANCE[x.dtype].value
+        assert error <= allowed, f"{what}: differ by {error:.1e}"
+        return
+    assert len(x) == len(truth), f"{what}: states of {len(x)} and {len(truth)} parts"
+    for a, b in zip(x, truth, strict=True):
+        _equal(a, b, what)
+
+
+def _rows(state: Any, count: int) -> Any:
+    if isinstance(state, Tensor):
+        return state[:count]
+    return tuple(_rows(part, count) for part in state)
+
+
+def _gap(x: Tensor, y: Tensor) -> float:
+    return float((x - y).detach().abs().max())
+
+
+def _cast(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if x is None else x.to(dtype)

@@ -1,0 +1,132 @@
+"""The tables that property tests run over."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from paratime.cells.base import Cell
+from paratime.cells.elman import ElmanCell
+from paratime.cells.gru import GRUCell
+from paratime.cells.init import NormalInit
+from paratime.cells.lstm import LSTMCell
+from paratime.layers.block import Block
+from paratime.layers.conv import CausalConv
+from paratime.layers.encoder import Encoder
+from paratime.layers.mixer import Mixer
+from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
+
+INPUT = 4
+HIDDEN = 32
+"""Whole vectors: torch's CPU kernels round the rest of a row differently, by the tensor's shape,
+and a chaotic channel amplifies the last bit."""
+LENGTHS = (1, 2, 63, 500, 2048)
+SCALES = (0.1, 1.0, 2.0, 3.0)
+STABLE = (0.1, 1.0)
+DTYPES = (torch.float64, torch.float32)
+
+
+class SpinCell(Cell):
+    """A cell as a user would write it: each channel is a point in the plane that is turned."""
+
+    bound = 1.0
+
+    def __init__(self, input_size: int, hidden_size: int, scale: float = 1.0) -> None:
+        super().__init__(hidden_size, (2, hidden_size // 2))
+        self.projection = nn.Linear(input_size, hidden_size)
+        self.angle = nn.Parameter(torch.rand(hidden_size // 2))
+        self.gain = nn.Parameter(scale * torch.randn(hidden_size // 2))
+
+    def drive(self, x: Tensor) -> Tensor:
+        return self.projection(x).unflatten(-1, self.state_shape)
+
+    def step(self, u: Tensor, h: Tensor) -> Tensor:
+        sin, cos = self.angle.sin(), self.angle.cos()
+        p, q = h.unbind(-2)
+        turned = torch.stack([cos * p - sin * q, sin * p + cos * q], dim=-2)
+        return torch.tanh(u + self.gain * turned)
+
+
+class DenseCell(Cell):
+    """Every number reads every other: one channel of K = hidden_size numbers."""
+
+    bound = 1.0
+
+    def __init__(self, input_size: int, hidden_size: int, scale: float = 1.0) -> None:
+        super().__init__(hidden_size, (hidden_size, 1))
+        self.projection = nn.Linear(input_size, hidden_size)
+        weight = torch.randn(hidden_size, hidden_size) / hidden_size**0.5
+        self.weight_hh = nn.Parameter(scale * weight)
+
+    def drive(self, x: Tensor) -> Tensor:
+        return self.projection(x).unsqueeze(-1)
+
+    def step(self, u: Tensor, h: Tensor) -> Tensor:
+        return torch.tanh(u + self.weight_hh @ h)
+
+
+def _elman(scale: float, hidden: int = HIDDEN) -> Cell:
+    cell = ElmanCell(INPUT, hidden)
+    nn.init.normal_(cell.weight_hh, std=scale)
+    return cell
+
+
+def _spin(scale: float, hidden: int = HIDDEN) -> Cell:
+    return SpinCell(INPUT, hidden, scale)
+
+
+def _dense(scale: float, hidden: int = HIDDEN) -> Cell:
+    return DenseCell(INPUT, hidden, scale)
+
+
+def _gated(kind: type[GRUCell] | type[LSTMCell], **options: int) -> Callable[..., Cell]:
+    def build(scale: float, hidden: int = HIDDEN) -> Cell:
+        return kind(INPUT, hidden, init=NormalInit(scale), **options)
+
+    return build
+
+
+CELLS: dict[str, Callable[..., Cell]] = {
+    "gru1": _gated(GRUCell, block_size=1),
+    "gru2": _gated(GRUCell, block_size=2),
+    "gru4": _gated(GRUCell, block_size=4),
+    "lstm1": _gated(LSTMCell, block_size=1),
+    "lstm2": _gated(LSTMCell, block_size=2),
+    "elman": _elman,
+    "spin": _spin,
+}
+"""Cells by the scale of their recurrent weights and their width."""
+
+MORE_CELLS = CELLS | {
+    "gru8": _gated(GRUCell, block_size=8),
+    "lstm4": _gated(LSTMCell, block_size=4),
+    "lstm8": _gated(LSTMCell, block_size=8),
+    "gru_heads": _gated(GRUCell, heads=2),
+    "dense": _dense,
+}
+
+WIDTH = 8
+MIXERS: dict[str, Callable[[], Mixer]] = {
+    "ParaGRU": lambda: ParaGRU(WIDTH),
+    "ParaGRU4": lambda: ParaGRU(WIDTH, block_size=4, heads=2),
+    "ParaLSTM": lambda: ParaLSTM(WIDTH),
+    "Elman": lambda: Recurrent(ElmanCell(WIDTH, WIDTH)),
+    "CausalConv": lambda: CausalConv(WIDTH),
+    "Block": lambda: Block(WIDTH, ParaLSTM),
+    "Encoder": lambda: Encoder(WIDTH, 2, ParaGRU, mlp_size=16),
+}
+
+
+def inputs(dtype: torch.dtype, steps: int, batch: int = 2) -> Tensor:
+    """Draw inputs (B, T, INPUT) from N(0, 1)."""
+    return torch.randn(batch, steps, INPUT, dtype=torch.float64).to(dtype)
+
+
+def resets(steps: int, batch: int = 2) -> Tensor:
+    """Draw restarts (B, T), one step in fifty."""
+    return torch.rand(batch, steps) < 0.02
+
+
+def start(cell: Cell, dtype: torch.dtype, batch: int = 2) -> Tensor:
+    """Draw a state (B, *state_shape) inside the unit box."""
+    return torch.randn(batch, *cell.state_shape, dtype=torch.float64).tanh().to(dtype)

@@ -1,0 +1,35 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def reproducible() -> Iterator[None]:
+    """Seed every test, and fill uninitialised memory with NaN."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def paratime(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the real command line in this process; return its status, output and errors."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        from paratime.__main__ import main
+
+        monkeypatch.setattr("sys.argv", ["paratime", *map(str, args)])
+        status: int = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status, message = (stop.code, "") if isinstance(stop.code, int) else (1, stop.code)
+            print(message or "", file=__import__("sys").stderr)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
