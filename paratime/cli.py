@@ -2,25 +2,36 @@
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from paratime.cells.init import Init
 from paratime.errors import InputError
 from paratime.language.corpus import HoldOut
+from paratime.language.data import TokenData
+from paratime.language.samples import TextSamples
 from paratime.language.sources import Source
+from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import Tokenizer
 from paratime.layers.mixer import Mixer
 from paratime.messages import explain, subclasses
-from paratime.progress import ProgressBar
+from paratime.progress import TrainingProgress
 from paratime.solvers.base import Solver
 from paratime.task import AdamW, DataModule, Task
 
-INJECTED = (Task, DataModule, Mixer, Solver, Init, Source, Tokenizer, HoldOut, AdamW, Callback)
+SLICES = (LanguageTask, TokenData, TextSamples)
+"""Classes that configs may name without their modules, because they are imported here."""
+
+INJECTED = (
+    *(Task, DataModule, Mixer, Solver, Init, Source, Tokenizer, HoldOut, AdamW),
+    *(Callback, Logger),
+)
 """Types whose subclasses configs may name."""
 
 LINKED = ("vocab_size", "tokenizer")
@@ -54,6 +65,15 @@ class Cli(LightningCLI):
                 apply_on="instantiate",
             )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and refuse values that the data would silently replace."""
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
+        for name in LINKED:
+            if (value := config.get(f"model.init_args.{name}")) is not None:
+                remedy = "leave it out"
+                raise InputError(f"model.{name}", "what the data says", repr(value), remedy)
+
     def before_instantiate_classes(self) -> None:
         """Refuse a checkpoint path that does not exist before anything is built."""
         path = self.config[self.subcommand].get("ckpt_path")
@@ -71,10 +91,23 @@ class Cli(LightningCLI):
             print(f"{'checkpoint':<20} {checkpoint.best_model_path}")
 
 
-def main() -> None:
-    """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
+def input_error(error: BaseException | None) -> InputError | None:
+    """Return the InputError at the root of an exception, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def quieten() -> None:
+    """Drop what Lightning says to advertise, or about its own use of torch."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
+
+
+def main() -> None:
+    """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
+    quieten()
     try:
         Cli(
             Task,
@@ -82,11 +115,14 @@ def main() -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
-            trainer_defaults={"callbacks": [ProgressBar()]},
+            trainer_defaults={"callbacks": [TrainingProgress()]},
             parser_class=Parser,
             parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
             save_config_kwargs={"overwrite": True},
         )
-    except InputError as error:
-        sys.stderr.write(f"paratime: {error}\n")
+    except Exception as error:
+        mistake = input_error(error)
+        if mistake is None:
+            raise
+        sys.stderr.write(f"paratime: {mistake}\n")
         sys.exit(2)

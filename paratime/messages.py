@@ -46,6 +46,8 @@ def explain(
         return f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
     if found := _VALUE.search(message):
         return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {_flat(found[2])}"
+    for name in _configs(args):
+        message = message.replace("<unicode string>", name)
     return _flat(message)
 
 
@@ -61,10 +63,16 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 def _place(word: str, args: Sequence[str]) -> str:
     """Return ``file:line: `` of the first config that contains the word, or nothing."""
-    for flag, name in pairwise(args):
-        if flag in ("-c", "--config") and Path(name).is_file():
-            lines = Path(name).read_text(encoding="utf-8").splitlines()
-            for number, line in enumerate(lines, start=1):
-                if re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", line.split(" #")[0]):
-                    return f"{name}:{number}: "
+    for name in _configs(args):
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", line.split(" #")[0]):
+                return f"{name}:{number}: "
     return ""
+
+
+def _configs(args: Sequence[str]) -> list[str]:
+    """Return the files that the command line names as configs."""
+    named = [name for flag, name in pairwise(args) if flag in ("-c", "--config")]
+    named += [arg.split("=", 1)[1] for arg in args if arg.startswith(("-c=", "--config="))]
+    return [name for name in named if Path(name).is_file()]

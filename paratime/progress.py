@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 
-class ProgressBar(TQDMProgressBar):
+class TrainingProgress(TQDMProgressBar):
     """Lightning's bar with short names and readable numbers.
 
     Args:

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,17 +19,20 @@ def paratime(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Run the real command line in this process; return its status, output and errors."""
+    with capsys.disabled():
+        import lightning.pytorch  # noqa: F401 (its log handler keeps the stderr of its import)
 
     def run(*args: object) -> tuple[int, str, str]:
         from paratime.__main__ import main
 
         monkeypatch.setattr("sys.argv", ["paratime", *map(str, args)])
-        status: int = 0
+        status = 0
         try:
             main()
         except SystemExit as stop:
-            status, message = (stop.code, "") if isinstance(stop.code, int) else (1, stop.code)
-            print(message or "", file=__import__("sys").stderr)
+            status = stop.code if isinstance(stop.code, int) else 1
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 

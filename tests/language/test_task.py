@@ -1,0 +1,169 @@
+"""Training, scoring and generation."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from paratime.errors import InputError
+from paratime.language.data import TokenData
+from paratime.language.generate import generate
+from paratime.language.metrics import LanguageScores
+from paratime.language.sources import TextFiles
+from paratime.language.task import LanguageTask
+from paratime.language.tokenizer import ByteTokenizer
+from paratime.layers.encoder import Encoder
+from paratime.layers.recurrent import ParaLSTM
+from paratime.task import AdamW, parameter_groups
+from paratime.testing import TOLERANCE
+
+BYTES = ByteTokenizer()
+
+
+def make_task(**options) -> LanguageTask:
+    encoder = Encoder(16, 2, ParaLSTM, mlp_size=16)
+    return LanguageTask(encoder, BYTES.vocab_size, BYTES.spec(), **options)
+
+
+def make_data(folder, text="to be or not to be. " * 200, context_length=32) -> TokenData:
+    (folder / "text.txt").write_text(text)
+    source = TextFiles([str(folder / "text.txt")])
+    return TokenData(source, context_length=context_length, batch_size=8, cache_dir=str(folder))
+
+
+def make_trainer(folder, **options) -> Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return Trainer(default_root_dir=folder, accelerator="cpu", **quiet, **options)
+
+
+class TestTraining:
+    def test_a_model_learns_its_text(self, tmp_path):
+        task = make_task(optimizer=AdamW(lr=2e-2))
+        trainer = make_trainer(tmp_path, max_steps=60, enable_checkpointing=False)
+        trainer.fit(task, make_data(tmp_path))
+        assert trainer.callback_metrics["val/bits_per_byte"] < 0.5
+        assert (
+            "".join(generate(task, "to be or", max_new_tokens=12, temperature=0)) == " not to be. "
+        )
+
+    def test_telemetry(self, tmp_path):
+        trainer = make_trainer(tmp_path, max_steps=2, enable_checkpointing=False)
+        trainer.fit(make_task(), make_data(tmp_path))
+        metrics = trainer.callback_metrics
+        assert metrics["solver/iterations"] >= 1 and metrics["solver/loop_share"] == 0
+        assert metrics["train/tokens_per_s"] > 0 and metrics["train/bits_per_byte"] > 0
+
+    def test_the_learning_rate_warms_up_and_decays_step_by_step(self, tmp_path):
+        rates = []
+
+        class Record(Callback):
+            def on_train_batch_end(self, trainer, module, *_):
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+        optimizer = AdamW(lr=1.0, warmup=0.2, final=0.1)
+        trainer = make_trainer(
+            tmp_path, max_steps=10, enable_checkpointing=False, callbacks=[Record()]
+        )
+        trainer.fit(make_task(optimizer=optimizer), make_data(tmp_path))
+        assert rates[:2] == [1.0, 1.0] and rates[-1] == pytest.approx(0.1)
+        assert rates[1:] == sorted(rates[1:], reverse=True)
+
+    def test_a_checkpoint_holds_plain_data_and_gives_the_model_back(self, tmp_path):
+        task = make_task()
+        trainer = make_trainer(tmp_path, max_steps=2, enable_checkpointing=False)
+        trainer.fit(task, make_data(tmp_path))
+        trainer.save_checkpoint(tmp_path / "a.ckpt")
+        saved = torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]
+        assert saved == {"vocab_size": 257, "tokenizer": {"name": "bytes"}, "z_loss": 1e-4}
+        encoder = Encoder(16, 2, ParaLSTM, mlp_size=16)
+        twin = LanguageTask.load_from_checkpoint(tmp_path / "a.ckpt", encoder=encoder)
+        ids = torch.randint(256, (1, 20))
+        assert torch.equal(twin(ids)[0], task(ids)[0])
+
+    def test_a_checkpoint_of_another_vocabulary(self, tmp_path):
+        trainer = make_trainer(tmp_path, max_steps=1, enable_checkpointing=False)
+        data = make_data(tmp_path)
+        trainer.fit(LanguageTask(Encoder(16, 1, mlp_size=16), 300), data)
+        trainer.save_checkpoint(tmp_path / "300.ckpt")
+        with pytest.raises(InputError) as error:
+            make_trainer(tmp_path).validate(
+                LanguageTask(Encoder(16, 1, mlp_size=16), 257),
+                data,
+                ckpt_path=tmp_path / "300.ckpt",
+                verbose=False,
+            )
+        expected = "vocab_size of the data: expected 300, as in the checkpoint, got 257"
+        assert expected in str(error.value)
+
+
+def test_scores_are_totals_over_unequal_batches():
+    scores = LanguageScores()
+    scores.update(torch.tensor(1.0), 30, torch.tensor([20, 9]))
+    scores.update(torch.tensor(2.0), 10, torch.tensor([10]))
+    values = scores.compute()
+    assert values["loss"] == pytest.approx(50 / 40)
+    assert values["perplexity"] == pytest.approx(math.exp(50 / 40))
+    assert values["bits_per_byte"] == pytest.approx(50 / math.log(2) / 39)
+
+
+def test_packed_documents_score_as_separate_ones():
+    task = make_task().double()
+    documents = [torch.tensor([[256, *BYTES.encode(t)]]) for t in ("one text", "and another one")]
+    packed = torch.cat(documents, dim=1)
+    with torch.no_grad():
+        logits, _ = task(packed, reset=packed == 256)
+        apart = torch.cat([task(d)[0] for d in documents], dim=1)
+    assert (logits - apart).abs().max() <= TOLERANCE[torch.float64].value
+
+
+def test_only_input_matrices_are_decayed():
+    task = make_task()
+    decayed, others = parameter_groups(task, 0.1)
+    names = {id(p): n for n, p in task.named_parameters()}
+    assert decayed["weight_decay"] == 0.1 and others["weight_decay"] == 0
+    assert len(names) == len(decayed["params"]) + len(others["params"])
+    left = {names[id(p)] for p in others["params"]}
+    for part in ("weight_hh", "peephole", "bias", "norm", "scale", "embedding", "conv"):
+        assert any(part in name for name in left)
+        assert not any(part in names[id(p)] for p in decayed["params"])
+    assert all(p.dim() >= 2 for p in decayed["params"])
+
+
+def test_prefill_equals_stepping():
+    task = make_task()
+    ids = torch.randint(256, (1, 50))
+    with torch.no_grad():
+        logits, _ = task(ids)
+        state = None
+        for t in range(50):
+            stepped, state = task.step(ids[:, t], state)
+    assert (stepped - logits[:, -1]).abs().max() <= TOLERANCE[torch.float32].value
+
+
+def test_generation_is_seeded_and_greedy_at_zero():
+    task = make_task()
+
+    def sample(**options):
+        return "".join(generate(task, "To", max_new_tokens=30, **options))
+
+    assert sample(seed=1) == sample(seed=1) != sample(seed=2)
+    assert sample(temperature=0, seed=1) == sample(temperature=0, seed=2) == sample(top_k=1)
+    assert task.training
+
+
+@pytest.mark.parametrize(
+    "options", ({"temperature": -1.0}, {"top_k": 0}, {"max_new_tokens": 0}), ids=str
+)
+def test_generation_options_out_of_range(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        next(generate(make_task(), **options))
+
+
+def test_a_model_without_a_tokenizer_or_vocabulary():
+    encoder = Encoder(8, 1, mlp_size=8)
+    with pytest.raises(InputError, match="a model that knows its tokenizer"):
+        next(generate(LanguageTask(encoder, 257)))
+    with pytest.raises(InputError, match="use data with tokens"):
+        LanguageTask(encoder)

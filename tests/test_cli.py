@@ -1,0 +1,147 @@
+"""The command line: a whole run, and what a mistake looks like."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONFIG = """\
+model:
+  class_path: LanguageTask
+  init_args:
+    encoder: {width: 16, depth: 1, mixer: ParaGRU, mlp_size: 16}
+data:
+  class_path: TokenData
+  init_args:
+    source:
+      class_path: TextFiles
+      init_args: {paths: [text.txt]}
+    context_length: 32
+    batch_size: 4
+trainer:
+  max_steps: 3
+  val_check_interval: 3
+  check_val_every_n_epoch: null
+  logger:
+    class_path: TensorBoardLogger
+    init_args: {save_dir: runs, name: test}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARATIME_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text("so much depends upon a red wheelbarrow. " * 200)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_fit_test_predict_and_generate(folder, paratime):
+    status, out, err = paratime("fit", "-c", "config.yaml")
+    assert status == 0, err
+    assert re.search(r"val/bits_per_byte +\d", out)
+    path = re.search(r"checkpoint +(\S+)", out)[1]
+    assert Path(path).is_file()
+    saved = yaml.safe_load((folder / "runs/test/version_0/config.yaml").read_text())
+    assert saved["model"]["init_args"]["encoder"]["mixer"]["init_args"]["block_size"] == 1
+
+    status, out, err = paratime("test", "-c", "config.yaml", "--ckpt_path", path)
+    assert status == 0 and "test/bits_per_byte" in out, err
+    status, out, err = paratime("predict", "-c", "config.yaml", "--ckpt_path", path)
+    assert status == 0, err
+
+    generate = ("language", "generate", "--ckpt_path", path, "--max_new_tokens", 20)
+    status, out, err = paratime(*generate, "--prompt", "so much")
+    assert status == 0 and out.startswith("so much") and len(out) > 10, err
+    assert paratime(*generate, "--prompt", "so much")[1] == out
+    assert paratime(*generate, "--prompt", "so much", "--seed", 1)[1] != out
+
+
+def test_the_mixer_and_solver_are_named_on_the_command_line(folder, paratime):
+    options = ("--trainer.fast_dev_run", 1, "--model.encoder.mixer")
+    for choice in (
+        ("ParaLSTM",),
+        ("ParaGRU", "--model.encoder.mixer.block_size", 4),
+        ("ParaGRU", "--model.encoder.mixer.solver", "Sequential"),
+        ("ParaGRU", "--model.encoder.mixer.init", "UniformInit"),
+    ):
+        status, _, err = paratime("fit", "-c", "config.yaml", *options, *choice)
+        assert status == 0, err
+
+
+def test_what_follows_from_the_data_is_linked(folder, paratime):
+    status, _, err = paratime("fit", "-c", "config.yaml", "--trainer.fast_dev_run", 1)
+    assert status == 0 and "257" not in CONFIG, err
+    status, _, err = paratime("fit", "-c", "config.yaml", "--model.init_args.vocab_size", 300)
+    assert status == 2
+    assert "model.vocab_size: expected what the data says, got 300; leave it out" in err
+
+
+MISTAKES = {
+    "key": ("width: 16", "widht: 16", ["config.yaml:4: unknown key 'widht'", "nearest: width"]),
+    "data key": ("batch_size", "batch_sise", ["config.yaml:12: unknown key", "batch_size"]),
+    "trainer key": ("max_steps", "max_step", ["config.yaml:14: unknown key", "max_steps"]),
+    "section": ("data:", "dta:", ["config.yaml:5: unknown key", "data"]),
+    "class": ("ParaGRU", "ParaGRUU", ["config.yaml:4: unknown class 'ParaGRUU'", "ParaGRU"]),
+    "task": ("LanguageTask", "LangTask", ["config.yaml:2: unknown class", "LanguageTask"]),
+    "source": ("TextFiles", "TextFile", ["config.yaml:9: unknown class", "TextFiles"]),
+    "logger": (
+        "TensorBoardLogger",
+        "TensorboardLogger",
+        ["config.yaml:18", "nearest: TensorBoardLogger"],
+    ),
+    "type": ("depth: 1", "depth: one", ["config.yaml:4: encoder.depth: Expected a int", "one"]),
+    "value": ("depth: 1", "depth: 0", ["Encoder: expected width and depth at least 1, got"]),
+    "missing": ("depth: 1, ", "", ["depth"]),
+    "yaml": ("init_args:", "init_args: [", ["config.yaml", "line"]),
+    "file": ("text.txt", "nowhere.txt", ["paths: expected an existing file", "'nowhere.txt'"]),
+    "long": ("context_length: 32", "context_length: 9999", ["context_length: expected 1 to"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_in_a_config_is_one_line(name, folder, paratime):
+    right, wrong, expected = MISTAKES[name]
+    assert right in CONFIG
+    (folder / "config.yaml").write_text(CONFIG.replace(right, wrong, 1))
+    status, _, err = paratime("fit", "-c", "config.yaml")
+    message = [line for line in err.splitlines() if line.startswith("paratime: ")]
+    assert status == 2 and len(message) == 1 and err.endswith(message[0] + "\n"), err
+    for part in expected:
+        assert part in message[0]
+
+
+COMMANDS = {
+    ("fti",): ["unknown command 'fti'; nearest: fit"],
+    ("fit", "-c", "nowhere.yaml"): ["nowhere.yaml", "not exist"],
+    ("fit", "-c", "config.yaml", "--trainer.max_step", 3): ["unknown key", "max_steps"],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer", "Mamba9"): ["unknown class 'Mamba9'"],
+    ("test", "-c", "config.yaml", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
+    ("language", "generate", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
+    ("language", "generate", "--ckpt_pth", "x.ckpt"): ["unknown key", "ckpt_path"],
+    ("language", "genrate"): ["genrate", "generate"],
+}
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=lambda a: " ".join(map(str, a)))
+def test_a_mistake_on_the_command_line_is_one_line(args, folder, paratime):
+    status, _, err = paratime(*args)
+    message = err.strip().splitlines()
+    assert status != 0 and len(message) == 1, err
+    for part in COMMANDS[args]:
+        assert part in message[0]
+
+
+def test_an_empty_text(folder, paratime):
+    (folder / "text.txt").write_text("")
+    status, _, err = paratime("fit", "-c", "config.yaml")
+    assert status == 2 and "text: expected at least one document with text, got none" in err
+
+
+def test_help_version_and_info(paratime):
+    assert "paratime fit -c" in paratime("--help")[1] == paratime()[1]
+    assert re.fullmatch(r"paratime \d+\.\d+\.\d+\n", paratime("--version")[1])
+    info = paratime("info")[1]
+    assert re.search(r"^torch +\d", info, re.MULTILINE) and "c++ compiler" in info
