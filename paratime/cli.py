@@ -99,10 +99,11 @@ def input_error(error: BaseException | None) -> InputError | None:
 
 
 def quieten() -> None:
-    """Drop what Lightning says to advertise, or about its own use of torch."""
+    """Drop what Lightning says to advertise, about its own use of torch, or of no consequence."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
+    for message in (".*isinstance.treespec, LeafSpec.* is deprecated", "The dirpath has changed"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def main() -> None:
