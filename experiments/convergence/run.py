@@ -102,7 +102,9 @@ def draw(table: pd.DataFrame) -> None:
         axis.set_xticks(CHUNKS, CHUNKS)
         axis.minorticks_off()
         axis.set_yticks([1, 2, 4, 8, 16, LIMIT], ["1", "2", "4", "8", "16", f">{LIMIT}"])
-    figure.legend(*axes[0].get_legend_handles_labels(), title="weight scale", loc="outside left upper")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), title="weight scale", loc="outside left upper"
+    )
     for name, rows in table[table.chunk == 1].groupby("cell"):
         axes[2].semilogy(rows.scale, rows.error_3, "o-", label=f"{name}, 3 iterations of chunk 1")
     newton = table[table.chunk == 64].groupby("scale").error.max().clip(lower=1e-17)
