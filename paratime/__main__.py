@@ -10,7 +10,7 @@ usage: paratime COMMAND [options]
 Train, evaluate and use models of tokens, series and trajectories:
   fit                  train from a config:      paratime fit -c configs/language/quickstart.yaml
   validate, test       score a checkpoint:       paratime test -c CONFIG --ckpt_path FILE
-  predict              per-item predictions:     paratime predict -c CONFIG --ckpt_path FILE
+  predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
 
 About this installation:

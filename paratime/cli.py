@@ -21,6 +21,7 @@ from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import Tokenizer
 from paratime.layers.mixer import Mixer
 from paratime.messages import explain, subclasses
+from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
 from paratime.solvers.base import Solver
 from paratime.task import AdamW, DataModule, Task
@@ -116,7 +117,7 @@ def main() -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
-            trainer_defaults={"callbacks": [TrainingProgress()]},
+            trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions()]},
             parser_class=Parser,
             parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
             save_config_kwargs={"overwrite": True},

@@ -179,9 +179,9 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
     with torch.no_grad():
         whole, final = mixer(x, reset=reset)
         _equal(_stream(mixer, x, reset), (whole, final), "forward and repeated step")
-        middle, half = mixer(x[:, : steps // 2], reset=reset[:, : steps // 2])
-        rest, end = mixer(x[:, steps // 2 :], half, reset=reset[:, steps // 2 :])
-        _equal((torch.cat([middle, rest], dim=1), end), (whole, final), "a state handed over")
+        for size in (1, 3, steps // 2):
+            pieces = _in_pieces(mixer, x, reset, size)
+            _equal(pieces, (whole, final), f"a state handed over every {size} steps")
         apart = mixer(x[:1, steps // 2 :])[0]
         _equal(whole[:1, steps // 2 :], apart, "an episode in a pack and by itself")
         later = x.clone()
@@ -189,8 +189,8 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
         _equal(mixer(later, reset=reset)[0][:, :-1], whole[:, :-1], "causality")
         lengths = torch.full((batch,), steps)
         lengths[0] = steps - 2
-        padded, state = mixer(x, lengths=lengths)
-        short, short_state = mixer(x[:1, : steps - 2])
+        padded, state = mixer(x, reset=reset, lengths=lengths)
+        short, short_state = mixer(x[:1, : steps - 2], reset=reset[:1, : steps - 2])
         _equal((padded[:1, : steps - 2], _rows(state, 1)), (short, short_state), "lengths")
         assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
     _check_gradients(mixer, x, reset)
@@ -228,6 +228,14 @@ def _stream(mixer: Mixer, x: Tensor, reset: Tensor) -> tuple[Tensor, Any]:
         y, state = mixer.step(x[:, t], state, reset[:, t])
         outputs.append(y)
     return torch.stack(outputs, dim=1), state
+
+
+def _in_pieces(mixer: Mixer, x: Tensor, reset: Tensor, size: int) -> tuple[Tensor, Any]:
+    outputs, state = [], None
+    for piece, restarts in zip(x.split(size, dim=1), reset.split(size, dim=1), strict=True):
+        y, state = mixer(piece, state, reset=restarts)
+        outputs.append(y)
+    return torch.cat(outputs, dim=1), state
 
 
 def _equal(x: Any, truth: Any, what: str) -> None:

@@ -31,6 +31,7 @@ ASIDE = {
     "messages": "errors",
     "info": "errors",
     "progress": "task",
+    "predictions": "task",
     "language.cli": "cli",
 }
 """Modules outside the layers, and the highest layer that each may import."""

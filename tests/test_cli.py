@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 CONFIG = """\
@@ -50,7 +51,9 @@ def test_fit_test_predict_and_generate(folder, paratime):
     status, out, err = paratime("test", "-c", "config.yaml", "--ckpt_path", path)
     assert status == 0 and "test/bits_per_byte" in out, err
     status, out, err = paratime("predict", "-c", "config.yaml", "--ckpt_path", path)
-    assert status == 0, err
+    assert status == 0 and "predictions.pt" in out, err
+    log_likelihood = torch.cat(torch.load(folder / "predictions.pt"))
+    assert log_likelihood.shape[1] == 32 and (log_likelihood < 0).all()
 
     generate = ("language", "generate", "--ckpt_path", path, "--max_new_tokens", 20)
     status, out, err = paratime(*generate, "--prompt", "so much")

@@ -84,7 +84,7 @@ class CausalConv(Mixer):
 
 
 def _steps_since(reset: Tensor) -> Tensor:
-    """Return the number of steps since the last reset, T and more where there was none."""
+    """Return the number of steps since the last reset, a very large one where there was none."""
     now = torch.arange(reset.shape[1], device=reset.device).expand_as(reset)
-    start = torch.where(reset, now, -reset.shape[1])
+    start = torch.where(reset, now, -(2**40))
     return now - start.cummax(dim=1).values

@@ -32,11 +32,13 @@ def test_a_gradient_never_crosses_a_reset(name):
 @pytest.mark.parametrize("name", MIXERS)
 def test_lengths(name, lengths):
     mixer, x = MIXERS[name]().double(), torch.randn(3, 9, WIDTH, dtype=torch.float64)
-    y, state = mixer(x, lengths=torch.tensor(lengths))
+    reset = torch.zeros(3, 9, dtype=torch.bool)
+    reset[0, 3] = reset[2, 1] = reset[1, 8] = True
+    y, state = mixer(x, reset=reset, lengths=torch.tensor(lengths))
     for row, length in enumerate(lengths):
         assert not y[row, length:].any()
         if length:
-            alone, end = mixer(x[row : row + 1, :length])
+            alone, end = mixer(x[row : row + 1, :length], reset=reset[row : row + 1, :length])
             assert (y[row, :length] - alone[0]).abs().max() <= TOLERANCE[x.dtype].value
             next_x = torch.randn(1, WIDTH, dtype=torch.float64)
             expected = mixer.step(next_x, end)[0]
