@@ -1,56 +1,27 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
 import logging
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 
-from paratime.cells.init import Init
 from paratime.errors import InputError
-from paratime.language.corpus import HoldOut
 from paratime.language.data import TokenData
 from paratime.language.samples import TextSamples
-from paratime.language.sources import Source
 from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import Tokenizer
-from paratime.layers.mixer import Mixer
-from paratime.messages import explain, subclasses
+from paratime.parser import Parser, mistakes_in_one_line
 from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
-from paratime.solvers.base import Solver
-from paratime.task import AdamW, DataModule, Task
+from paratime.task import DataModule, Task
 
 SLICES = (LanguageTask, TokenData, TextSamples)
 """Classes that configs may name without their modules, because they are imported here."""
 
-INJECTED = (
-    *(Task, DataModule, Mixer, Solver, Init, Source, Tokenizer, HoldOut, AdamW),
-    *(Callback, Logger),
-)
-"""Types whose subclasses configs may name."""
-
 LINKED = ("vocab_size", "tokenizer")
 """Arguments of tasks that follow from the data."""
-
-
-class Parser(LightningArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Print what is wrong, where, and the nearest names; exit with status 2."""
-        keys = [action.dest for action in self._actions]
-        for parser in getattr(self._subcommands_action, "choices", {}).values():
-            keys += [action.dest for action in parser._actions]
-        classes = {c for base in INJECTED for c in subclasses(base)}
-        text = explain(message, keys=keys, classes=classes, args=sys.argv)
-        sys.stderr.write(f"paratime: {text}\n")
-        self.exit(2)
 
 
 class Cli(LightningCLI):
@@ -92,13 +63,6 @@ class Cli(LightningCLI):
             print(f"{'checkpoint':<20} {checkpoint.best_model_path}")
 
 
-def input_error(error: BaseException | None) -> InputError | None:
-    """Return the InputError at the root of an exception, if there is one."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
 def quieten() -> None:
     """Drop what Lightning says to advertise, about its own use of torch, or of no consequence."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
@@ -110,7 +74,7 @@ def quieten() -> None:
 def main() -> None:
     """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
     quieten()
-    try:
+    with mistakes_in_one_line():
         Cli(
             Task,
             DataModule,
@@ -122,9 +86,3 @@ def main() -> None:
             parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
             save_config_kwargs={"overwrite": True},
         )
-    except Exception as error:
-        mistake = input_error(error)
-        if mistake is None:
-            raise
-        sys.stderr.write(f"paratime: {mistake}\n")
-        sys.exit(2)

@@ -13,12 +13,6 @@ _CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
-def subclasses(base: type) -> set[type]:
-    """Return a class and all that inherit from it."""
-    below: list[type] = type.__subclasses__(base)
-    return {base}.union(*(subclasses(c) for c in below))
-
-
 def explain(
     message: str, *, keys: Iterable[str], classes: Iterable[type], args: Sequence[str]
 ) -> str:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from paratime.cli import Parser
 from paratime.errors import InputError
 from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
+from paratime.parser import Parser, mistakes_in_one_line
 
 
 def generate_text(
@@ -49,7 +49,7 @@ def generate_text(
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
-    try:
+    with mistakes_in_one_line():
         auto_cli(
             {"generate": generate_text},
             args=sys.argv[2:],
@@ -59,5 +59,3 @@ def main() -> None:
             as_positional=False,
             allow_abbrev=False,
         )
-    except InputError as error:
-        sys.exit(f"paratime: {error}")

@@ -1,0 +1,54 @@
+"""What all command lines share: the parser, and mistakes that end in one line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+
+from paratime.errors import InputError
+from paratime.messages import explain
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Print what is wrong, where, and the nearest names; exit with status 2."""
+        keys = [action.dest for action in self._actions]
+        for parser in getattr(self._subcommands_action, "choices", {}).values():
+            keys += [action.dest for action in parser._actions]
+        text = explain(message, keys=keys, classes=_known_classes(), args=sys.argv)
+        sys.stderr.write(f"paratime: {text}\n")
+        self.exit(2)
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Print an ``InputError``, however deep it was raised, and exit with status 2."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        sys.stderr.write(f"paratime: {cause}\n")
+        sys.exit(2)
+
+
+def _known_classes() -> set[type]:
+    """Return the classes that a config can name: paratime's, Lightning's callbacks and loggers."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
+    classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
+    own = {c for c in classes if c.__module__.startswith("paratime.")}
+    return own | _subclasses(Callback) | _subclasses(Logger)
+
+
+def _subclasses(base: type) -> set[type]:
+    below: list[type] = type.__subclasses__(base)
+    return {base}.union(*(_subclasses(c) for c in below))
