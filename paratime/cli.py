@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -12,7 +11,7 @@ from paratime.errors import InputError
 from paratime.language.data import TokenData
 from paratime.language.samples import TextSamples
 from paratime.language.task import LanguageTask
-from paratime.parser import Parser, mistakes_in_one_line
+from paratime.parser import Parser, check_checkpoint, mistakes_in_one_line
 from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
@@ -46,12 +45,20 @@ class Cli(LightningCLI):
                 remedy = "leave it out"
                 raise InputError(f"model.{name}", "what the data says", repr(value), remedy)
 
+    def _parse_ckpt_path(self) -> None:
+        """Build the model that the config and the command line say, not a checkpoint's.
+
+        Lightning would let the checkpoint's arguments replace them silently.
+        """
+
     def before_instantiate_classes(self) -> None:
-        """Refuse a checkpoint path that does not exist before anything is built."""
+        """Refuse a missing or unusable checkpoint before anything is built."""
         path = self.config[self.subcommand].get("ckpt_path")
-        if path and path not in ("last", "best", "hpc") and not Path(path).exists():
-            remedy = f"paths are taken from the working directory, {Path.cwd()}"
-            raise InputError("ckpt_path", "an existing checkpoint", repr(path), remedy)
+        if path and path not in ("last", "best", "hpc"):
+            check_checkpoint(path)
+        elif not path and self.subcommand != "fit":
+            remedy = "give --ckpt_path FILE, as paratime fit prints it"
+            raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)
 
     def after_fit(self) -> None:
         """Say how training ended and where the checkpoint is."""

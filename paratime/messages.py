@@ -40,6 +40,8 @@ def explain(
         return f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
     if found := _VALUE.search(message):
         return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {_flat(found[2])}"
+    if "arguments are required" in message:
+        message += "; name a config with -c FILE"
     for name in _configs(args):
         message = message.replace("<unicode string>", name)
     return _flat(message)
@@ -56,7 +58,9 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 def _place(word: str, args: Sequence[str]) -> str:
-    """Return ``file:line: `` of the first config that contains the word, or nothing."""
+    """Return ``file:line: `` of the first config with the word, unless the command line has it."""
+    if any(arg.startswith("--") and word in re.split(r"[.=]", arg[2:]) for arg in args):
+        return ""
     for name in _configs(args):
         lines = Path(name).read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, start=1):

@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from paratime.errors import InputError
 from paratime.messages import explain
@@ -26,6 +29,15 @@ class Parser(LightningArgumentParser):
         self.exit(2)
 
 
+def check_checkpoint(path: str) -> None:
+    """Refuse a path that is not a whole checkpoint file or folder."""
+    remedy = f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}"
+    if not Path(path).exists():
+        raise InputError("ckpt_path", "an existing checkpoint", repr(path), remedy)
+    if Path(path).is_file() and not is_zipfile(path):
+        raise InputError("ckpt_path", "a checkpoint", f"another or a cut file, {path!r}", remedy)
+
+
 @contextmanager
 def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2."""
@@ -33,7 +45,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
+        while cause is not None and not isinstance(cause, InputError | MisconfigurationException):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise

@@ -12,13 +12,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 class SavePredictions(BasePredictionWriter):
     """Save what ``predict_step`` returns, a list with one entry a batch, and print the path.
 
-    Args:
-        path: File for ``torch.load``; processes other than the first add their rank to its name.
+    The file is ``predictions.pt`` in the run's folder, for ``torch.load``; processes other than
+    the first add their rank to its name.
     """
 
-    def __init__(self, path: str = "predictions.pt") -> None:
+    def __init__(self) -> None:
         super().__init__(write_interval="epoch")
-        self.path = Path(path)
 
     def write_on_epoch_end(
         self,
@@ -29,9 +28,10 @@ class SavePredictions(BasePredictionWriter):
     ) -> None:
         """Write the file, whole or not at all."""
         rank = f".{trainer.global_rank}" if trainer.global_rank else ""
-        path = self.path.with_name(self.path.name + rank)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"predictions.pt{rank}"
         draft = path.with_name(path.name + ".draft")
         torch.save(predictions, draft)
         draft.replace(path)
-        print(f"{'predictions':<20} {path}")
+        print(f"\n{'predictions':<20} {path}")

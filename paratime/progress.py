@@ -7,11 +7,13 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 
 class TrainingProgress(TQDMProgressBar):
-    """Lightning's bar with short names and readable numbers.
+    """Lightning's bar with short names and readable numbers, for terminals of 80 columns.
 
     Args:
         refresh_rate: Batches between updates.
     """
+
+    BAR_FORMAT = "{desc} |{bar:8}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
 
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
@@ -24,10 +26,10 @@ class TrainingProgress(TQDMProgressBar):
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("train/").replace("_per_", "/")
+    return name.removeprefix("train/").replace("_per_", "/").replace("tokens", "tok")
 
 
 def _readable(name: str, value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return f"{value:,.0f}" if name.endswith("_per_s") else f"{value:.3f}"
+    return f"{value:,.0f}" if name.endswith("_per_s") else f"{value:.2f}"

@@ -5,6 +5,7 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.cells.projection import Projection
+from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 
 
@@ -79,7 +81,7 @@ class Task(LightningModule, ABC):
     def __init__(self, optimizer: AdamW) -> None:
         super().__init__()
         self.optimizer = optimizer
-        self._seconds, self._count = 0.0, 0.0
+        self._pace: deque[tuple[int, float]] = deque(maxlen=20)
 
     @abstractmethod
     def count(self, batch: Any) -> int:
@@ -94,7 +96,7 @@ class Task(LightningModule, ABC):
         caller = inspect.currentframe().f_back  # type: ignore[union-attr]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Attribute .* is an instance of `nn.Module`")
-            self.save_hyperparameters(logger=False, frame=caller)
+            self.save_hyperparameters(frame=caller)
         for name in [n for n, value in self.hparams.items() if not _is_plain(value)]:
             del self.hparams[name]
 
@@ -115,11 +117,22 @@ class Task(LightningModule, ABC):
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log throughput (smoothed over about 20 batches) and what the solvers report."""
-        self._seconds += time.perf_counter() - self._started - self._seconds / 20
-        self._count += self.count(batch) - self._count / 20
-        self.log(f"train/{self.unit}_per_s", self._count / self._seconds, prog_bar=True)
+        """Log throughput (over the last 20 batches), learning rate and the solvers' reports."""
+        if self.trainer.global_step > 1:  # torch imports its compiler in the first step
+            self._pace.append((self.count(batch), time.perf_counter() - self._started))
+            count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
+            self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict(self.solver_telemetry())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model."""
+        saved, ours = checkpoint["state_dict"], self.state_dict()
+        for name in sorted(saved.keys() | ours.keys()):
+            expected, got = (_shape(state.get(name)) for state in (ours, saved))
+            if expected != got:
+                remedy = "use the config that the checkpoint was trained with"
+                raise InputError(f"{name} in the checkpoint", expected, got, remedy)
 
     def solver_telemetry(self) -> dict[str, float]:
         """Return the worst figures over all recurrent layers of the last forward pass."""
@@ -132,6 +145,10 @@ class Task(LightningModule, ABC):
             "solver/defect": max(r.defect for r in reports),
             "solver/loop_share": max(r.loop_share for r in reports),
         }
+
+
+def _shape(weight: torch.Tensor | None) -> str:
+    return "no such weight" if weight is None else str(tuple(weight.shape))
 
 
 def _is_plain(value: Any) -> bool:

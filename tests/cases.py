@@ -105,12 +105,20 @@ MORE_CELLS = CELLS | {
     "dense": _dense,
 }
 
+
+class ElmanMixer(Recurrent):
+    """A mixer as a user would name it in a config."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(ElmanCell(width, width))
+
+
 WIDTH = 8
 MIXERS: dict[str, Callable[[], Mixer]] = {
     "ParaGRU": lambda: ParaGRU(WIDTH),
     "ParaGRU4": lambda: ParaGRU(WIDTH, block_size=4, heads=2),
     "ParaLSTM": lambda: ParaLSTM(WIDTH),
-    "Elman": lambda: Recurrent(ElmanCell(WIDTH, WIDTH)),
+    "Elman": lambda: ElmanMixer(WIDTH),
     "CausalConv": lambda: CausalConv(WIDTH),
     "Block": lambda: Block(WIDTH, ParaLSTM),
     "Encoder": lambda: Encoder(WIDTH, 2, ParaGRU, mlp_size=16),

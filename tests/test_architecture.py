@@ -34,6 +34,7 @@ ASIDE = {
     "progress": "task",
     "predictions": "task",
     "parser": "task",
+    "loader": "errors",
 }
 """Modules outside the layers, and the highest layer that each may import."""
 

@@ -51,15 +51,22 @@ def test_fit_test_predict_and_generate(folder, paratime):
     status, out, err = paratime("test", "-c", "config.yaml", "--ckpt_path", path)
     assert status == 0 and "test/bits_per_byte" in out, err
     status, out, err = paratime("predict", "-c", "config.yaml", "--ckpt_path", path)
-    assert status == 0 and "predictions.pt" in out, err
-    log_likelihood = torch.cat(torch.load(folder / "predictions.pt"))
+    assert status == 0, err
+    saved = re.search(r"predictions +(\S+)", out)[1]
+    log_likelihood = torch.cat(torch.load(saved))
     assert log_likelihood.shape[1] == 32 and (log_likelihood < 0).all()
 
+    status, _, err = paratime("fit", "-c", "config.yaml", "--ckpt_path", path)
+    assert status == 0, err
+    options = ("-c", "config.yaml", "--ckpt_path", path, "--model.encoder.width", 8)
+    status, _, err = paratime("test", *options)
+    assert status == 2 and re.search(r"^paratime: .* in the checkpoint: expected .*", err, re.M)
+
     generate = ("language", "generate", "--ckpt_path", path, "--max_new_tokens", 20)
-    status, out, err = paratime(*generate, "--prompt", "so much")
+    generate += ("--prompt", "so much", "--seed")
+    status, out, err = paratime(*generate, 0)
     assert status == 0 and out.startswith("so much") and len(out) > 10, err
-    assert paratime(*generate, "--prompt", "so much")[1] == out
-    assert paratime(*generate, "--prompt", "so much", "--seed", 1)[1] != out
+    assert paratime(*generate, 0)[1] == out != paratime(*generate, 1)[1]
 
 
 def test_the_mixer_and_solver_are_named_on_the_command_line(folder, paratime):
@@ -69,9 +76,17 @@ def test_the_mixer_and_solver_are_named_on_the_command_line(folder, paratime):
         ("ParaGRU", "--model.encoder.mixer.block_size", 4),
         ("ParaGRU", "--model.encoder.mixer.solver", "Sequential"),
         ("ParaGRU", "--model.encoder.mixer.init", "UniformInit"),
+        ("cases.ElmanMixer",),
     ):
         status, _, err = paratime("fit", "-c", "config.yaml", *options, *choice)
         assert status == 0, err
+
+
+def test_the_text_is_named_on_the_command_line(folder, paratime):
+    (folder / "other.txt").write_text("glazed with rain water beside the white chickens. " * 100)
+    text = ("--data.source", "TextFiles", "--data.source.paths", "[other.*]")
+    status, _, err = paratime("fit", "-c", "config.yaml", "--trainer.fast_dev_run", 1, *text)
+    assert status == 0, err
 
 
 def test_what_follows_from_the_data_is_linked(folder, paratime):
@@ -122,7 +137,13 @@ COMMANDS = {
     ("fit", "-c", "config.yaml", "--trainer.max_step", 3): ["unknown key", "max_steps"],
     ("fit", "-c", "config.yaml", "--model.encoder.mixer", "Mamba9"): ["unknown class 'Mamba9'"],
     ("test", "-c", "config.yaml", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
+    ("test", "-c", "config.yaml"): ["ckpt_path: expected the checkpoint to use, got none"],
+    ("fit", "-c", "config.yaml", "--ckpt_path", "text.txt"): ["expected a checkpoint, got another"],
+    ("fit",): ["required", "name a config with -c FILE"],
+    ("fit", "-c", "config.yaml", "--trainer.profiler", "none"): ["profiler", "it can only be"],
+    ("fit", "-c", "config.yaml", "--model.encoder.depth", "x"): ["paratime: encoder.depth: Exp"],
     ("language", "generate", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
+    ("language", "generate", "--ckpt_path", "text.txt"): ["expected a checkpoint, got another"],
     ("language", "generate", "--ckpt_pth", "x.ckpt"): ["unknown key", "ckpt_path"],
     ("language", "genrate"): ["genrate", "generate"],
 }

@@ -2,7 +2,7 @@
 
 A cell says three things: what a state looks like (``state_shape``), what is computed from the
 inputs for all steps at once (``drive``), and how one step goes on from the state (``step``). The
-Jacobian that Newton's method needs follows from ``step`` by forward-mode differentiation.
+Jacobian that Newton's method needs follows from ``step`` by automatic differentiation.
 """
 
 import torch

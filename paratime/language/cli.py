@@ -1,14 +1,12 @@
 """The commands of the language slice beside Lightning's: ``paratime language generate``."""
 
 import sys
-from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from paratime.errors import InputError
 from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
-from paratime.parser import Parser, mistakes_in_one_line
+from paratime.parser import Parser, check_checkpoint, mistakes_in_one_line
 
 
 def generate_text(
@@ -17,7 +15,7 @@ def generate_text(
     max_new_tokens: int = 500,
     temperature: float = 0.8,
     top_k: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> None:
     """Continue a prompt with a trained model, streaming to the terminal.
 
@@ -27,11 +25,9 @@ def generate_text(
         max_new_tokens: Most tokens to generate.
         temperature: Divides the logits; 0 takes the most likely token.
         top_k: Sample among the k most likely tokens only.
-        seed: Seed of the samples.
+        seed: Seed of the samples; another text each time by default.
     """
-    if not Path(ckpt_path).is_file():
-        remedy = "paratime fit prints the path at its end"
-        raise InputError("ckpt_path", "an existing checkpoint", repr(ckpt_path), remedy)
+    check_checkpoint(ckpt_path)
     task = LanguageTask.load_from_checkpoint(ckpt_path, map_location="cpu")
     pieces = generate(
         task,

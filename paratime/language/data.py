@@ -12,6 +12,7 @@ from paratime.language.corpus import HoldOut
 from paratime.language.sources import Source
 from paratime.language.tokenizer import ByteTokenizer, Tokenizer
 from paratime.language.windows import ShuffledWindows, Windows
+from paratime.loader import ResumableLoader
 from paratime.task import DataModule
 
 
@@ -69,7 +70,14 @@ class TokenData(DataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled windows of the training documents; every epoch cuts them elsewhere."""
         windows = self._windows("train")
-        return self._loader(windows, ShuffledWindows(windows, self.context_length, self.seed))
+        order = ShuffledWindows(windows, self.context_length, self.seed)
+        return ResumableLoader(
+            windows,
+            batch_size=self.batch_size,
+            sampler=order,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the windows of the validation documents, in order."""
@@ -93,13 +101,10 @@ class TokenData(DataModule):
 
     def _ordered(self, split: str) -> DataLoader[Any]:
         windows = self._windows(split)
-        return self._loader(windows, range(0, len(windows), self.context_length))
-
-    def _loader(self, windows: Windows, positions: Any) -> DataLoader[Any]:
+        positions = range(0, len(windows), self.context_length)
         return DataLoader(
             windows,
             batch_size=self.batch_size,
             sampler=positions,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
         )

@@ -18,7 +18,7 @@ def generate(
     max_new_tokens: int = 500,
     temperature: float = 0.8,
     top_k: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Iterator[str]:
     """Yield text that continues a prompt, as it is generated.
 
@@ -32,7 +32,7 @@ def generate(
         max_new_tokens: Most tokens to generate.
         temperature: Divides the logits; 0 takes the most likely token.
         top_k: Sample among the k most likely tokens only; all by default.
-        seed: Seed of the samples.
+        seed: Seed of the samples; another text each time by default.
 
     Raises:
         InputError: An option out of range, or a model without a tokenizer.
@@ -40,7 +40,8 @@ def generate(
     _check(task, temperature, top_k, max_new_tokens)
     assert task.tokenizer is not None
     tokenizer, training = from_spec(task.tokenizer), task.training
-    decode, sampler = tokenizer.decoder(), torch.Generator().manual_seed(seed)
+    decode, sampler = tokenizer.decoder(), torch.Generator()
+    sampler.seed() if seed is None else sampler.manual_seed(seed)
     ids = [tokenizer.start, *tokenizer.encode(prompt).tolist()]
     task.eval()
     try:

@@ -41,5 +41,6 @@ class TextSamples(Callback):
             self.prompt,
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
+            seed=0,
         )
         return self.prompt + "".join(pieces)

@@ -95,7 +95,7 @@ class LanguageTask(Task):
         self._log_scores("test", self.test_scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another vocabulary."""
+        """Refuse a checkpoint of another vocabulary, or of another model."""
         saved = checkpoint.get("hyper_parameters", {})
         ours = {"vocab_size": self.head.out_features, "tokenizer": self.tokenizer}
         for name, value in ours.items():
@@ -103,6 +103,7 @@ class LanguageTask(Task):
                 expected = f"{saved[name]}, as in the checkpoint"
                 remedy = "use the tokenizer that the checkpoint was trained with"
                 raise InputError(f"{name} of the data", expected, str(value), remedy)
+        super().on_load_checkpoint(checkpoint)
 
     def _score(self, scores: LanguageScores, batch: dict[str, Tensor]) -> None:
         loss = -self._log_likelihood(batch).mean()
@@ -113,5 +114,6 @@ class LanguageTask(Task):
         return -functional.cross_entropy(logits.transpose(1, 2), batch["targets"], reduction="none")
 
     def _log_scores(self, split: str, scores: LanguageScores) -> None:
-        self.log_dict({f"{split}/{name}": v for name, v in scores.compute().items()}, prog_bar=True)
+        for name, value in scores.compute().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "bits_per_byte")
         scores.reset()

@@ -7,6 +7,7 @@ from paratime.cells.base import Cell
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.lstm import LSTMCell
+from paratime.errors import InputError
 from paratime.layers.mixer import (
     Mixer,
     check_sequence,
@@ -63,7 +64,7 @@ class Recurrent(Mixer):
         self.solution = solution.report()
         states = solution.states
         assert states is not None
-        y = mask_padding(self.cell.output(states), lengths)
+        y = mask_padding(self._output(states), lengths)
         return y.to(drive.dtype), last_valid(states, initial_state(self.cell, u, h0), lengths)
 
     def step(
@@ -76,7 +77,18 @@ class Recurrent(Mixer):
         state = initial_state(self.cell, u, state)
         with torch.autocast(x.device.type, enabled=False):
             state = self.cell.step(u, restart(state, reset))
-        return self.cell.output(state).to(drive.dtype), state
+        return self._output(state).to(drive.dtype), state
+
+    def _output(self, states: Tensor) -> Tensor:
+        y = self.cell.output(states)
+        if y.shape[-1] != self.cell.hidden_size:
+            name, expected = (
+                f"{type(self.cell).__name__}.output",
+                f"{self.cell.hidden_size} numbers",
+            )
+            remedy = "override output, or correct hidden_size"
+            raise InputError(name, expected, str(y.shape[-1]), remedy)
+        return y
 
     def _prepare(self, drive: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor | None]:
         u = drive if drive.dtype == torch.float64 else drive.float()

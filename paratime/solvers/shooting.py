@@ -61,8 +61,9 @@ def correct(
 ) -> tuple[Tensor, Tensor]:
     """Solve the linearised matching conditions for the starts of segments 1 to S-1.
 
-    The new starts are clamped to the cell's invariant box. Where the prediction is not finite, a
-    segment starts from the end of the one before it, as in Picard's iteration.
+    Predictions are clamped to the cell's invariant box. Where there is nothing to predict, since
+    the segment before has started right, or where the prediction is not finite, a segment starts
+    from the end of the one before it. So a wrong bound costs iterations, never the result.
 
     Args:
         start: Starts of segments 0 to S-1, (B, S, *state_shape).
@@ -82,5 +83,6 @@ def correct(
     new = torch.where(still, end, end + apply(slope, moved))
     finite = torch.isfinite(new)
     correction = torch.where(finite, (new - old).abs() / (1 + old.abs()), torch.inf)
-    new = torch.where(finite, new, end)
-    return new if bound is None else new.clamp(-bound, bound), correction
+    if bound is not None:
+        new = new.clamp(-bound, bound)
+    return torch.where(finite & ~still, new, end), correction

@@ -82,6 +82,32 @@ class TestTraining:
         ids = torch.randint(256, (1, 20))
         assert torch.equal(twin(ids)[0], task(ids)[0])
 
+    @pytest.mark.parametrize("stop", (2, 7, 8))
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, stop, tmp_path):
+        """Eight steps an epoch, so that the run is cut within an epoch, before and at its end."""
+        data = make_data(tmp_path, text="abcdefghij" * 222)
+        assert len(data.train_dataloader()) == 8
+        initial = make_task().state_dict()
+
+        class Save(Callback):
+            def on_train_batch_end(self, trainer, module, *_):
+                if trainer.global_step == stop:
+                    trainer.save_checkpoint(tmp_path / "half.ckpt")
+
+        def run(ckpt_path=None):
+            task = make_task()
+            task.load_state_dict(initial)
+            trainer = make_trainer(
+                tmp_path, max_steps=12, enable_checkpointing=False, callbacks=[Save()]
+            )
+            trainer.fit(task, data, ckpt_path=ckpt_path)
+            return task.state_dict()
+
+        whole = run()
+        resumed = run(tmp_path / "half.ckpt")
+        for name, value in whole.items():
+            assert torch.equal(resumed[name], value), name
+
     def test_a_checkpoint_of_another_vocabulary(self, tmp_path):
         trainer = make_trainer(tmp_path, max_steps=1, enable_checkpointing=False)
         data = make_data(tmp_path)

@@ -144,6 +144,13 @@ def test_a_start_outside_the_bound_is_not_clamped():
     assert error <= TOLERANCE[torch.float64].value
 
 
+def test_a_wrong_bound_costs_iterations_but_not_the_result():
+    cell = CELLS["gru1"](1.0).double()
+    cell.bound = 0.01
+    solution, error = solve_both(Newton(), cell, inputs(torch.float64, 200))
+    assert error <= TOLERANCE[torch.float64].value and solution.iterations > 2
+
+
 @pytest.mark.parametrize("where", (0, 70, 199))
 def test_nan_in_the_input_is_nan_in_the_output_from_there_on(where):
     cell, x = CELLS["gru1"](1.0).double(), inputs(torch.float64, 200)
@@ -167,9 +174,18 @@ class _Misshapen(ElmanCell):
         return torch.tanh(u + h).unsqueeze(-1)
 
 
+class _Wide(ElmanCell):
+    def output(self, h):
+        return torch.cat([h, h], dim=-1)
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
-    [(_Coupled, "got a Jacobian that couples them"), (_Misshapen, f"expected a state ({HIDDEN},)")],
+    [
+        (_Coupled, "got a Jacobian that couples them"),
+        (_Misshapen, f"expected a state ({HIDDEN},)"),
+        (_Wide, f"_Wide.output: expected {HIDDEN} numbers, got {2 * HIDDEN}"),
+    ],
 )
 def test_a_cell_that_is_not_what_it_says_is_refused(cell, message):
     with pytest.raises(InputError) as error:

@@ -1,0 +1,33 @@
+"""A DataLoader that goes on where a checkpoint left off."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A DataLoader whose place in the epoch is kept in checkpoints.
+
+    Its sampler's order must be a function of the epoch. Lightning sets the epoch, and calls
+    ``state_dict`` and ``load_state_dict``; the batches before the place are drawn and dropped.
+    """
+
+    _first = 0
+    _given = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Yield the batches of an epoch, the first time from the place that was loaded."""
+        self._given, self._first = self._first, 0
+        for batch in islice(super().__iter__(), self._given, None):
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of the epoch have been given."""
+        return {"batches": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next epoch after the batches that were given."""
+        self._first = state["batches"] % len(self)
