@@ -84,6 +84,8 @@ def pull_back(
     with torch.inference_mode(False), torch.enable_grad():
         u, h = (x.clone() if x.is_inference() else x.detach() for x in (u, h))
         state = cell.step(u, h.requires_grad_())
+        if not state.requires_grad:  # a step that reads neither h nor weights
+            return state, [torch.zeros_like(v) for v in cotangents]
         gradients = [
             torch.autograd.grad(
                 state, h, v, retain_graph=True, materialize_grads=True, allow_unused=True

@@ -42,6 +42,18 @@ def scan_odd_even(
     return _reduce(a, b)
 
 
+def scan_safe(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False) -> Tensor:
+    """Run the parallel scan; where a product of transitions overflowed, run the loop.
+
+    The loop multiplies a transition with the state it meets, which may be zero; the parallel scan
+    multiplies transitions with each other first, and infinity times zero is not a number.
+    """
+    h = scan_odd_even(a, b, h0, reverse=reverse)
+    if not torch.isfinite(h).all():
+        return scan_loop(a, b, h0, reverse=reverse)
+    return h.clone() if h is b else h
+
+
 def _reduce(a: Tensor, b: Tensor) -> Tensor:
     """Solve with zero initial state; a[:, 0] is never used."""
     steps = b.shape[1]

@@ -15,8 +15,7 @@ from paratime.ops import blocks, reference
 
 @torch.library.custom_op("paratime::scan", mutates_args=())
 def _scan(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
-    h = reference.scan_odd_even(a, b, h0, reverse=reverse)
-    return h.clone() if b.shape[1] <= 1 else h
+    return reference.scan_safe(a, b, h0, reverse=reverse)
 
 
 @_scan.register_fake

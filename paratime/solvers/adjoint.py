@@ -39,13 +39,14 @@ class _Adjoint(Function):
     def forward(  # noqa: D102
         ctx: Any, h: Tensor, u: Tensor, previous: Tensor, reset: Tensor | None, cell: Cell
     ) -> Tensor:
-        ctx.save_for_backward(u, previous, reset)
+        solved = h.view_as(h)
+        ctx.save_for_backward(u, previous, reset, solved)
         ctx.cell = cell
-        return h.view_as(h)
+        return solved
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
-        u, previous, reset = ctx.saved_tensors
+        u, previous, reset, solved = ctx.saved_tensors
         with torch.no_grad():
             _, jac = ctx.cell.linearize(u[:, 1:], previous[:, 1:])
             jac = restart(jac, None if reset is None else reset[:, 1:])
@@ -53,18 +54,18 @@ class _Adjoint(Function):
             last = torch.zeros(1, dtype=jac.dtype, device=jac.device)
             jac = torch.cat([jac, last.expand(jac.shape[0], 1, *jac.shape[2:])], dim=1)
             lam = scan(jac, g, reverse=True)
-        return _FirstOrder.apply(lam, g), None, None, None, None
+        return _FirstOrder.apply(lam, g, solved), None, None, None, None
 
 
 class _FirstOrder(Function):
     """Refuse second derivatives, which the detached Jacobian would get silently wrong."""
 
     @staticmethod
-    def forward(ctx: Any, lam: Tensor, g: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, lam: Tensor, g: Tensor, solved: Tensor) -> Tensor:  # noqa: D102
         return lam.view_as(lam)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         raise NotImplementedError(
             "second derivatives through the Newton solver: expected first derivatives only, got "
             "a second backward pass; use solver=Sequential()"

@@ -57,7 +57,7 @@ def iterate(
         end = states[:, exact:-1, -1]
         new, correction = correct(start, end, slope[:, :-1], bound)
         moved = correction.flatten(2).amax((0, 2)).tolist()
-        unmoved = next((j for j, size in enumerate(moved) if size > 0), len(moved))
+        unmoved = next((j for j, size in enumerate(moved) if size != 0), len(moved))
         exact, start = exact + unmoved + 1, new[:, unmoved:]
         yield Iterate(states, max(moved, default=0.0), exact, start)
 

@@ -83,6 +83,7 @@ def correct(
     new = torch.where(still, end, end + apply(slope, moved))
     finite = torch.isfinite(new)
     correction = torch.where(finite, (new - old).abs() / (1 + old.abs()), torch.inf)
+    correction = correction.nan_to_num(nan=torch.inf, posinf=torch.inf)  # from an infinite start
     if bound is not None:
         new = new.clamp(-bound, bound)
     return torch.where(finite & ~still, new, end), correction

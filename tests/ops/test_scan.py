@@ -79,6 +79,16 @@ def test_shapes_that_do_not_fit(a, b, h0, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ("diagonal", "2x2"))
+def test_products_that_overflow_meet_a_zero_state(kind):
+    a, b, _ = problem(kind, 200, torch.float32)
+    a, b = a.abs() * 1e9, b.clone()
+    a[:, 150], b[:, :151] = 0, 0
+    a[:, 151:] = 0.5 / (a.shape[2] if a.dim() == 5 else 1)
+    h = scan(a, b)
+    assert torch.isfinite(h).all() and torch.equal(h, scan_loop(a, b))
+
+
 def test_half_precision_is_refused():
     x = torch.zeros(1, 2, 3, dtype=torch.bfloat16)
     with pytest.raises(InputError, match="float32 or float64"):

@@ -13,16 +13,17 @@ from cases import (
     resets,
     start,
 )
+from torch import nn
 
 from paratime.cells.base import Cell
 from paratime.cells.elman import ElmanCell
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import NormalInit
 from paratime.errors import InputError
-from paratime.layers.recurrent import Recurrent
+from paratime.layers.recurrent import ParaGRU, Recurrent
 from paratime.solvers.newton import Newton
 from paratime.solvers.sequential import Sequential
-from paratime.testing import TOLERANCE, compare
+from paratime.testing import TOLERANCE, compare, relative_error
 
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=("float64", "float32"))
 by_start = pytest.mark.parametrize("packed", (False, True), ids=("plain", "reset+h0"))
@@ -137,6 +138,63 @@ def test_non_finite_slopes_are_survived():
     assert torch.isfinite(solution.states).all() and error == 0
 
 
+class _Map(Cell):
+    """A map without bound that Newton's predictions leave for infinity."""
+
+    def __init__(self, function):
+        super().__init__(HIDDEN)
+        self.function = function
+        self.projection = nn.Linear(INPUT, HIDDEN)
+
+    def drive(self, x):
+        return self.projection(x)
+
+    def step(self, u, h):
+        return self.function(u, h)
+
+
+MAPS = {
+    "logistic": lambda u, h: 3.7 * h * (1 - h) + 0 * u,
+    "logistic, stable": lambda u, h: 2.5 * h * (1 - h) + 0 * u,
+    "ricker": lambda u, h: (1 + u.abs()) * torch.exp(-h),
+    "cubic": lambda u, h: u - 0.2 * h**3,
+    "power": lambda u, h: torch.relu(h) ** 4 / 2 + u,
+    "divergent": lambda u, h: u + 0.5 * h * h,
+    "identity": lambda u, h: h,
+    "no state": lambda u, h: u,
+    "sign": lambda u, h: torch.sign(h + u),
+    "rounded": lambda u, h: torch.round(h + u),
+}
+
+
+@by_dtype
+@pytest.mark.parametrize("solver", (Newton(), Newton(chunk=1), Newton(max_iters=20)), ids=str)
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_that_predictions_leave_for_infinity(name, solver, dtype):
+    cell, x = _Map(MAPS[name]).to(dtype), inputs(dtype, 300)
+    h0 = torch.rand(2, HIDDEN, dtype=torch.float64).to(dtype)
+    with torch.no_grad():
+        u = cell.drive(x)
+        states = solver.solve(cell, u, h0, None).states
+        truth = Sequential().solve(cell, u, h0, None).states
+    allowed = TOLERANCE[dtype].value
+    assert torch.allclose(states, truth, rtol=allowed, atol=allowed, equal_nan=True)
+
+
+@pytest.mark.parametrize("steps", (400, 4000))
+def test_gradients_before_an_overflow_of_later_slopes(steps):
+    """Slopes of chaotic channels overflow; a loss on early outputs must not notice."""
+    layer = ParaGRU(INPUT, HIDDEN, init=NormalInit(6.0)).double()
+    loop = Recurrent(layer.cell, Sequential())
+    x = torch.zeros(2, steps, INPUT, dtype=torch.float64, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(each(x)[0][:, :5].sum(), [x, *layer.parameters()])
+        for each in (layer, loop)
+    ]
+    for gradient, truth in zip(*gradients, strict=True):
+        assert relative_error(gradient, truth) <= TOLERANCE[x.dtype].gradient
+
+
 def test_a_start_outside_the_bound_is_not_clamped():
     cell = CELLS["gru1"](1.0).double()
     h0 = 3 * torch.ones(2, HIDDEN, dtype=torch.float64)
@@ -193,12 +251,12 @@ def test_a_cell_that_is_not_what_it_says_is_refused(cell, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_second_derivatives_are_refused():
+@pytest.mark.parametrize("loss", (torch.sum, lambda y: y.square().sum()), ids=("sum", "square"))
+def test_second_derivatives_are_refused(loss):
     layer, x = Recurrent(CELLS["gru1"](1.0).double()), inputs(torch.float64, 20).requires_grad_()
-    y = layer(x)[0].square().sum()
-    (g,) = torch.autograd.grad(y, x, create_graph=True)
+    (g,) = torch.autograd.grad(loss(layer(x)[0]), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="use solver=Sequential"):
-        g.sum().backward()
+        g.square().sum().backward()
 
 
 @pytest.mark.parametrize(
