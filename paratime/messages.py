@@ -10,6 +10,7 @@ from pathlib import Path
 _CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (\S+)")
 _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
 _CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
+_ABSTRACT = re.compile(r'Parser key "([^"]+)".*but (\S+) is abstract', re.DOTALL)
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
@@ -38,10 +39,15 @@ def explain(
     if found := _CHOICE.search(message):
         choices = re.findall(r"[\w-]+", found[2])
         return f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
+    if found := _ABSTRACT.search(message):
+        base = found[2].split(".")[-1]
+        names = sorted(c.__name__ for c in concrete if base in {b.__name__ for b in c.__mro__})
+        return f"{found[1]}: name a class before its options, one of {', '.join(names)}"
     if found := _VALUE.search(message):
         return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {_flat(found[2])}"
-    if "arguments are required" in message:
+    if "arguments are required" in message and ".model" in message:
         message += "; name a config with -c FILE"
+    message = message.replace("Unexpected config:", "config: expected keys and values, got:")
     for name in _configs(args):
         message = message.replace("<unicode string>", name)
     return _flat(message)

@@ -139,6 +139,10 @@ COMMANDS = {
     ("test", "-c", "config.yaml", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
     ("test", "-c", "config.yaml"): ["ckpt_path: expected the checkpoint to use, got none"],
     ("fit", "-c", "config.yaml", "--ckpt_path", "text.txt"): ["expected a checkpoint, got another"],
+    ("fit", "-c", "text.txt"): ["config: expected keys and values, got: so much"],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer.solver.chunk", 8): [
+        "solver: name a class before its options, one of Newton, Sequential"
+    ],
     ("fit",): ["required", "name a config with -c FILE"],
     ("fit", "-c", "config.yaml", "--trainer.profiler", "none"): ["profiler", "it can only be"],
     ("fit", "-c", "config.yaml", "--model.encoder.depth", "x"): ["paratime: encoder.depth: Exp"],

@@ -32,7 +32,10 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., input_size) to u (..., G, D)."""
-        heads = self.weight.shape[0]
+        heads, width = self.weight.shape[0], self.weight.shape[0] * self.weight.shape[-1]
+        if x.shape[-1] != width:
+            remedy = "build the layer with another input_size, or change the input"
+            raise InputError("x", f"{width} channels", str(x.shape[-1]), remedy)
         if heads == 1:
             u = functional.linear(x, self.weight.flatten(0, 2), self.bias.flatten())
             return u.unflatten(-1, self.bias.shape)

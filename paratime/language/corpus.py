@@ -105,8 +105,12 @@ def prepare(
     folder = root / _fingerprint(documents, tokenizer, hold_out)
     if (folder / MANIFEST).is_file():
         return folder
-    root.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root))
+    except OSError as error:
+        remedy = "set cache_dir or $PARATIME_CACHE"
+        raise InputError(str(root), "a folder to write to", str(error.strerror), remedy) from None
     try:
         _write(draft, hold_out.assign(documents), tokenizer)
         os.replace(draft, folder)
@@ -124,10 +128,14 @@ def load(folder: Path, split: str) -> Tokens:
     Raises:
         InputError: The file is not the one that the manifest describes.
     """
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    entry = manifest["splits"][split]
-    path = folder / entry["file"]
-    ids = np.memmap(path, dtype=manifest["dtype"], mode="r")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        entry = manifest["splits"][split]
+        path = folder / entry["file"]
+        ids = np.memmap(path, dtype=manifest["dtype"], mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        remedy = "delete the folder, it will be written again"
+        raise InputError(str(folder), "a whole corpus", f"{error!r}", remedy) from None
     digest = hashlib.sha256(ids.data).hexdigest()
     if digest != entry["sha256"]:
         expected, got = f"sha256 {entry['sha256'][:12]}", digest[:12]

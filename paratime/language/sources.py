@@ -44,7 +44,7 @@ class TextFiles(Source):
         """Yield the files in order of their paths; each pattern must match something."""
         for name in sorted({name for pattern in self.paths for name in self._match(pattern)}):
             try:
-                yield Document(name, Path(name).read_text(encoding="utf-8"))
+                yield Document(name, Path(name).read_bytes().decode("utf-8"))
             except UnicodeDecodeError as error:
                 got = f"byte {error.object[error.start]:#04x} at position {error.start}"
                 raise InputError(name, "UTF-8 text", got, "convert the file") from None

@@ -27,6 +27,9 @@ class Windows(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, tokens: Tokens, tokenizer: Tokenizer, length: int, split: str) -> None:
+        if len(tokens.ids) < 2:
+            remedy = "give more text, or hold out a larger share"
+            raise InputError(f"{split} split", "at least 2 tokens", str(len(tokens.ids)), remedy)
         if length < 1 or length >= len(tokens.ids):
             expected = f"1 to {len(tokens.ids) - 1}, the tokens of the {split} split less one"
             remedy = "shorten it, hold out more, or give more text"

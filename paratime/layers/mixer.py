@@ -75,9 +75,10 @@ def check_step(x: Tensor, reset: Tensor | None) -> None:
 
 def check_state(name: str, state: Tensor, expected: tuple[int, ...]) -> None:
     """Refuse a state of another shape than ``expected``."""
-    if tuple(state.shape) != tuple(expected):
+    got = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+    if got != tuple(expected):
         remedy = "pass a state of this layer and batch, or None for the initial one"
-        raise InputError(name, str(tuple(expected)), str(tuple(state.shape)), remedy)
+        raise InputError(name, str(tuple(expected)), str(got), remedy)
 
 
 def _check_mask(name: str, mask: Tensor | None, shape: torch.Size) -> None:

@@ -1,6 +1,7 @@
 """Text to windows of tokens."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -135,6 +136,48 @@ def test_a_corrupt_file_is_named(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"val\.bin: expected sha256 .*; delete"):
         corpus.load(folder, "val")
+
+
+@pytest.mark.parametrize("name", ("manifest.json", "train.bin"))
+@pytest.mark.parametrize("damage", ("cut", "removed"))
+def test_a_damaged_corpus_is_refused(name, damage, tmp_path):
+    path = corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path) / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="delete") as error:
+        corpus.load(path.parent, "train")
+    assert "\n" not in str(error.value)
+
+
+def test_processes_that_prepare_at_once(tmp_path):
+    arguments = (DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(corpus.prepare, *arguments) for _ in range(8)]
+        folders = {job.result() for job in jobs}
+    assert len(folders) == 1 and list(tmp_path.iterdir()) == list(folders)
+    assert len(corpus.load(folders.pop(), "train").ids) > 0
+
+
+def test_a_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"expected a folder to write to, got .*PARATIME_CACHE"):
+        corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path / "file" / "cache")
+
+
+def test_line_ends_are_kept(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\n")
+    assert next(TextFiles([str(tmp_path / "a.txt")]).documents()).text == "one\r\ntwo\n"
+
+
+@pytest.mark.parametrize("text", ("a", "ab", "0123456789" * 2), ids=len)
+def test_a_tiny_text_is_refused_in_one_line(text, tmp_path):
+    data = TokenData(TextFiles(write(tmp_path, {"a.txt": text})), cache_dir=str(tmp_path))
+    data.setup("fit")
+    for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader):
+        with pytest.raises(InputError, match=r"(at least 2 tokens|context_length)"):
+            loader()
 
 
 @pytest.mark.parametrize("documents", ([], [Document("a", "")]), ids=("none", "empty"))

@@ -113,6 +113,8 @@ def test_the_named_solver_is_used():
     ("options", "message"),
     [
         ({"h0": torch.zeros(2, 4)}, f"h0: expected (2, {HIDDEN}), got (2, 4)"),
+        ({"h0": (torch.zeros(2, HIDDEN),) * 2}, f"h0: expected (2, {HIDDEN}), got tuple"),
+        ({"x": torch.zeros(2, 5, INPUT + 1)}, f"x: expected {INPUT} channels, got {INPUT + 1}"),
         ({"reset": torch.zeros(2, 19, dtype=torch.bool)}, "reset: expected bool (2, 20)"),
         ({"reset": torch.zeros(2, 20)}, "got torch.float32 (2, 20)"),
         ({"lengths": torch.tensor([1, 21])}, "lengths: expected 0 to T = 20, got 1 to 21"),
