@@ -50,12 +50,11 @@ class AdamW:
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into input matrices, which are decayed, and all others, which are not."""
-    matrices = {m.weight: None for m in module.modules() if isinstance(m, nn.Linear | Projection)}
-    decayed = [p for p in module.parameters() if p.requires_grad and p in matrices]
-    others = [p for p in module.parameters() if p.requires_grad and p not in matrices]
+    matrices = {id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | Projection)}
+    trained = [p for p in module.parameters() if p.requires_grad]
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) in matrices], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in matrices], "weight_decay": 0.0},
     ]
 
 

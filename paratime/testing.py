@@ -77,8 +77,8 @@ def verify(
 ) -> list[Comparison]:
     """Compare a layer's parallel solver with the loop, print a small table and return it.
 
-    Outputs, and the gradients of inputs, h0 and weights under a random linear loss, are compared
-    in float64 and in the precision of ``x``. The layer itself is left as it is.
+    Outputs, and the gradients of inputs, h0 and weights under a linear loss, are compared in
+    float64 and in the precision of ``x``. The layer itself is left as it is.
 
     Args:
         layer: The layer; its solver is used, ``Newton()`` if it has none.

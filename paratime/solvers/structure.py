@@ -33,7 +33,7 @@ def check_structure(cell: Cell, u: Tensor) -> None:
     _, (seen,) = pull_back(cell, now, h, [weight])
     _, jac = cell.linearize(now, h)
     jac_t = blocks.transpose(jac) if jac.dim() > h.dim() else jac
-    if not torch.allclose(apply(jac_t, weight), seen, rtol=_RTOL, atol=_RTOL):
+    if not torch.allclose(apply(jac_t, weight), seen, rtol=_RTOL, atol=_RTOL, equal_nan=True):
         raise InputError(
             name,
             f"channels that do not read each other, as state_shape {declared} says",

@@ -210,14 +210,15 @@ def test_a_wrong_bound_costs_iterations_but_not_the_result():
 
 
 @pytest.mark.parametrize("where", (0, 70, 199))
-def test_nan_in_the_input_is_nan_in_the_output_from_there_on(where):
-    cell, x = CELLS["gru1"](1.0).double(), inputs(torch.float64, 200)
+@pytest.mark.parametrize("name", ("gru1", "elman", "spin"))
+def test_nan_in_the_input_is_nan_in_the_output_from_there_on(name, where):
+    cell, x = CELLS[name](1.0).double(), inputs(torch.float64, 200)
     x[0, where] = torch.nan
     reset = torch.zeros(2, 200, dtype=torch.bool)
     reset[0, 150] = True
     with torch.no_grad():
         states = Newton().solve(cell, cell.drive(x), None, reset).states
-    broken = states[0].isnan().all(-1)
+    broken = states[0].flatten(1).isnan().all(-1)
     assert broken.nonzero().flatten().tolist() == list(range(where, 150 if where < 150 else 200))
     assert torch.isfinite(states[1]).all()
 
