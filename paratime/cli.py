@@ -52,8 +52,11 @@ class Cli(LightningCLI):
         """
 
     def before_instantiate_classes(self) -> None:
-        """Refuse a missing or unusable checkpoint before anything is built."""
-        path = self.config[self.subcommand].get("ckpt_path")
+        """Refuse an unusable checkpoint before anything is built; drop an unwanted bar."""
+        config = self.config[self.subcommand]
+        if config.get("trainer.enable_progress_bar") is False:
+            self.trainer_defaults["callbacks"] = [SavePredictions()]
+        path = config.get("ckpt_path")
         if path and path not in ("last", "best", "hpc"):
             check_checkpoint(path)
         elif not path and self.subcommand != "fit":

@@ -108,15 +108,18 @@ def prepare(
     try:
         root.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root))
+        draft.chmod(0o755)  # others may share the cache
     except OSError as error:
         remedy = "set cache_dir or $PARATIME_CACHE"
         raise InputError(str(root), "a folder to write to", str(error.strerror), remedy) from None
     try:
         _write(draft, hold_out.assign(documents), tokenizer)
         os.replace(draft, folder)
-    except OSError:
+    except OSError as error:  # another process was first, or there is no space
         if not (folder / MANIFEST).is_file():
-            raise
+            remedy = "delete the folder if it exists, or make space"
+            got = str(error.strerror or error)
+            raise InputError(str(folder), "a corpus written whole", got, remedy) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
@@ -130,14 +133,16 @@ def load(folder: Path, split: str) -> Tokens:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']}")
         entry = manifest["splits"][split]
         path = folder / entry["file"]
         ids = np.memmap(path, dtype=manifest["dtype"], mode="r")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = "delete the folder, it will be written again"
         raise InputError(str(folder), "a whole corpus", f"{error!r}", remedy) from None
     digest = hashlib.sha256(ids.data).hexdigest()
-    if digest != entry["sha256"]:
+    if digest != entry["sha256"] or len(ids) != entry["tokens"]:
         expected, got = f"sha256 {entry['sha256'][:12]}", digest[:12]
         raise InputError(str(path), expected, got, f"delete {folder}, it will be written again")
     return Tokens(ids, [d["name"] for d in entry["documents"]])
@@ -146,7 +151,8 @@ def load(folder: Path, split: str) -> Tokens:
 def _fingerprint(documents: list[Document], tokenizer: Tokenizer, hold_out: HoldOut) -> str:
     digest = hashlib.sha256(f"{FORMAT} {tokenizer.spec()} {hold_out}".encode())
     for document in documents:
-        digest.update(f"\0{document.name}\0{document.text}".encode())
+        sizes = f"{len(document.name)} {len(document.text)} "
+        digest.update(f"{sizes}{document.name}{document.text}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -19,6 +19,9 @@ from paratime.task import DataModule
 class TokenData(DataModule):
     """Text as windows of tokens: documents packed end to end, state resets at their starts.
 
+    Held-out documents are scored in whole windows; what is left at the end of a split, less than
+    a window, is not.
+
     Args:
         source: Where the documents come from.
         tokenizer: Text to ids.

@@ -42,7 +42,8 @@ class TextFiles(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the files in order of their paths; each pattern must match something."""
-        for name in sorted({name for pattern in self.paths for name in self._match(pattern)}):
+        names = {Path(name).resolve(): name for p in self.paths for name in self._match(p)}
+        for name in sorted(names.values()):
             try:
                 yield Document(name, Path(name).read_bytes().decode("utf-8"))
             except UnicodeDecodeError as error:

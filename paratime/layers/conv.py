@@ -63,7 +63,11 @@ class CausalConv(Mixer):
         return y.to(x.dtype), window[:, 1:]
 
     def _memory(self, x: Tensor, state: Tensor | None) -> Tensor:
-        shape = (x.shape[0], self.weight.shape[0] - 1, x.shape[-1])
+        taps, channels = self.weight.shape
+        if x.shape[-1] != channels:
+            remedy = "build the layer with as many channels as its input"
+            raise InputError("x", f"{channels} channels", str(x.shape[-1]), remedy)
+        shape = (x.shape[0], taps - 1, channels)
         if state is None:
             return x.new_zeros(shape)
         check_state("h0", state, shape)

@@ -57,8 +57,9 @@ def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> N
     _check_mask("reset", reset, torch.Size(x.shape[:2]))
     if lengths is None:
         return
-    if lengths.shape != x.shape[:1] or lengths.is_floating_point() or lengths.is_complex():
-        expected, got = f"integers ({x.shape[0]},)", f"{lengths.dtype} {tuple(lengths.shape)}"
+    if lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int32, torch.int64):
+        expected = f"int32 or int64 ({x.shape[0]},)"
+        got = f"{lengths.dtype} {tuple(lengths.shape)}"
         raise InputError("lengths", expected, got, "give one length a sequence")
     if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
         got = f"{int(lengths.min())} to {int(lengths.max())}"

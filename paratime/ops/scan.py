@@ -15,12 +15,12 @@ from paratime.ops import blocks, reference
 
 @torch.library.custom_op("paratime::scan", mutates_args=())
 def _scan(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
-    return reference.scan_safe(a, b, h0, reverse=reverse)
+    return reference.scan_safe(a, b.contiguous(), h0, reverse=reverse).contiguous()
 
 
 @_scan.register_fake
 def _(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
-    return torch.empty_like(b)
+    return b.new_empty(b.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -31,6 +31,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
     """Solve the adjoint lam[t] = g[t] + a[t+1]^T lam[t+1]: the same operator, in reverse."""
     a, h0, h = ctx.saved_tensors
+    with torch.autocast(g.device.type, enabled=False):
+        return *_adjoint(ctx, a, h0, h, g), None
+
+
+def _adjoint(
+    ctx: Any, a: Tensor, h0: Tensor | None, h: Tensor, g: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
     block = a.dim() > h.dim()
     a_t = blocks.transpose(a) if block else a
     lam = _scan(_shift(a_t, None, not ctx.reverse), g, None, not ctx.reverse)
@@ -38,7 +45,7 @@ def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None
     grad_a = blocks.outer(lam, previous) if block else lam * previous
     first = -1 if ctx.reverse else 0
     grad_h0 = None if h0 is None else reference.apply(a_t[:, first], lam[:, first])
-    return grad_a, lam, grad_h0, None
+    return grad_a, lam, grad_h0
 
 
 def _shift(x: Tensor, first: Tensor | None, reverse: bool) -> Tensor:

@@ -47,7 +47,7 @@ class _Adjoint(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         u, previous, reset, solved = ctx.saved_tensors
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(g.device.type, enabled=False):
             _, jac = ctx.cell.linearize(u[:, 1:], previous[:, 1:])
             jac = restart(jac, None if reset is None else reset[:, 1:])
             jac = blocks.transpose(jac) if jac.dim() > g.dim() else jac

@@ -7,6 +7,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from paratime.cells.base import Cell
 from paratime.errors import InputError
@@ -93,6 +94,8 @@ class Newton(Solver):
     def solve(self, cell: Cell, u: Tensor, h0: Tensor | None, reset: Tensor | None) -> Solution:
         """Solve in parallel over time; see ``Solver.solve``."""
         check_structure(cell, u)
+        if any(forward_ad.unpack_dual(x).tangent is not None for x in (u, h0) if x is not None):
+            raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
         h0 = initial_state(cell, u, h0)
         with torch.no_grad():
             states, report = self._solve(cell, u.detach(), h0.detach(), reset)

@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(corpus, "_write", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="expected a corpus written whole, got disk full"):
         corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
     assert not list(tmp_path.iterdir())
 

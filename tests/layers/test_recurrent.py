@@ -118,7 +118,7 @@ def test_the_named_solver_is_used():
         ({"reset": torch.zeros(2, 19, dtype=torch.bool)}, "reset: expected bool (2, 20)"),
         ({"reset": torch.zeros(2, 20)}, "got torch.float32 (2, 20)"),
         ({"lengths": torch.tensor([1, 21])}, "lengths: expected 0 to T = 20, got 1 to 21"),
-        ({"lengths": torch.tensor([1.0, 2.0])}, "lengths: expected integers (2,)"),
+        ({"lengths": torch.tensor([1.0, 2.0])}, "lengths: expected int32 or int64 (2,)"),
         ({"x": torch.zeros(2, 3)}, "x: expected (batch, time >= 1, channels)"),
         ({"x": torch.zeros(2, 0, INPUT)}, "x: expected (batch, time >= 1, channels)"),
     ],

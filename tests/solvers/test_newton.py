@@ -14,6 +14,7 @@ from cases import (
     start,
 )
 from torch import nn
+from torch.autograd import forward_ad
 
 from paratime.cells.base import Cell
 from paratime.cells.elman import ElmanCell
@@ -228,6 +229,16 @@ class _Coupled(ElmanCell):
         return torch.tanh(u + h.roll(1, -1))
 
 
+class _LateCoupled(ElmanCell):
+    def step(self, u, h):
+        return torch.tanh(u + 0.3 * (u - self.projection.bias) * h.roll(1, -1))
+
+
+class _BatchReader(ElmanCell):
+    def step(self, u, h):
+        return torch.tanh(u + h - 0.3 * h.mean(0, keepdim=True))
+
+
 class _Misshapen(ElmanCell):
     def step(self, u, h):
         return torch.tanh(u + h).unsqueeze(-1)
@@ -242,13 +253,17 @@ class _Wide(ElmanCell):
     ("cell", "message"),
     [
         (_Coupled, "got a Jacobian that couples them"),
+        (_LateCoupled, "got a Jacobian that couples them"),
+        (_BatchReader, "got a Jacobian that couples them"),
         (_Misshapen, f"expected a state ({HIDDEN},)"),
         (_Wide, f"_Wide.output: expected {HIDDEN} numbers, got {2 * HIDDEN}"),
     ],
 )
 def test_a_cell_that_is_not_what_it_says_is_refused(cell, message):
+    x = inputs(torch.float32, 20)
+    x[:, 0] = 0
     with pytest.raises(InputError) as error:
-        Recurrent(cell(INPUT, HIDDEN))(inputs(torch.float32, 20))
+        Recurrent(cell(INPUT, HIDDEN))(x)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -258,6 +273,24 @@ def test_second_derivatives_are_refused(loss):
     (g,) = torch.autograd.grad(loss(layer(x)[0]), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="use solver=Sequential"):
         g.square().sum().backward()
+
+
+def test_forward_mode_is_refused():
+    layer, x = Recurrent(CELLS["gru1"](1.0)), inputs(torch.float32, 20)
+    with forward_ad.dual_level(), torch.no_grad(), pytest.raises(NotImplementedError):
+        layer(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+@pytest.mark.parametrize("name", MORE_CELLS)
+def test_autocast_leaves_state_and_adjoint_exact(name):
+    cell = MORE_CELLS[name](1.0)
+    drive, gradients = cell.drive(inputs(torch.float32, 100)).detach(), []
+    for solver in (Newton(), Sequential()):
+        u = drive.clone().requires_grad_()
+        states = solver.solve(cell, u, None, None).states
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=solver == Newton()):
+            gradients.append(torch.autograd.grad(states.square().sum(), u)[0])
+    assert relative_error(*gradients) <= TOLERANCE[torch.float32].gradient
 
 
 @pytest.mark.parametrize(
