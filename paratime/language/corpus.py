@@ -77,19 +77,6 @@ class HoldOut:
         return split
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """The tokens of one split: documents end to end, each begun by the document start.
-
-    Attributes:
-        ids: Memory-mapped ids, (N,).
-        documents: Names of the documents, in order.
-    """
-
-    ids: NDArray[Any]
-    documents: list[str]
-
-
 def prepare(
     documents: Iterable[Document], tokenizer: Tokenizer, hold_out: HoldOut, root: Path
 ) -> Path:
@@ -125,8 +112,8 @@ def prepare(
     return folder
 
 
-def load(folder: Path, split: str) -> Tokens:
-    """Map one split of a corpus into memory.
+def load(folder: Path, split: str) -> NDArray[Any]:
+    """Map the ids (N,) of one split into memory: documents end to end, each begun by its start.
 
     Raises:
         InputError: The file is not the one that the manifest describes.
@@ -145,7 +132,7 @@ def load(folder: Path, split: str) -> Tokens:
     if digest != entry["sha256"] or len(ids) != entry["tokens"]:
         expected, got = f"sha256 {entry['sha256'][:12]}", digest[:12]
         raise InputError(str(path), expected, got, f"delete {folder}, it will be written again")
-    return Tokens(ids, [d["name"] for d in entry["documents"]])
+    return ids
 
 
 def _fingerprint(documents: list[Document], tokenizer: Tokenizer, hold_out: HoldOut) -> str:

@@ -64,11 +64,11 @@ class TokenData(DataModule):
 
     def prepare_data(self) -> None:
         """Tokenise the source into the cache, once."""
-        self._prepare()
+        self._corpus()
 
     def setup(self, stage: str) -> None:
         """Find the corpus, in every process."""
-        self._folder = self._prepare()
+        self._corpus()
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled windows of the training documents; every epoch cuts them elsewhere."""
@@ -94,13 +94,17 @@ class TokenData(DataModule):
         """Return the windows of the test documents, in order."""
         return self._ordered("test")
 
-    def _prepare(self) -> Path:
-        root = self.cache_dir.expanduser() / "language"
-        return corpus.prepare(self.source.documents(), self.tokenizer, self.hold_out, root)
+    def _corpus(self) -> Path:
+        """Return the corpus's folder; the source is read, and hashed, once a process."""
+        if self._folder is None:
+            root = self.cache_dir.expanduser() / "language"
+            documents = self.source.documents()
+            self._folder = corpus.prepare(documents, self.tokenizer, self.hold_out, root)
+        return self._folder
 
     def _windows(self, split: str) -> Windows:
-        folder = self._prepare() if self._folder is None else self._folder
-        return Windows(corpus.load(folder, split), self.tokenizer, self.context_length, split)
+        ids = corpus.load(self._corpus(), split)
+        return Windows(ids, self.tokenizer, self.context_length, split)
 
     def _ordered(self, split: str) -> DataLoader[Any]:
         windows = self._windows(split)

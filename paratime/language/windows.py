@@ -1,6 +1,7 @@
 """Training windows: fixed-length cuts of a token stream, with resets where documents start."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from paratime.errors import InputError
-from paratime.language.corpus import Tokens
 from paratime.language.tokenizer import Tokenizer
 
 
@@ -17,7 +17,7 @@ class Windows(Dataset[dict[str, Tensor]]):
     """Windows of ``length`` inputs and their targets, indexed by their first position.
 
     Args:
-        tokens: The stream.
+        ids: The stream, (N,).
         tokenizer: Its tokenizer.
         length: Inputs a window.
         split: The split's name, for messages.
@@ -26,15 +26,15 @@ class Windows(Dataset[dict[str, Tensor]]):
         InputError: The stream is shorter than one window.
     """
 
-    def __init__(self, tokens: Tokens, tokenizer: Tokenizer, length: int, split: str) -> None:
-        if len(tokens.ids) < 2:
+    def __init__(self, ids: NDArray[Any], tokenizer: Tokenizer, length: int, split: str) -> None:
+        if len(ids) < 2:
             remedy = "give more text, or hold out a larger share"
-            raise InputError(f"{split} split", "at least 2 tokens", str(len(tokens.ids)), remedy)
-        if length < 1 or length >= len(tokens.ids):
-            expected = f"1 to {len(tokens.ids) - 1}, the tokens of the {split} split less one"
+            raise InputError(f"{split} split", "at least 2 tokens", str(len(ids)), remedy)
+        if length < 1 or length >= len(ids):
+            expected = f"1 to {len(ids) - 1}, the tokens of the {split} split less one"
             remedy = "shorten it, hold out more, or give more text"
             raise InputError("context_length", expected, str(length), remedy)
-        self._ids, self._length, self._start = tokens.ids, length, tokenizer.start
+        self._ids, self._length, self._start = ids, length, tokenizer.start
         self._byte_counts = tokenizer.byte_counts
 
     def __len__(self) -> int:

@@ -108,12 +108,12 @@ def test_a_corpus_is_written_once_and_whole(tmp_path):
     assert corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path) == folder
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
     assert corpus.prepare(DOCUMENTS[1:], TOKENIZER, HoldOut(), tmp_path) != folder
-    tokens = corpus.load(folder, "train")
-    assert len(tokens.ids) == manifest["splits"]["train"]["tokens"]
-    starts = np.flatnonzero(tokens.ids == TOKENIZER.start)
+    ids = corpus.load(folder, "train")
+    assert len(ids) == manifest["splits"]["train"]["tokens"]
+    starts = np.flatnonzero(ids == TOKENIZER.start)
     entries = manifest["splits"]["train"]["documents"]
     assert starts.tolist() == [e["start"] for e in entries]
-    first = tokens.ids[1 : entries[0]["tokens"]]
+    first = ids[1 : entries[0]["tokens"]]
     by_name = {d.name: d.text for d in DOCUMENTS}
     assert bytes(first.astype(np.uint8)).decode() == by_name[entries[0]["name"]]
 
@@ -157,7 +157,7 @@ def test_processes_that_prepare_at_once(tmp_path):
         jobs = [pool.submit(corpus.prepare, *arguments) for _ in range(8)]
         folders = {job.result() for job in jobs}
     assert len(folders) == 1 and list(tmp_path.iterdir()) == list(folders)
-    assert len(corpus.load(folders.pop(), "train").ids) > 0
+    assert len(corpus.load(folders.pop(), "train")) > 0
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):
