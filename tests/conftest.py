@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from paratime.ops import native
+
 
 @pytest.fixture(autouse=True)
 def reproducible() -> Iterator[None]:
@@ -12,6 +14,13 @@ def reproducible() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(params=native.backends())
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test on the kernels for every capability of this processor, and on their twin."""
+    with native.using(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What a recurrence must say of itself for every solver and layer to run it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,13 @@ from torch import Tensor, nn
 from paratime.errors import InputError
 
 LARGEST_BLOCK = 64
+
+Fused = Callable[
+    [Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor]
+]
+"""From u (B, T, *any), h0 (B, *state_shape), ``reset``, ``lengths`` and ``out`` to the outputs
+(B, T, hidden_size), zero beyond a sequence's length, and the state after its last valid step. With
+``out`` the outputs are written there; without, gradients flow through both."""
 
 
 class Cell(nn.Module, ABC):
@@ -69,9 +77,22 @@ class Cell(nn.Module, ABC):
         state, gradients = pull_back(self, u, h, [row.expand_as(h) for row in rows])
         return state, torch.stack(gradients, dim=-3)
 
+    def fused(self, device: torch.device) -> Fused | None:
+        """Return the operator that runs whole sequences in one pass on a device, if there is one.
+
+        Its drives and outputs are float32, float64 or bfloat16; its states are float64 for
+        float64 drives, else float32.
+        """
+        return None
+
     def output(self, h: Tensor) -> Tensor:
         """Read the output (..., hidden_size) from states (..., *state_shape)."""
         return h.flatten(-len(self.state_shape))
+
+
+def is_own(cell: Cell, kind: type[Cell], *methods: str) -> bool:
+    """Return whether a cell has these methods from ``kind``, not overridden by a subclass."""
+    return all(getattr(type(cell), name) is getattr(kind, name) for name in methods)
 
 
 def pull_back(

@@ -1,4 +1,4 @@
-"""What the gated cells share: block-diagonal maps of the state."""
+"""What the gated cells share: block sizes, and pieces of their Jacobians."""
 
 import torch
 from torch import Tensor
@@ -17,13 +17,6 @@ def channel_blocks(hidden_size: int, block_size: int) -> tuple[int, int]:
         expected = f"a multiple of block_size = {block_size}"
         raise InputError("hidden_size", expected, str(hidden_size), "change either")
     return block_size, hidden_size // block_size
-
-
-def affine(u: Tensor, a: Tensor, h: Tensor) -> Tensor:
-    """Return u + A h for blocks a (..., K, K, D) and u, h (..., K, D)."""
-    for j in range(h.shape[-2]):
-        u = torch.addcmul(u, a[..., :, j, :], h[..., j : j + 1, :])
-    return u
 
 
 def diagonal(v: Tensor) -> Tensor:

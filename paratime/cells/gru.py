@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from paratime.cells.base import Cell
-from paratime.cells.gates import affine, channel_blocks, diagonal, sigmoid_backward, tanh_backward
+from paratime.cells.base import Cell, Fused, is_own
+from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.projection import Projection
 from paratime.ops import blocks
+from paratime.ops.gated import gru_gates
+from paratime.ops.recurrence import gru
 
 
 class GRUCell(Cell):
@@ -75,12 +77,29 @@ class GRUCell(Cell):
         jac = jac.squeeze(-2) if len(self.state_shape) == 1 else jac
         return self._from_blocks(torch.lerp(h, c, z)), self._from_blocks(jac)
 
+    def fused(self, device: torch.device) -> Fused | None:
+        """Return ``paratime::gru``, unless there is no kernel or a subclass steps otherwise."""
+        own = is_own(self, GRUCell, "step", "output")
+        return self._run if own and gru.runs_on(device, self.weight_hh.shape[1]) else None
+
+    def _run(
+        self,
+        u: Tensor,
+        h0: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        out: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        _, k, _, channels = self.weight_hh.shape
+        weight = self.weight_hh.to(h0.dtype).flatten(0, 2)
+        out = None if out is None else out.unflatten(-1, (k, channels))
+        u, h = u.reshape(*u.shape[:2], 3 * k, channels), h0.view(-1, k, channels)
+        y, final = gru(u, weight, h, reset, lengths, out=out)
+        return y.flatten(-2), final.view_as(h0)
+
     def _gates(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a = self.weight_hh.to(h.dtype)
-        u = u.unflatten(-1, a.shape[-2:])
-        zr = torch.sigmoid(affine(u[..., :2, :, :], a[:2], h.unsqueeze(-3)))
-        z, r = zr.unbind(-3)
-        return z, r, torch.tanh(affine(u[..., 2, :, :], a[2], h * r))
+        return gru_gates(u.unflatten(-1, a.shape[-2:]), a, h)
 
     def _to_blocks(self, h: Tensor) -> Tensor:
         return h.unsqueeze(-2) if len(self.state_shape) == 1 else h

@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from paratime.cells.base import Cell
-from paratime.cells.gates import affine, channel_blocks, diagonal, sigmoid_backward, tanh_backward
+from paratime.cells.base import Cell, Fused, is_own
+from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.projection import Projection
+from paratime.ops.gated import lstm_gates
+from paratime.ops.recurrence import lstm
 
 
 class LSTMCell(Cell):
@@ -57,7 +59,7 @@ class LSTMCell(Cell):
 
     def step(self, u: Tensor, h: Tensor) -> Tensor:
         """Advance h (..., 2 K, D / K) by u (..., 3, D)."""
-        _, _, c_new, o = self._gates(u, h)
+        _, _, o, c_new = self._gates(u, h)
         return torch.cat([c_new, o * torch.tanh(c_new)], dim=-2)
 
     def linearize(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +73,7 @@ class LSTMCell(Cell):
         """
         a_f, a_g, a_o = self.weight_hh.to(h.dtype)
         p_f, p_o = self.peephole.to(h.dtype)
-        f, g, c_new, o = self._gates(u, h)
+        f, g, o, c_new = self._gates(u, h)
         c = h[..., : c_new.shape[-2], :]
         squashed = torch.tanh(c_new)
         d_f = sigmoid_backward(c - g, f)
@@ -88,12 +90,26 @@ class LSTMCell(Cell):
         """Read h (..., D) from the state."""
         return h[..., h.shape[-2] // 2 :, :].flatten(-2)
 
+    def fused(self, device: torch.device) -> Fused | None:
+        """Return ``paratime::lstm``, unless there is no kernel or a subclass steps otherwise."""
+        own = is_own(self, LSTMCell, "step", "output")
+        return self._run if own and lstm.runs_on(device, self.weight_hh.shape[1]) else None
+
+    def _run(
+        self,
+        u: Tensor,
+        h0: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        out: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        _, k, _, channels = self.weight_hh.shape
+        weight = torch.cat([self.weight_hh.flatten(0, 2), self.peephole.flatten(0, 1)])
+        out = None if out is None else out.unflatten(-1, (k, channels))
+        u = u.reshape(*u.shape[:2], 3 * k, channels)
+        y, final = lstm(u, weight.to(h0.dtype), h0, reset, lengths, out=out)
+        return y.flatten(-2), final
+
     def _gates(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        a, (p_f, p_o) = self.weight_hh.to(h.dtype), self.peephole.to(h.dtype)
-        u_f, u_g, u_o = u.unflatten(-1, a.shape[-2:]).unbind(-3)
-        c, h = h.split(a.shape[-2], dim=-2)
-        f = torch.sigmoid(torch.addcmul(affine(u_f, a[0], h), p_f, c))
-        g = torch.tanh(affine(u_g, a[1], h))
-        c_new = torch.lerp(g, c, f)
-        o = torch.sigmoid(torch.addcmul(affine(u_o, a[2], h), p_o, c_new))
-        return f, g, c_new, o
+        a, p = self.weight_hh.to(h.dtype), self.peephole.to(h.dtype)
+        return lstm_gates(u.unflatten(-1, a.shape[-2:]), a, p, h)

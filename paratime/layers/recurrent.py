@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from paratime.cells.base import Cell
+from paratime.cells.base import Cell, Fused
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.lstm import LSTMCell
@@ -16,8 +16,12 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.solvers.base import Solution, Solver, initial_state, restart
+from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
+
+BLOCK = 2**18
+"""Numbers of the output that a fused pass computes at a time; the drives are a few times as many,
+and fit into a CPU's cache."""
 
 
 class Recurrent(Mixer):
@@ -56,16 +60,47 @@ class Recurrent(Mixer):
             InputError: Shapes do not fit.
         """
         check_sequence(x, reset, lengths)
+        fused = self.cell.fused(x.device) if self.solver is None else None
+        if fused is not None:
+            return self._fuse(fused, x, h0, reset, lengths)
         drive = self.cell.drive(x)
-        u, h0 = self._prepare(drive, h0)
+        h0 = self._start(drive, h0)
         solver = Newton() if self.solver is None else self.solver
         with torch.autocast(x.device.type, enabled=False):
-            solution = solver.solve(self.cell, u, h0, reset)
+            solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
         self.solution = solution.report()
         states = solution.states
         assert states is not None
         y = mask_padding(self._output(states), lengths)
-        return y.to(drive.dtype), last_valid(states, initial_state(self.cell, u, h0), lengths)
+        return y.to(drive.dtype), last_valid(states, h0, lengths)
+
+    def _fuse(
+        self,
+        fused: Fused,
+        x: Tensor,
+        h0: Tensor | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the fused operator: in one piece for gradients, else block by block.
+
+        The drives of a block stay in the cache, and those of the whole never exist.
+        """
+        batch, steps, width = *x.shape[:2], self.cell.hidden_size
+        self.solution = Solution(None, 0, 0.0, True, 0.0, f"one fused pass over {steps} steps")
+        size = max(1, BLOCK // max(1, batch * width))
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or size >= steps:
+            u = self.cell.drive(x)
+            return fused(u, self._start(u, h0), reset, lengths, None)
+        y, state = None, h0
+        for begin in range(0, steps, size):
+            now = slice(begin, min(begin + size, steps))
+            u = self.cell.drive(x[:, now].contiguous())
+            y = u.new_empty(batch, steps, width) if y is None else y
+            restarts = None if reset is None else reset[:, now]
+            valid = None if lengths is None else (lengths - begin).clamp(0, u.shape[1])
+            _, state = fused(u, self._start(u, state), restarts, valid, y[:, now])
+        return y, state
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None
@@ -73,10 +108,9 @@ class Recurrent(Mixer):
         """Advance one step from x (B, input_size) to an output (B, hidden_size) and the state."""
         check_step(x, reset)
         drive = self.cell.drive(x)
-        u, state = self._prepare(drive, state)
-        state = initial_state(self.cell, u, state)
+        state = self._start(drive, state)
         with torch.autocast(x.device.type, enabled=False):
-            state = self.cell.step(u, restart(state, reset))
+            state = self.cell.step(drive.to(state.dtype), restart(state, reset))
         return self._output(state).to(drive.dtype), state
 
     def _output(self, states: Tensor) -> Tensor:
@@ -90,12 +124,14 @@ class Recurrent(Mixer):
             raise InputError(name, expected, str(y.shape[-1]), remedy)
         return y
 
-    def _prepare(self, drive: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        u = drive if drive.dtype == torch.float64 else drive.float()
+    def _start(self, drive: Tensor, h0: Tensor | None) -> Tensor:
+        """Return the state before the first step in its precision, zeros for None."""
+        dtype = torch.float64 if drive.dtype == torch.float64 else torch.float32
+        shape = (drive.shape[0], *self.cell.state_shape)
         if h0 is None:
-            return u, None
-        check_state("h0", h0, (drive.shape[0], *self.cell.state_shape))
-        return u, h0.to(u.dtype)
+            return drive.new_zeros(shape, dtype=dtype)
+        check_state("h0", h0, shape)
+        return h0.to(dtype)
 
 
 class ParaGRU(Recurrent):

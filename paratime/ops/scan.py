@@ -1,7 +1,7 @@
 """The linear recurrence h[t] = a[t] h[t-1] + b[t] as a torch operator.
 
-``paratime::scan`` declares its schema, fake and gradient here, once; the torch reference is its
-kernel on every device for which no other kernel is registered.
+``paratime::scan`` declares its schema, fake and gradient here, once. On a CPU the compiled kernel
+runs; the torch reference is its truth, and runs where there is no kernel.
 """
 
 from typing import Any
@@ -10,12 +10,31 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import blocks, reference
+from paratime.ops import blocks, native, reference
 
 
-@torch.library.custom_op("paratime::scan", mutates_args=())
-def _scan(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+def _parallel(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
     return reference.scan_safe(a, b.contiguous(), h0, reverse=reverse).contiguous()
+
+
+_scan = torch.library.custom_op(
+    "paratime::scan",
+    _parallel,
+    mutates_args=(),
+    schema="(Tensor a, Tensor b, Tensor? h0, bool reverse) -> Tensor",
+)
+
+
+@_scan.register_kernel("cpu")
+def _native(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    kernel = native.function(f"scan_{native.FORMATS[b.dtype]}")
+    if kernel is None:
+        return _parallel(a, b, h0, reverse)
+    size, channels = (1, b.shape[2]) if b.dim() == 3 else b.shape[2:]
+    start = torch.zeros_like(b[:, 0]) if h0 is None else h0
+    a, b, start, h = a.contiguous(), b.contiguous(), start.contiguous(), b.new_empty(b.shape)
+    native.call(kernel, b.shape[0], b.shape[1], size, channels, int(reverse), a, b, start, h)
+    return h
 
 
 @_scan.register_fake

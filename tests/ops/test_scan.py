@@ -3,12 +3,13 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
+from paratime.ops import native
 from paratime.ops.reference import scan_loop
 from paratime.ops.scan import _scan, scan
 from paratime.testing import TOLERANCE, relative_error
 
 STEPS = (1, 2, 3, 63, 500)
-KINDS = {"diagonal": None, "2x2": 2, "3x3": 3, "dense": 8}
+KINDS = {"diagonal": None, "2x2": 2, "3x3": 3, "4x4": 4, "dense": 8}
 
 
 def problem(kind: str, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,7 +27,7 @@ def problem(kind: str, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, 
 @pytest.mark.parametrize("reverse", (False, True), ids=("forward", "reverse"))
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_scan_and_its_gradients_equal_the_loop(kind, steps, reverse, with_h0, dtype):
+def test_scan_and_its_gradients_equal_the_loop(kind, steps, reverse, with_h0, dtype, backend):
     a, b, h0 = (x.requires_grad_() for x in problem(kind, steps, dtype))
     leaves = [a, b, h0] if with_h0 else [a, b]
     start = h0 if with_h0 else None
@@ -41,7 +42,7 @@ def test_scan_and_its_gradients_equal_the_loop(kind, steps, reverse, with_h0, dt
 
 @pytest.mark.parametrize("reverse", (False, True), ids=("forward", "reverse"))
 @pytest.mark.parametrize("kind", ("diagonal", "2x2"))
-def test_second_derivatives(kind, reverse):
+def test_second_derivatives(kind, reverse, backend):
     args = [x.requires_grad_() for x in problem(kind, 5, torch.float64)]
     assert torch.autograd.gradcheck(lambda *x: scan(*x, reverse=reverse), args)
     assert torch.autograd.gradgradcheck(lambda *x: scan(*x, reverse=reverse), args)
@@ -49,13 +50,13 @@ def test_second_derivatives(kind, reverse):
 
 @pytest.mark.parametrize("kind", ("diagonal", "2x2"))
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_operator_is_well_formed(kind):
+def test_operator_is_well_formed(kind, backend):
     a, b, h0 = problem(kind, 7, torch.float64)
     for args in ((a, b, None, False), (a.requires_grad_(), b.requires_grad_(), h0, True)):
         torch.library.opcheck(_scan, args)
 
 
-def test_an_output_never_shares_memory_with_an_input():
+def test_an_output_never_shares_memory_with_an_input(backend):
     a, b, _ = problem("diagonal", 1, torch.float64)
     h = scan(a, b)
     h.add_(1)
@@ -80,13 +81,16 @@ def test_shapes_that_do_not_fit(a, b, h0, message):
 
 
 @pytest.mark.parametrize("kind", ("diagonal", "2x2"))
-def test_products_that_overflow_meet_a_zero_state(kind):
+def test_products_that_overflow_meet_a_zero_state(kind, backend):
     a, b, _ = problem(kind, 200, torch.float32)
     a, b = a.abs() * 1e9, b.clone()
     a[:, 150], b[:, :151] = 0, 0
     a[:, 151:] = 0.5 / (a.shape[2] if a.dim() == 5 else 1)
     h = scan(a, b)
-    assert torch.isfinite(h).all() and torch.equal(h, scan_loop(a, b))
+    truth = scan_loop(a, b)
+    assert torch.isfinite(h).all()
+    assert (h - truth).abs().max() <= TOLERANCE[torch.float32].value
+    assert torch.equal(h, truth) or backend != native.REFERENCE
 
 
 def test_half_precision_is_refused():

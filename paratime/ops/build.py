@@ -1,0 +1,152 @@
+"""Compile ``csrc/`` with ninja, into one shared library for each capability of a CPU.
+
+Nothing here imports torch: the sources include no header of torch or Python, so that a library
+is compiled once, when the package is installed or first used, and serves all their versions.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+PACKAGED = PACKAGE / "lib"
+"""Where a wheel has its libraries; a checkout has none."""
+
+FLAGS = (
+    "-std=c++17 -O3 -fPIC -fno-math-errno -fno-trapping-math "
+    "-ffp-contract=fast -Wall -Wextra -Wno-psabi"
+).split()
+X86 = {
+    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512".split(),
+    "avx2": "-mavx2 -mfma".split(),
+}
+"""Flags by capability, best first; the processor must have all that they name."""
+
+SANITIZE = "sanitize"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1".split()
+
+
+class CannotBuild(RuntimeError):
+    """There is no library, and this is why; one line with the remedy."""
+
+
+@cache
+def capabilities() -> tuple[str, ...]:
+    """Return what this processor can run, best first; ``baseline`` is portable code."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return ("baseline",)
+    has = _processor_flags()
+    fit = [name for name, flags in X86.items() if {f[2:] for f in flags if "=" not in f} <= has]
+    return (*fit, "baseline")
+
+
+def library(capability: str) -> Path:
+    """Return the library for a capability, compiled now if it has not been before.
+
+    Raises:
+        CannotBuild: There is no compiler, or it fails.
+    """
+    found = find(capability)
+    return found if found is not None else build(capability, _cached(capability))
+
+
+def find(capability: str) -> Path | None:
+    """Return the library for a capability if it is compiled already."""
+    packaged = PACKAGED / _name(capability)
+    if packaged.exists():
+        return packaged
+    if compiler() is None:
+        return None
+    cached = _cached(capability)
+    return cached if cached.exists() else None
+
+
+def build(capability: str, target: Path) -> Path:
+    """Compile the library to ``target``, which appears complete or not at all."""
+    if compiler() is None:
+        raise CannotBuild("no C++ compiler on PATH; install g++ or clang++, or set CXX")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
+        (Path(folder) / "build.ninja").write_text("\n".join(_rules(capability)), encoding="utf-8")
+        command = [_ninja(), "-C", folder, "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            error = next((x for x in done.stdout.splitlines() if "error" in x), done.stdout[-200:])
+            raise CannotBuild(f"{' '.join(compiler() or ())} failed: {error.strip()}")
+        os.replace(Path(folder) / _name(capability), target)
+    return target
+
+
+def sources() -> Path:
+    """Return the folder ``csrc``: beside the package in a checkout, inside it in a wheel."""
+    return next(p for p in (PACKAGE / "csrc", PACKAGE.parent / "csrc") if p.is_dir())
+
+
+@cache
+def compiler() -> tuple[str, ...] | None:
+    """Return the command of the C++ compiler: ``CXX`` if it is set, else what PATH has."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    for words in map(str.split, names):
+        if words and shutil.which(words[0]):
+            return tuple(words)
+    return None
+
+
+def _rules(capability: str) -> Iterator[str]:
+    flags = [*FLAGS, *X86.get(capability, ()), *(SANITIZERS if capability == SANITIZE else ())]
+    flags += [] if sys.platform == "darwin" else ["-fopenmp"]
+    folder = sources() / "cpu"
+    objects = {f"{path.stem}.o": path for path in sorted(folder.glob("*.cpp"))}
+    escape = str.maketrans({"$": "$$", " ": "$ ", ":": "$:"})
+    yield f"cxx = {' '.join(compiler() or ())}"
+    yield f"flags = {' '.join(flags)}"
+    yield "rule compile\n  command = $cxx $flags -c $in -o $out"
+    yield "rule link\n  command = $cxx $flags -shared $in -o $out"
+    for name, path in objects.items():
+        yield f"build {name}: compile {str(path).translate(escape)}"
+    yield f"build {_name(capability)}: link {' '.join(objects)}\n"
+
+
+def _cached(capability: str) -> Path:
+    """Return the place in the user's cache, a function of all that goes into the library."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "paratime" / _fingerprint(capability) / _name(capability)
+
+
+@cache
+def _fingerprint(capability: str) -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(sources().rglob("*")):
+        if path.is_file():
+            digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
+    version = subprocess.run([*(compiler() or ()), "--version"], capture_output=True, check=False)
+    digest.update(version.stdout + capability.encode() + platform.machine().encode())
+    return digest.hexdigest()[:16]
+
+
+def _name(capability: str) -> str:
+    return f"libparatime_cpu_{capability}.so"
+
+
+def _ninja() -> str:
+    beside = Path(sys.executable).parent / "ninja"
+    found = str(beside) if beside.exists() else shutil.which("ninja")
+    if found is None:
+        raise CannotBuild("ninja is missing; pip install ninja")
+    return found
+
+
+def _processor_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.startswith("flags"))
+    return set(next(lines, "").split())

@@ -1,0 +1,104 @@
+"""The compiled kernels: which library serves this process, and how its symbols are called."""
+
+import ctypes
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError
+from paratime.ops import build
+
+REFERENCE = "reference"
+FORMATS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+
+_log = logging.getLogger("paratime")
+_backend: str | None = None
+
+
+def backends() -> tuple[str, ...]:
+    """Return the names that ``using`` takes here."""
+    return (*build.capabilities(), REFERENCE)
+
+
+@contextmanager
+def using(backend: str) -> Iterator[None]:
+    """Force all operators in this process to one backend.
+
+    Args:
+        backend: ``"reference"`` for the torch twins of all kernels, or a capability of this
+            processor (``"avx512"``, ``"avx2"``, ``"baseline"``) for the kernels compiled for it.
+
+    Raises:
+        InputError: This processor has no such backend.
+    """
+    global _backend
+    if backend not in (*backends(), build.SANITIZE):
+        remedy = "name one of these, or leave it out for the best one"
+        raise InputError("backend", f"one of {', '.join(backends())}", backend, remedy)
+    before, _backend = _backend, backend
+    try:
+        yield
+    finally:
+        _backend = before
+
+
+@torch.compiler.assume_constant_result
+def has(symbol: str) -> bool:
+    """Return whether the library in use has a symbol; it is compiled first, if need be."""
+    return function(symbol) is not None
+
+
+def function(symbol: str) -> Callable[..., None] | None:
+    """Return a symbol of the library in use, or None."""
+    backend = _backend or build.capabilities()[0]
+    if backend == REFERENCE:
+        return None
+    return _symbol(backend, symbol)
+
+
+def call(kernel: Callable[..., None], *arguments: Tensor | int | None) -> None:
+    """Call a kernel: tensors are handed over as pointers, numbers as int64, and the threads."""
+    kernel(*map(_argument, arguments), ctypes.c_int32(torch.get_num_threads()))
+
+
+def _argument(value: Tensor | int | None) -> Any:
+    if isinstance(value, Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return None if value is None else ctypes.c_int64(value)
+
+
+@cache
+def _symbol(capability: str, name: str) -> Callable[..., None] | None:
+    library = _load(capability)
+    return None if library is None else getattr(library, f"paratime_{name}", None)
+
+
+@cache
+def _load(capability: str) -> ctypes.CDLL | None:
+    """Load a library once a process; where there is none, log why, once."""
+    try:
+        path = build.library(capability)
+        _share_threads()
+        return ctypes.CDLL(str(path))
+    except (build.CannotBuild, OSError) as error:
+        _log.warning(
+            "the torch path runs instead of the native kernels, which are many times faster: %s",
+            error,
+        )
+        return None
+
+
+def _share_threads() -> None:
+    """Let the library find the OpenMP that torch has loaded, so that both use one set of threads.
+
+    Two sets would take the cores from each other: idle threads spin for a while.
+    """
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        paths = {line.split()[-1] for line in maps if "omp" in line.rsplit("/", 1)[-1]}
+    for path in sorted(paths):
+        ctypes.CDLL(path, ctypes.RTLD_GLOBAL)

@@ -1,0 +1,274 @@
+"""Fused recurrences h[t] = step(u[t], h[t-1]) over whole sequences, as torch operators.
+
+``paratime::gru`` and ``paratime::lstm`` declare schemas, fakes and gradient here, once. On a CPU
+the compiled kernels run; a loop in torch is their truth, and runs where there is no kernel.
+
+A state (B, rows, C) has K numbers of memory (the LSTM's cell) or none, and K numbers of output,
+on each of C channels. The other shapes:
+
+- u (B, T, 3 K, C), drives in float32, float64 or bfloat16, and outputs y (B, T, K, C) like them;
+- weights (W, C), states and memory (B, T, rows - K, C), in float64 for drives in float64, else
+  float32;
+- ``reset``, bool (B, T), which makes the state before a step zero, and ``lengths``, int64 (B,),
+  how many steps of a sequence are valid: beyond them y is zero.
+
+An operator returns y, the memory and the state after the last valid step. Gradients flow through
+y and that state, not through the memory, which is there for the backward pass.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.library import custom_op
+
+from paratime.ops import gated, native
+
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The state (B, rows, C) after a step from u (B, 3 K, C), weights (W, C) and the state before."""
+
+PullBack = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""The gradients of <lam, step(u, weight, h)> for u, weight (B, W, C) and h, from those and lam."""
+
+_INPUTS = "Tensor u, Tensor weight, Tensor h0, Tensor? reset, Tensor? lengths"
+_FORWARD = f"({_INPUTS}) -> (Tensor, Tensor, Tensor)"
+_INTO = f"(Tensor(a!) y, {_INPUTS}) -> Tensor"
+_BACKWARD = (
+    f"(Tensor? g, Tensor? g_final, Tensor y, Tensor memory, {_INPUTS}) -> (Tensor, Tensor, Tensor)"
+)
+
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
+"""u, weight, h0, ``reset`` and ``lengths``."""
+
+
+class Recurrence:
+    """A fused recurrence: ``paratime::<name>``, ``<name>_into`` and ``<name>_backward``.
+
+    Args:
+        name: What the operators and their kernels are called.
+        step: One step in torch, from which the reference follows.
+        pull_back: The gradients of a step in torch.
+    """
+
+    def __init__(self, name: str, step: Step, pull_back: PullBack) -> None:
+        self.name = name
+        self.step = step
+        self.pull_back = pull_back
+        self.forward = custom_op(f"paratime::{name}", self._loop, mutates_args=(), schema=_FORWARD)
+        self.forward.register_kernel("cpu", self._native)
+        self.forward.register_fake(_outputs)
+        self.forward.register_autograd(self._gradient, setup_context=_save)
+        self.into = custom_op(
+            f"paratime::{name}_into", self._loop_into, mutates_args=("y",), schema=_INTO
+        )
+        self.into.register_kernel("cpu", self._native_into)
+        self.into.register_fake(lambda y, *inputs: _outputs(*inputs)[2])
+        self.backward = custom_op(
+            f"paratime::{name}_backward", self._loop_backward, mutates_args=(), schema=_BACKWARD
+        )
+        self.backward.register_kernel("cpu", self._native_backward)
+        self.backward.register_fake(lambda g, g_final, y, memory, *inputs: _gradients(*inputs))
+        self.backward.register_autograd(_refuse)
+
+    def runs_on(self, device: torch.device, block_size: int) -> bool:
+        """Return whether a device has a kernel for K = ``block_size``."""
+        return device.type == "cpu" and native.has(f"{self.name}{block_size}_forward_float32")
+
+    def __call__(self, *inputs: Tensor | None, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return y and the final state.
+
+        Args:
+            *inputs: u, weight, h0, ``reset`` and ``lengths``; the shapes are those of this module.
+            out: Where to write y, without gradients.
+
+        Raises:
+            NotImplementedError: Forward-mode derivatives, which torch would drop in silence.
+        """
+        if not torch.compiler.is_compiling() and any(map(_is_dual, inputs[:3])):
+            raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
+        if out is not None:
+            return out, self.into(out, *inputs)
+        y, _, final = self.forward(*inputs)
+        return y, final
+
+    def _loop(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        u, weight, h, reset, lengths = _complete(inputs)
+        y, memory, _ = _outputs(u, weight, h)
+        for t in range(u.shape[1]):
+            before = torch.where(reset[:, t], 0, h)
+            now = self.step(u[:, t].to(h.dtype), weight, before)
+            h = torch.where(t < lengths, now, h)
+            now = torch.where(t < lengths, now, 0)
+            memory[:, t], y[:, t] = now.tensor_split([memory.shape[2]], dim=1)
+        return y, memory, h.clone()
+
+    def _loop_into(self, y: Tensor, *inputs: Tensor | None) -> Tensor:
+        result, _, final = self._loop(*inputs)
+        y.copy_(result)
+        return final
+
+    def _loop_backward(
+        self,
+        g: Tensor | None,
+        g_final: Tensor | None,
+        y: Tensor,
+        memory: Tensor,
+        *inputs: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        u, weight, h0, reset, lengths = _complete(inputs)
+        du, d_weight, _ = _gradients(u, weight, h0)
+        d_weight.zero_()
+        states = torch.cat([memory, y.to(h0.dtype)], dim=2)
+        lam = torch.zeros_like(h0) if g_final is None else g_final
+        for t in reversed(range(u.shape[1])):
+            before = torch.where(reset[:, t], 0, states[:, t - 1] if t else h0)
+            arriving = lam.clone()
+            if g is not None:
+                arriving[:, memory.shape[2] :] += g[:, t]
+            arriving = torch.where(t < lengths, arriving, 0)
+            du[:, t], of_each, d_before = self.pull_back(
+                u[:, t].to(h0.dtype), weight, before, arriving
+            )
+            d_weight += of_each.sum(0)
+            lam = torch.where(t < lengths, torch.where(reset[:, t], 0, d_before), lam)
+        return du, d_weight, lam.clone()
+
+    def _native(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        kernel = self._kernel("forward", inputs)
+        if kernel is None:
+            return self._loop(*inputs)
+        y, memory, final = _outputs(*inputs)
+        _call(kernel, inputs, y, y.stride(0), memory, final)
+        return y, memory, final
+
+    def _native_into(self, y: Tensor, *inputs: Tensor | None) -> Tensor:
+        kernel = self._kernel("forward", inputs)
+        if kernel is None:
+            return self._loop_into(y, *inputs)
+        final = torch.empty_like(inputs[2])
+        _call(kernel, inputs, y, y.stride(0), None, final)
+        return final
+
+    def _native_backward(
+        self,
+        g: Tensor | None,
+        g_final: Tensor | None,
+        y: Tensor,
+        memory: Tensor,
+        *inputs: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kernel = self._kernel("backward", inputs)
+        if kernel is None:
+            return self._loop_backward(g, g_final, y, memory, *inputs)
+        du, d_weight, d_h0 = _gradients(*inputs)
+        of_each = d_weight.new_empty(du.shape[0], *d_weight.shape)
+        g, g_final = _contiguous(g), _contiguous(g_final)
+        _call(kernel, inputs, y, memory, g, g_final, du, of_each, d_weight, d_h0)
+        return du, d_weight, d_h0
+
+    def _kernel(
+        self, direction: str, inputs: tuple[Tensor | None, ...]
+    ) -> Callable[..., None] | None:
+        block_size, dtype = inputs[0].shape[2] // 3, native.FORMATS.get(inputs[0].dtype)
+        return native.function(f"{self.name}{block_size}_{direction}_{dtype}")
+
+    def _gradient(
+        self, ctx: Any, g: Tensor | None, g_memory: Tensor | None, g_final: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        return *self.backward(g, g_final, *ctx.saved_tensors), None, None
+
+
+def _is_dual(x: Tensor) -> bool:
+    return forward_ad.unpack_dual(x).tangent is not None
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(*output[:2], *inputs)
+
+
+def _refuse(ctx: Any, *gradients: Tensor | None) -> None:
+    raise NotImplementedError(
+        "second derivatives through a fused recurrence: expected first derivatives only, got a "
+        "second backward pass; use solver=Sequential()"
+    )
+
+
+def _outputs(
+    u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return uninitialised y, memory and final states."""
+    k = u.shape[2] // 3
+    y = u.new_empty(*u.shape[:2], k, u.shape[3])
+    memory = h0.new_empty(*u.shape[:2], h0.shape[1] - k, u.shape[3])
+    return y, memory, h0.new_empty(h0.shape)
+
+
+def _gradients(
+    u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return uninitialised gradients of u, weight and h0."""
+    return u.new_empty(u.shape), weight.new_empty(weight.shape), h0.new_empty(h0.shape)
+
+
+def _complete(inputs: tuple[Any, ...]) -> Inputs:
+    """Fill in masks that change nothing, in shapes that broadcast against states."""
+    u, weight, h0, reset, lengths = inputs
+    batch, steps = u.shape[:2]
+    reset = u.new_zeros(batch, steps, dtype=torch.bool) if reset is None else reset
+    lengths = u.new_full((batch,), steps, dtype=torch.int64) if lengths is None else lengths
+    return u, weight, h0, reset.view(batch, steps, 1, 1), lengths.view(batch, 1, 1)
+
+
+def _call(
+    kernel: Callable[..., None], inputs: tuple[Tensor | None, ...], *rest: Tensor | int | None
+) -> None:
+    u = inputs[0]
+    sizes = u.shape[0], u.shape[1], u.shape[3]
+    native.call(kernel, *sizes, *map(_contiguous, inputs), *rest)
+
+
+def _contiguous(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.contiguous()
+
+
+def _gru_step(u: Tensor, weight: Tensor, h: Tensor) -> Tensor:
+    return gated.gru_step(*_gates_of(u, weight), h)
+
+
+def _gru_pull_back(
+    u: Tensor, weight: Tensor, h: Tensor, lam: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    du, da, dh = gated.gru_pull_back(*_gates_of(u, weight), h, lam)
+    return du.flatten(-3, -2), da.flatten(-4, -2), dh
+
+
+def _lstm_step(u: Tensor, weight: Tensor, state: Tensor) -> Tensor:
+    a, p = _without_peepholes(u, weight)
+    return gated.lstm_step(*_gates_of(u, a), p, state)
+
+
+def _lstm_pull_back(
+    u: Tensor, weight: Tensor, state: Tensor, lam: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    a, p = _without_peepholes(u, weight)
+    du, da, dp, d_state = gated.lstm_pull_back(*_gates_of(u, a), p, state, lam)
+    return du.flatten(-3, -2), torch.cat([da.flatten(-4, -2), dp.flatten(-3, -2)], -2), d_state
+
+
+def _gates_of(u: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+    k = u.shape[-2] // 3
+    return u.unflatten(-2, (3, k)), a.unflatten(0, (3, k, k))
+
+
+def _without_peepholes(u: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    k = u.shape[-2] // 3
+    a, p = weight.split([3 * k * k, 2 * k])
+    return a, p.unflatten(0, (2, k))
+
+
+gru = Recurrence("gru", _gru_step, _gru_pull_back)
+lstm = Recurrence("lstm", _lstm_step, _lstm_pull_back)

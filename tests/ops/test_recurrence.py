@@ -1,0 +1,214 @@
+"""The fused recurrences: every backend against the loop and its gradient by autograd."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from paratime.ops import gated, native
+from paratime.ops.recurrence import Recurrence, gru, lstm
+from paratime.testing import TOLERANCE, relative_error
+
+CASES = {
+    "gru1": (gru, 1),
+    "gru2": (gru, 2),
+    "gru4": (gru, 4),
+    "gru8": (gru, 8),
+    "lstm1": (lstm, 1),
+    "lstm2": (lstm, 2),
+}
+CHANNELS = (1, 7, 33, 160)
+"""Less than a vector, odd, a vector and one, and more than two tiles of lanes."""
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+SIZES = {"one step": (2, 1), "sequences": (3, 37), "no batch": (0, 5)}
+
+
+def problem(
+    op: Recurrence, k: int, channels: int, dtype: torch.dtype, batch: int = 3, steps: int = 37
+) -> list[Tensor | None]:
+    """Draw u, weight, h0, reset and lengths."""
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    rows, weights = (k, 3 * k * k) if op is gru else (2 * k, 3 * k * k + 2 * k)
+    u = torch.randn(batch, steps, 3 * k, channels, dtype=torch.float64).to(dtype)
+    weight = (torch.randn(weights, channels, dtype=torch.float64) / k).to(exact)
+    h0 = torch.randn(batch, rows, channels, dtype=torch.float64).tanh().to(exact)
+    reset = torch.rand(batch, steps) < 0.1
+    lengths = torch.randint(0, steps + 1, (batch,))
+    return [u, weight, h0, reset, lengths]
+
+
+def by_autograd(
+    op: Recurrence, inputs: list[Tensor | None]
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return y and the final state, random gradients for them, and those of u, weight and h0.
+
+    Everything that a test compares with comes from here: a loop over time with torch.where, in
+    float64, differentiated by torch.
+    """
+    u, weight, h0 = (x.double().requires_grad_() for x in inputs[:3])
+    reset, lengths = inputs[3:]
+    k, h, ys = u.shape[2] // 3, h0, []
+    for t in range(u.shape[1]):
+        before = h if reset is None else torch.where(reset[:, t].view(-1, 1, 1), 0, h)
+        now = step(op, u[:, t], weight, before)
+        valid = torch.ones(()).bool() if lengths is None else (t < lengths).view(-1, 1, 1)
+        h = torch.where(valid, now, h)
+        ys.append(torch.where(valid, now[:, -k:], 0))
+    outputs = [torch.stack(ys, dim=1), h]
+    cotangents = [torch.randn_like(x).to(inputs[0].dtype).double() for x in outputs]
+    gradients = torch.autograd.grad(outputs, (u, weight, h0), cotangents, allow_unused=True)
+    found = [
+        torch.zeros_like(x) if g is None else g
+        for x, g in zip((u, weight, h0), gradients, strict=True)
+    ]
+    return [x.detach() for x in outputs], cotangents, found
+
+
+def step(op: Recurrence, u: Tensor, weight: Tensor, h: Tensor) -> Tensor:
+    k = u.shape[-2] // 3
+    a = weight[: 3 * k * k].unflatten(0, (3, k, k))
+    u = u.unflatten(-2, (3, k))
+    if op is gru:
+        return gated.gru_step(u, a, h)
+    return gated.lstm_step(u, a, weight[3 * k * k :].unflatten(0, (2, k)), h)
+
+
+def run(
+    op: Recurrence, inputs: list[Tensor | None], cotangents: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    leaves = [x.clone().requires_grad_() for x in inputs[:3]]
+    outputs = op(*leaves, *inputs[3:])
+    weights = [g.to(x.dtype) for g, x in zip(cotangents, outputs, strict=True)]
+    gradients = torch.autograd.grad(outputs, leaves, weights)
+    return [x.detach() for x in outputs], list(gradients)
+
+
+@pytest.mark.parametrize("masks", ("plain", "masks"))
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_and_gradients_are_those_of_the_loop(case, channels, size, dtype, masks, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, channels, dtype, *SIZES[size])
+    if masks == "plain":
+        inputs[3:] = [None, None]
+    truth, cotangents, gradients = by_autograd(op, inputs)
+    found, found_gradients = run(op, inputs, cotangents)
+    allowed = TOLERANCE[dtype]
+    for x, y in zip(found, truth, strict=True):
+        assert x.shape == y.shape
+        assert x.numel() == 0 or (x.double() - y).abs().max() <= allowed.value
+    for x, y in zip(found_gradients, gradients, strict=True):
+        assert x.shape == y.shape
+        assert x.numel() == 0 or relative_error(x.double(), y) <= allowed.gradient
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_writing_into_a_slice_gives_the_same_and_nothing_else(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 33, torch.float32)
+    with torch.no_grad():
+        y, final = op(*inputs)
+        whole = torch.full((3, 50, k, 33), 7.0)
+        _, again = op(*inputs, out=whole[:, 6:43])
+    assert torch.equal(whole[:, 6:43], y) and torch.equal(again, final)
+    assert (whole[:, :6] == 7).all() and (whole[:, 43:] == 7).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_number_of_threads_gives_the_same_bits(case):
+    op, k = CASES[case]
+    inputs = problem(op, k, 160, torch.float32, 5)
+    cotangents = [torch.randn(5, 37, k, 160), torch.randn_like(inputs[2])]
+    results, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3, 8):
+        torch.set_num_threads(threads)
+        results.append([x for part in run(op, inputs, cotangents) for x in part])
+    torch.set_num_threads(before)
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_strided_inputs_and_gradients_that_are_missing(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 7, torch.float64)
+    leaves = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in inputs[:3]]
+    leaves = [x.requires_grad_() for x in leaves]
+    for used in (0, 1):
+        truth, cotangents, _ = by_autograd(op, inputs)
+        cotangents[1 - used].zero_()
+        _, gradients = run(op, inputs, cotangents)
+        y = op(*leaves, *inputs[3:])[used]
+        found = torch.autograd.grad(y, leaves, cotangents[used])
+        for x, expected in zip(found, gradients, strict=True):
+            assert relative_error(x, expected) <= TOLERANCE[torch.float64].gradient
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_reset_stops_what_is_not_finite(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 7, torch.float32)
+    inputs[4] = None
+    inputs[2].fill_(torch.nan)
+    inputs[3][:, 0] = True
+    truth, cotangents, gradients = by_autograd(op, [*inputs[:2], torch.zeros_like(inputs[2]), *inputs[3:]])
+    found, found_gradients = run(op, inputs, cotangents)
+    assert (found[0] - truth[0]).abs().max() <= TOLERANCE[torch.float32].value
+    for x, expected in zip(found_gradients, gradients, strict=True):
+        assert relative_error(x.double(), expected) <= TOLERANCE[torch.float32].gradient
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_a_number_goes_in_and_comes_out(case, backend):
+    op, k = CASES[case]
+    u, weight, h0, _, _ = problem(op, k, 7, torch.float32)
+    u[1, 3, :, 2] = torch.nan
+    y, final = op(u, weight, h0, None, None)
+    assert y[1, 3:, :, 2].isnan().all() and final[1, :, 2].isnan().all()
+    y[1, 3:, :, 2] = 0
+    assert not y.isnan().any()
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_operators_are_well_formed(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 5, torch.float64, 2, 6)
+    torch.library.opcheck(op.into, (torch.zeros(2, 6, k, 5).double(), *inputs))
+    y, memory, final = op.forward(*inputs)
+    torch.library.opcheck(op.backward, (y, final, y, memory, *inputs))
+    torch.library.opcheck(op.backward, (None, final, y, memory, *inputs))
+    differentiable = [x.requires_grad_() for x in inputs[:3]]
+    torch.library.opcheck(op.forward, (*differentiable, *inputs[3:]))
+    torch.library.opcheck(op.forward, (*differentiable, None, None))
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_second_derivatives_are_refused(case, backend):
+    op, k = CASES[case]
+    u, weight, h0, _, _ = problem(op, k, 5, torch.float64)
+    y, _ = op(u.requires_grad_(), weight, h0, None, None)
+    (gradient,) = torch.autograd.grad(y.sum(), u, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"first derivatives only.*Sequential"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("capability", native.backends()[:-1])
+def test_the_jacobian_in_the_header_is_that_of_the_step(case, capability):
+    op, k = CASES[case]
+    u, weight, h0, _, _ = problem(op, k, 33, torch.float64, 1, 4)
+    h = torch.randn(4, *h0.shape[1:], dtype=torch.float64).tanh()
+    rows = h.shape[1]
+    found, jac = torch.empty_like(h), h.new_empty(4, rows, rows, 33)
+    with native.using(capability):
+        kernel = native.function(f"{case}_linearize_float64")
+    native.call(kernel, 4, 33, u, weight, h, found, jac)
+    h.requires_grad_()
+    truth = step(op, u[0], weight, h)
+    for i in range(rows):
+        (row,) = torch.autograd.grad(truth[:, i].sum(), h, retain_graph=True)
+        assert (jac[:, i] - row).abs().max() <= TOLERANCE[torch.float64].value
+    assert (found - truth).abs().max() <= TOLERANCE[torch.float64].value
