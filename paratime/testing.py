@@ -75,13 +75,13 @@ class Comparison:
 def verify(
     layer: Recurrent, x: Tensor, h0: Tensor | None = None, *, reset: Tensor | None = None
 ) -> list[Comparison]:
-    """Compare a layer's parallel solver with the loop, print a small table and return it.
+    """Compare a layer's fast path with the loop, print a small table and return it.
 
     Outputs, and the gradients of inputs, h0 and weights under a linear loss, are compared in
     float64 and in the precision of ``x``. The layer itself is left as it is.
 
     Args:
-        layer: The layer; its solver is used, ``Newton()`` if it has none.
+        layer: The layer; if it names no solver, the path that it takes here by itself is compared.
         x: Inputs, (B, T, input_size).
         h0: State before the first step.
         reset: Restarts, bool (B, T).
@@ -89,11 +89,14 @@ def verify(
     Returns:
         One comparison a precision.
     """
-    solver = Newton() if layer.solver is None else layer.solver
+    solver = layer.solver
+    if solver is None and layer.cell.fused(x.device) is None:
+        solver = Newton()
     dtypes = dict.fromkeys((torch.float64, x.dtype))
     compare(layer.cell, solver, x[:1, :64], None, None)  # so that no first call is timed
     rows = [compare(layer.cell, solver, x.to(d), _cast(h0, d), reset) for d in dtypes]
-    print(f"{type(layer.cell).__name__}, (B, T, D) = {tuple(x.shape)}, {solver} against the loop")
+    path = "the fused operator" if solver is None else solver
+    print(f"{type(layer.cell).__name__}, (B, T, D) = {tuple(x.shape)}, {path} against the loop")
     print("dtype     error     gradient  iterations  defect    time      loop      ")
     for r in rows:
         verdict = "ok" if r.passed else "outside the tolerance"
@@ -106,9 +109,12 @@ def verify(
 
 
 def compare(
-    cell: Cell, solver: Solver, x: Tensor, h0: Tensor | None, reset: Tensor | None
+    cell: Cell, solver: Solver | None, x: Tensor, h0: Tensor | None, reset: Tensor | None
 ) -> Comparison:
-    """Run a cell by a solver and by the loop, forward and backward, in the precision of x."""
+    """Run a cell by a solver and by the loop, forward and backward, in the precision of x.
+
+    Without a solver, the path is the one that a layer takes by itself.
+    """
     cell = copy.deepcopy(cell).to(x.dtype)
     fast, slow = Recurrent(cell, solver), Recurrent(cell, Sequential())
     y, gradients, seconds = _run(fast, x, h0, reset)
@@ -159,8 +165,9 @@ def check_cell(cell: Cell, x: Tensor) -> None:
     streamed = torch.stack([cell.step(u[:, t], h[:, t]) for t in range(x.shape[1])], dim=1)
     error = _gap(streamed, stepped)
     assert error <= allowed.value, f"step: one step at a time differs by {error:.1e}"
-    result = compare(cell, Newton(), x, None, None)
-    assert result.passed, f"Newton and the loop differ: {result}"
+    for solver, path in ((Newton(), "Newton"), (None, "the default path")):
+        result = compare(cell, solver, x, None, None)
+        assert result.passed, f"{path} and the loop differ: {result}"
 
 
 def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:

@@ -15,6 +15,7 @@ from paratime.layers.conv import CausalConv
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
+from paratime.solvers.newton import Newton
 
 INPUT = 4
 HIDDEN = 32
@@ -118,6 +119,8 @@ MIXERS: dict[str, Callable[[], Mixer]] = {
     "ParaGRU": lambda: ParaGRU(WIDTH),
     "ParaGRU4": lambda: ParaGRU(WIDTH, block_size=4, heads=2),
     "ParaLSTM": lambda: ParaLSTM(WIDTH),
+    "ParaGRU by Newton": lambda: ParaGRU(WIDTH, solver=Newton()),
+    "ParaLSTM2 by Newton": lambda: ParaLSTM(WIDTH, block_size=2, solver=Newton()),
     "Elman": lambda: ElmanMixer(WIDTH),
     "CausalConv": lambda: CausalConv(WIDTH),
     "Block": lambda: Block(WIDTH, ParaLSTM),

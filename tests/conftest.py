@@ -16,9 +16,31 @@ def reproducible() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture(params=native.backends())
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", help="run the tests of kernels on this backend alone")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests of kernels on those for every capability of this processor, and on their twin."""
+    only = metafunc.config.getoption("backend")
+    backends = (only,) if only else native.backends()
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", backends, indirect=True)
+    if "capability" in metafunc.fixturenames:
+        kernels = [name for name in backends if name != native.REFERENCE]
+        metafunc.parametrize("capability", kernels, indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a test on the kernels for every capability of this processor, and on their twin."""
+    """Run a test on a backend: the kernels for a capability, or their twin."""
+    with native.using(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def capability(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test on the kernels for a capability."""
     with native.using(request.param):
         yield request.param
 

@@ -30,7 +30,7 @@ LAYERS = (
 ASIDE = {
     "testing": "layers",
     "messages": "errors",
-    "info": "errors",
+    "info": "ops",
     "progress": "task",
     "predictions": "task",
     "parser": "task",

@@ -92,15 +92,15 @@ class Recurrent(Mixer):
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or size >= steps:
             u = self.cell.drive(x)
             return fused(u, self._start(u, h0), reset, lengths, None)
-        y, state = None, h0
+        y, state = x.new_empty(0), h0
         for begin in range(0, steps, size):
             now = slice(begin, min(begin + size, steps))
             u = self.cell.drive(x[:, now].contiguous())
-            y = u.new_empty(batch, steps, width) if y is None else y
+            y = y if begin else u.new_empty(batch, steps, width)
             restarts = None if reset is None else reset[:, now]
             valid = None if lengths is None else (lengths - begin).clamp(0, u.shape[1])
             _, state = fused(u, self._start(u, state), restarts, valid, y[:, now])
-        return y, state
+        return y, self._start(y, state)
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None

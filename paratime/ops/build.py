@@ -16,35 +16,47 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
-PACKAGED = PACKAGE / "lib"
-"""Where a wheel has its libraries; a checkout has none."""
 
 FLAGS = (
-    "-std=c++17 -O3 -fPIC -fno-math-errno -fno-trapping-math "
-    "-ffp-contract=fast -Wall -Wextra -Wno-psabi"
-).split()
+    "-std=c++17 -O3 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast "
+    "-Wall -Wextra -Wno-psabi"
+)
 X86 = {
-    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512".split(),
-    "avx2": "-mavx2 -mfma".split(),
+    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512",
+    "avx2": "-mavx2 -mfma",
 }
 """Flags by capability, best first; the processor must have all that they name."""
 
+NO_COMPILER = "no C++ compiler on PATH; install g++ or clang++, or set CXX"
+
 SANITIZE = "sanitize"
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1".split()
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 
 
 class CannotBuild(RuntimeError):
     """There is no library, and this is why; one line with the remedy."""
 
 
+def variants() -> tuple[str, ...]:
+    """Return the capabilities of this architecture, best first; ``baseline`` is portable code."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return (*(X86 if x86 else ()), "baseline")
+
+
 @cache
 def capabilities() -> tuple[str, ...]:
-    """Return what this processor can run, best first; ``baseline`` is portable code."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return ("baseline",)
+    """Return those variants that this processor can run, best first."""
     has = _processor_flags()
-    fit = [name for name, flags in X86.items() if {f[2:] for f in flags if "=" not in f} <= has]
-    return (*fit, "baseline")
+    return tuple(name for name in variants() if _needs(name) <= has)
+
+
+def _needs(capability: str) -> set[str]:
+    return {flag[2:] for flag in X86.get(capability, "").split() if "=" not in flag}
+
+
+def packaged(capability: str, package: Path = PACKAGE) -> Path:
+    """Return where a wheel has the library for a capability; a checkout has none there."""
+    return package / "lib" / _name(capability)
 
 
 def library(capability: str) -> Path:
@@ -57,11 +69,20 @@ def library(capability: str) -> Path:
     return found if found is not None else build(capability, _cached(capability))
 
 
+def status() -> str:
+    """Return what serves this process, or why nothing does, in a line."""
+    best = capabilities()[0]
+    if find(best) is not None:
+        return f"{best}, compiled; this processor runs {', '.join(capabilities())}"
+    if compiler() is None:
+        return f"missing: {NO_COMPILER}"
+    return f"{best}, compiled when first used"
+
+
 def find(capability: str) -> Path | None:
     """Return the library for a capability if it is compiled already."""
-    packaged = PACKAGED / _name(capability)
-    if packaged.exists():
-        return packaged
+    if packaged(capability).exists():
+        return packaged(capability)
     if compiler() is None:
         return None
     cached = _cached(capability)
@@ -71,7 +92,7 @@ def find(capability: str) -> Path | None:
 def build(capability: str, target: Path) -> Path:
     """Compile the library to ``target``, which appears complete or not at all."""
     if compiler() is None:
-        raise CannotBuild("no C++ compiler on PATH; install g++ or clang++, or set CXX")
+        raise CannotBuild(NO_COMPILER)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         (Path(folder) / "build.ninja").write_text("\n".join(_rules(capability)), encoding="utf-8")
@@ -100,8 +121,8 @@ def compiler() -> tuple[str, ...] | None:
 
 
 def _rules(capability: str) -> Iterator[str]:
-    flags = [*FLAGS, *X86.get(capability, ()), *(SANITIZERS if capability == SANITIZE else ())]
-    flags += [] if sys.platform == "darwin" else ["-fopenmp"]
+    flags = [FLAGS, X86.get(capability, ""), SANITIZERS if capability == SANITIZE else ""]
+    flags.append("" if sys.platform == "darwin" else "-fopenmp")
     folder = sources() / "cpu"
     objects = {f"{path.stem}.o": path for path in sorted(folder.glob("*.cpp"))}
     escape = str.maketrans({"$": "$$", " ": "$ ", ":": "$:"})

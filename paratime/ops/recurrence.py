@@ -39,9 +39,6 @@ _BACKWARD = (
     f"(Tensor? g, Tensor? g_final, Tensor y, Tensor memory, {_INPUTS}) -> (Tensor, Tensor, Tensor)"
 )
 
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
-"""u, weight, h0, ``reset`` and ``lengths``."""
-
 
 class Recurrence:
     """A fused recurrence: ``paratime::<name>``, ``<name>_into`` and ``<name>_backward``.
@@ -76,7 +73,7 @@ class Recurrence:
         """Return whether a device has a kernel for K = ``block_size``."""
         return device.type == "cpu" and native.has(f"{self.name}{block_size}_forward_float32")
 
-    def __call__(self, *inputs: Tensor | None, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(self, *inputs: Any, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return y and the final state.
 
         Args:
@@ -93,7 +90,7 @@ class Recurrence:
         y, _, final = self.forward(*inputs)
         return y, final
 
-    def _loop(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _loop(self, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         u, weight, h, reset, lengths = _complete(inputs)
         y, memory, _ = _outputs(u, weight, h)
         for t in range(u.shape[1]):
@@ -104,7 +101,7 @@ class Recurrence:
             memory[:, t], y[:, t] = now.tensor_split([memory.shape[2]], dim=1)
         return y, memory, h.clone()
 
-    def _loop_into(self, y: Tensor, *inputs: Tensor | None) -> Tensor:
+    def _loop_into(self, y: Tensor, *inputs: Any) -> Tensor:
         result, _, final = self._loop(*inputs)
         y.copy_(result)
         return final
@@ -115,7 +112,7 @@ class Recurrence:
         g_final: Tensor | None,
         y: Tensor,
         memory: Tensor,
-        *inputs: Tensor | None,
+        *inputs: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         u, weight, h0, reset, lengths = _complete(inputs)
         du, d_weight, _ = _gradients(u, weight, h0)
@@ -135,7 +132,7 @@ class Recurrence:
             lam = torch.where(t < lengths, torch.where(reset[:, t], 0, d_before), lam)
         return du, d_weight, lam.clone()
 
-    def _native(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _native(self, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         kernel = self._kernel("forward", inputs)
         if kernel is None:
             return self._loop(*inputs)
@@ -143,7 +140,7 @@ class Recurrence:
         _call(kernel, inputs, y, y.stride(0), memory, final)
         return y, memory, final
 
-    def _native_into(self, y: Tensor, *inputs: Tensor | None) -> Tensor:
+    def _native_into(self, y: Tensor, *inputs: Any) -> Tensor:
         kernel = self._kernel("forward", inputs)
         if kernel is None:
             return self._loop_into(y, *inputs)
@@ -157,7 +154,7 @@ class Recurrence:
         g_final: Tensor | None,
         y: Tensor,
         memory: Tensor,
-        *inputs: Tensor | None,
+        *inputs: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         kernel = self._kernel("backward", inputs)
         if kernel is None:
@@ -168,9 +165,7 @@ class Recurrence:
         _call(kernel, inputs, y, memory, g, g_final, du, of_each, d_weight, d_h0)
         return du, d_weight, d_h0
 
-    def _kernel(
-        self, direction: str, inputs: tuple[Tensor | None, ...]
-    ) -> Callable[..., None] | None:
+    def _kernel(self, direction: str, inputs: tuple[Any, ...]) -> Callable[..., None] | None:
         block_size, dtype = inputs[0].shape[2] // 3, native.FORMATS.get(inputs[0].dtype)
         return native.function(f"{self.name}{block_size}_{direction}_{dtype}")
 
@@ -214,7 +209,7 @@ def _gradients(
     return u.new_empty(u.shape), weight.new_empty(weight.shape), h0.new_empty(h0.shape)
 
 
-def _complete(inputs: tuple[Any, ...]) -> Inputs:
+def _complete(inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Fill in masks that change nothing, in shapes that broadcast against states."""
     u, weight, h0, reset, lengths = inputs
     batch, steps = u.shape[:2]
@@ -223,9 +218,7 @@ def _complete(inputs: tuple[Any, ...]) -> Inputs:
     return u, weight, h0, reset.view(batch, steps, 1, 1), lengths.view(batch, 1, 1)
 
 
-def _call(
-    kernel: Callable[..., None], inputs: tuple[Tensor | None, ...], *rest: Tensor | int | None
-) -> None:
+def _call(kernel: Callable[..., None], inputs: tuple[Any, ...], *rest: Tensor | int | None) -> None:
     u = inputs[0]
     sizes = u.shape[0], u.shape[1], u.shape[3]
     native.call(kernel, *sizes, *map(_contiguous, inputs), *rest)

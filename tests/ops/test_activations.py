@@ -13,12 +13,6 @@ ULPS = {torch.float32: 4, torch.float64: 8}
 """Errors in float64 are against torch's own float64, which is off by some ulps itself."""
 
 
-@pytest.fixture(params=native.backends()[:-1])
-def capability(request):
-    with native.using(request.param):
-        yield request.param
-
-
 def compiled(name: str, x: Tensor) -> Tensor:
     y = torch.empty_like(x)
     native.call(native.function(f"{name}_{native.FORMATS[x.dtype]}"), x.numel(), x, y)

@@ -1,0 +1,57 @@
+"""Compile the native kernels while the package is installed, where there is a compiler.
+
+An editable installation gets the library for this machine, in the user's cache. A wheel gets the
+sources and a library for every capability of its architecture.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from paratime.ops import build  # noqa: E402
+
+
+class BuildWithKernels(build_py):
+    """Compile after the modules are in place."""
+
+    def run(self) -> None:
+        """Build the modules, then the kernels; without a compiler, only the modules."""
+        super().run()
+        try:
+            if self.editable_mode:
+                build.library(build.capabilities()[0])
+                return
+            package = Path(self.build_lib) / "paratime"
+            shutil.copytree(build.sources(), package / "csrc", dirs_exist_ok=True)
+            for capability in build.variants():
+                build.build(capability, build.packaged(capability, package))
+        except build.CannotBuild as error:
+            print(f"paratime: no native kernels: {error}", file=sys.stderr)
+
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for any Python of one platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tag: the libraries know neither Python nor its ABI."""
+        return "py3", "none", super().get_tag()[2]
+
+
+class WithKernels(Distribution):
+    """A distribution that is not pure Python."""
+
+    def has_ext_modules(self) -> bool:
+        """Say so."""
+        return True
+
+
+setup(
+    distclass=WithKernels,
+    cmdclass={"build_py": BuildWithKernels, "bdist_wheel": PlatformWheel},
+)
