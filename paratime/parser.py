@@ -58,6 +58,7 @@ def _known_classes() -> set[type]:
     modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
     classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
     own = {c for c in classes if c.__module__.startswith("paratime.")}
+    own = {c for c in own if not issubclass(c, BaseException)}
     return own | _subclasses(Callback) | _subclasses(Logger)
 
 
