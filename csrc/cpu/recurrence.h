@@ -20,7 +20,9 @@ struct Recurrence {
   const int64_t* lengths;  // (B,): how many steps of a sequence are valid; or null
   int threads;
 
-  int64_t length(int64_t b) const { return lengths ? lengths[b] : steps; }
+  int64_t length(int64_t b) const {
+    return lengths ? std::clamp<int64_t>(lengths[b], 0, steps) : steps;
+  }
   bool restarts(int64_t b, int64_t t) const { return reset && reset[b * steps + t]; }
 
   // The rows of a step in a tensor (B, T, rows, C), or of a sequence in one (B, rows, C).

@@ -88,6 +88,7 @@ class Recurrent(Mixer):
         """
         batch, steps, width = *x.shape[:2], self.cell.hidden_size
         self.solution = Solution(None, 0, 0.0, True, 0.0, f"one fused pass over {steps} steps")
+        lengths = None if lengths is None else lengths.long()
         size = max(1, BLOCK // max(1, batch * width))
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or size >= steps:
             u = self.cell.drive(x)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def _share_threads() -> None:
 
     Two sets would take the cores from each other: idle threads spin for a while.
     """
-    with open("/proc/self/maps", encoding="utf-8") as maps:
-        paths = {line.split()[-1] for line in maps if "omp" in line.rsplit("/", 1)[-1]}
-    for path in sorted(paths):
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text(encoding="utf-8").splitlines() if maps.exists() else []
+    for path in sorted({line.split()[-1] for line in lines if "omp" in line.rsplit("/", 1)[-1]}):
         ctypes.CDLL(path, ctypes.RTLD_GLOBAL)

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.library import custom_op
 
+from paratime.errors import InputError
 from paratime.ops import gated, native
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,12 +48,16 @@ class Recurrence:
         name: What the operators and their kernels are called.
         step: One step in torch, from which the reference follows.
         pull_back: The gradients of a step in torch.
+        sizes: The rows of a state, and W, by K.
     """
 
-    def __init__(self, name: str, step: Step, pull_back: PullBack) -> None:
+    def __init__(
+        self, name: str, step: Step, pull_back: PullBack, sizes: Callable[[int], tuple[int, int]]
+    ) -> None:
         self.name = name
         self.step = step
         self.pull_back = pull_back
+        self.sizes = sizes
         self.forward = custom_op(f"paratime::{name}", self._loop, mutates_args=(), schema=_FORWARD)
         self.forward.register_kernel("cpu", self._native)
         self.forward.register_fake(_outputs)
@@ -144,6 +149,11 @@ class Recurrence:
         kernel = self._kernel("forward", inputs)
         if kernel is None:
             return self._loop_into(y, *inputs)
+        batch, steps, rows, channels = inputs[0].shape
+        _fits("y", y, (batch, steps, rows // 3, channels), inputs[0].dtype)
+        if batch and not y[0].is_contiguous():
+            remedy = "slice the batch or time only"
+            raise InputError("y", "steps one after another", f"strides {y.stride()}", remedy)
         final = torch.empty_like(inputs[2])
         _call(kernel, inputs, y, y.stride(0), None, final)
         return final
@@ -166,13 +176,34 @@ class Recurrence:
         return du, d_weight, d_h0
 
     def _kernel(self, direction: str, inputs: tuple[Any, ...]) -> Callable[..., None] | None:
+        self._check(*inputs)
         block_size, dtype = inputs[0].shape[2] // 3, native.FORMATS.get(inputs[0].dtype)
         return native.function(f"{self.name}{block_size}_{direction}_{dtype}")
+
+    def _check(
+        self, u: Tensor, weight: Tensor, h0: Tensor, reset: Tensor | None, lengths: Tensor | None
+    ) -> None:
+        """Refuse what a kernel would read beyond; it sees nothing but pointers."""
+        if u.dim() != 4 or u.shape[2] % 3:
+            raise InputError("u", "(B, T, 3 K, C)", str(tuple(u.shape)), "reshape u")
+        batch, steps, rows, channels = u.shape
+        state, weights = self.sizes(rows // 3)
+        exact = torch.float64 if u.dtype == torch.float64 else torch.float32
+        _fits("weight", weight, (weights, channels), exact)
+        _fits("h0", h0, (batch, state, channels), exact)
+        _fits("reset", reset, (batch, steps), torch.bool)
+        _fits("lengths", lengths, (batch,), torch.int64)
 
     def _gradient(
         self, ctx: Any, g: Tensor | None, g_memory: Tensor | None, g_final: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         return *self.backward(g, g_final, *ctx.saved_tensors), None, None
+
+
+def _fits(name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if x is not None and (tuple(x.shape) != shape or x.dtype != dtype):
+        got = f"{x.dtype} {tuple(x.shape)}"
+        raise InputError(name, f"{dtype} {shape}", got, "make it fit u")
 
 
 def _is_dual(x: Tensor) -> bool:
@@ -263,5 +294,5 @@ def _without_peepholes(u: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return a, p.unflatten(0, (2, k))
 
 
-gru = Recurrence("gru", _gru_step, _gru_pull_back)
-lstm = Recurrence("lstm", _lstm_step, _lstm_pull_back)
+gru = Recurrence("gru", _gru_step, _gru_pull_back, lambda k: (k, 3 * k * k))
+lstm = Recurrence("lstm", _lstm_step, _lstm_pull_back, lambda k: (2 * k, 3 * k * k + 2 * k))

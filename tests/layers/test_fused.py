@@ -46,7 +46,7 @@ def test_the_default_path_is_the_loop(name, scale, steps, dtype):
 def test_blocks_of_time_change_nothing(layer, block, monkeypatch):
     """They only keep the drives small: inference never makes those of the whole sequence."""
     net, x = LAYERS[layer](INPUT, 16), inputs(torch.float32, 60, batch=3)
-    reset, lengths = resets(60, 3), torch.tensor([60, 0, 31])
+    reset, lengths = resets(60, 3), torch.tensor([60, 0, 31], dtype=torch.int32)
     largest, drive = [], net.cell.drive
     monkeypatch.setattr(net.cell, "drive", lambda x: largest.append(x.shape[1]) or drive(x))
     whole, end = net(x, reset=reset, lengths=lengths)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from paratime.errors import InputError
 from paratime.ops import gated, native
 from paratime.ops.recurrence import Recurrence, gru, lstm
 from paratime.testing import TOLERANCE, relative_error
@@ -212,3 +213,41 @@ def test_the_jacobian_in_the_header_is_that_of_the_step(case, capability):
         (row,) = torch.autograd.grad(truth[:, i].sum(), h, retain_graph=True)
         assert (jac[:, i] - row).abs().max() <= TOLERANCE[torch.float64].value
     assert (found - truth).abs().max() <= TOLERANCE[torch.float64].value
+
+
+@pytest.mark.parametrize("case", ("gru2", "lstm2"))
+@pytest.mark.parametrize(
+    ("place", "wrong", "message"),
+    [
+        (0, torch.zeros(3, 37, 7, 5), "u: expected (B, T, 3 K, C), got (3, 37, 7, 5)"),
+        (1, torch.zeros(3, 5), "weight: expected torch.float64"),
+        (1, torch.zeros(99, 5).double(), "got torch.float64 (99, 5); make it fit u"),
+        (2, torch.zeros(3, 9, 5).double(), "h0: expected torch.float64"),
+        (3, torch.zeros(3, 36).bool(), "reset: expected torch.bool (3, 37)"),
+        (4, torch.zeros(3).int(), "lengths: expected torch.int64 (3,), got torch.int32"),
+    ],
+)
+def test_inputs_that_do_not_fit(case, place, wrong, message):
+    op, k = CASES[case]
+    inputs = problem(op, k, 5, torch.float64)
+    inputs[place] = wrong
+    with pytest.raises(InputError) as error:
+        op(*inputs)
+    assert message in str(error.value)
+
+
+def test_outputs_that_do_not_fit():
+    inputs = problem(gru, 2, 5, torch.float64)
+    for y in (torch.zeros(3, 36, 2, 5).double(), torch.zeros(3, 37, 2, 10).double()[..., :5]):
+        with pytest.raises(InputError, match="y: expected"):
+            gru(*inputs, out=y)
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_lengths_beyond_the_steps_are_the_steps(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 5, torch.float64)
+    inputs[4] = torch.tensor([99, -3, 37])
+    y, final = op(*inputs)
+    inputs[4] = torch.tensor([37, 0, 37])
+    assert all(map(torch.equal, op(*inputs), (y, final)))
