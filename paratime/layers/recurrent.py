@@ -20,8 +20,12 @@ from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
 
 BLOCK = 2**18
-"""Numbers of the output that a fused pass computes at a time; the drives are a few times as many,
-and fit into a CPU's cache."""
+"""Numbers of the output that a fused pass computes at a time where nothing is kept for gradients:
+the drives, a few times as many, stay in the cache, and those of the whole sequence never exist."""
+
+LEARNED_BLOCK = 2**21
+"""The same with gradients, where the drives are kept: those of a block and their gradient then come
+from memory that the allocator has at hand, while larger pieces are fresh pages every time."""
 
 
 class Recurrent(Mixer):
@@ -82,26 +86,30 @@ class Recurrent(Mixer):
         reset: Tensor | None,
         lengths: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Run the fused operator: in one piece for gradients, else block by block.
-
-        The drives of a block stay in the cache, and those of the whole never exist.
-        """
+        """Run the fused operator, block by block: see ``BLOCK`` and ``LEARNED_BLOCK``."""
         batch, steps, width = *x.shape[:2], self.cell.hidden_size
         self.solution = Solution(None, 0, 0.0, True, 0.0, f"one fused pass over {steps} steps")
         lengths = None if lengths is None else lengths.long()
-        size = max(1, BLOCK // max(1, batch * width))
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or size >= steps:
+        learning = torch.is_grad_enabled()
+        size = max(1, (LEARNED_BLOCK if learning else BLOCK) // max(1, batch * width))
+        if torch.compiler.is_compiling() or size >= steps:
             u = self.cell.drive(x)
             return fused(u, self._start(u, h0), reset, lengths, None)
-        y, state = x.new_empty(0), h0
+        y, parts, state = x, [], h0
         for begin in range(0, steps, size):
             now = slice(begin, min(begin + size, steps))
             u = self.cell.drive(x[:, now].contiguous())
-            y = y if begin else u.new_empty(batch, steps, width)
-            restarts = None if reset is None else reset[:, now]
-            valid = None if lengths is None else (lengths - begin).clamp(0, u.shape[1])
-            _, state = fused(u, self._start(u, state), restarts, valid, y[:, now])
-        return y, self._start(y, state)
+            y = y if begin else u.new_empty(0 if learning else batch, steps, width)
+            part, state = fused(
+                u,
+                self._start(u, state),
+                None if reset is None else reset[:, now],
+                None if lengths is None else (lengths - begin).clamp(0, u.shape[1]),
+                None if learning else y[:, now],
+            )
+            parts.append(part)
+        assert state is not None
+        return torch.cat(parts, dim=1) if learning else y, state
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None

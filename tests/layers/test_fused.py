@@ -51,10 +51,17 @@ def test_blocks_of_time_change_nothing(layer, block, monkeypatch):
     monkeypatch.setattr(net.cell, "drive", lambda x: largest.append(x.shape[1]) or drive(x))
     whole, end = net(x, reset=reset, lengths=lengths)
     monkeypatch.setattr(recurrent, "BLOCK", block)
-    with torch.no_grad():
-        y, state = net(x, reset=reset, lengths=lengths)
-    assert (y - whole).abs().max() <= TOLERANCE[y.dtype].value
-    assert (state - end).abs().max() <= TOLERANCE[y.dtype].value
+    monkeypatch.setattr(recurrent, "LEARNED_BLOCK", block)
+    weights = list(net.parameters())
+    expected = torch.autograd.grad(whole.square().sum() + end.sum(), weights)
+    for learning in (False, True):
+        with torch.set_grad_enabled(learning):
+            y, state = net(x, reset=reset, lengths=lengths)
+        assert (y - whole).abs().max() <= TOLERANCE[y.dtype].value
+        assert (state - end).abs().max() <= TOLERANCE[y.dtype].value
+    found = torch.autograd.grad(y.square().sum() + state.sum(), weights)
+    for a, b in zip(found, expected, strict=True):
+        assert relative_error(a, b) <= TOLERANCE[y.dtype].gradient
     assert largest[0] == 60 and max(largest[1:]) <= max(1, block // (3 * 16))
 
 
