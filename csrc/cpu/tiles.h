@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 
 #include "vector.h"
 
@@ -61,17 +62,18 @@ struct Tile {
   }
 };
 
-// With fewer lanes a thread waits for the recurrence, not for arithmetic or memory.
-constexpr int64_t kLanes = 64;
+constexpr int64_t kWidest = 16;  // lanes of the widest vector: no other tile ends within one
+constexpr int64_t kLanes = 64;   // with fewer, a thread waits for the recurrence, not for its units
 
 // Call body(sequence, tile) for tiles that cover all channels of all sequences. Every lane is
 // computed by itself, so that neither tiles nor threads change a bit of any result.
 template <class Body>
 void for_each_tile(int64_t sequences, int64_t channels, int threads, const Body& body) {
   if (sequences == 0 || channels == 0) return;
-  const int64_t wanted = (threads + sequences - 1) / sequences;
-  const int64_t lanes = std::max(kLanes, ((channels + wanted - 1) / wanted + 15) / 16 * 16);
-  const int64_t tiles = (channels + lanes - 1) / lanes;
+  const auto ceiling = [](int64_t x, int64_t y) { return (x + y - 1) / y; };
+  const int64_t wanted = threads / std::gcd<int64_t>(threads, sequences);  // all equally busy
+  const int64_t lanes = std::max(kLanes, ceiling(ceiling(channels, wanted), kWidest) * kWidest);
+  const int64_t tiles = ceiling(channels, lanes);
 #pragma omp parallel for num_threads(threads) if (threads > 1 && sequences * tiles > 1)
   for (int64_t item = 0; item < sequences * tiles; ++item) {
     const int64_t first = item % tiles * lanes;

@@ -39,14 +39,14 @@ Contestant = Callable[[Tensor], Tensor]
 
 def main() -> None:
     """Time all shapes and lengths, write tables and figure, and print how they compare."""
-    rows = [row for shape in SHAPES for row in measure(shape)]
-    table = pd.DataFrame(rows)
-    table.to_csv(HERE / "results.csv", index=False, float_format="%.4g")
     lengths = scaling()
     lengths.to_csv(HERE / "lengths.csv", index=False, float_format="%.4g")
+    table = pd.DataFrame([row for shape in SHAPES for row in measure(shape)])
+    table.to_csv(HERE / "results.csv", index=False, float_format="%.4g")
     draw(table, lengths)
     print(machine(), "\n")
     print(summary(table).to_string(), "\n")
+    print(table.drop(columns=[c for c in table if "_q" in c]).round(2).to_string(index=False), "\n")
     for name, column in lengths.set_index("steps").items():
         slope = np.polyfit(np.log(column.index), np.log(column.values), 1)[0]
         print(f"{name}: forward and backward grow as T to the power {slope:.3f}")
@@ -72,8 +72,11 @@ def _pararnn_torch(width: int) -> dict[str, Contestant]:
         return {}
     import pararnn
 
-    layers = {"ParaGRU": pararnn.ParaGRU, "ParaLSTM": pararnn.ParaLSTM}
-    return {f"pararnn-torch {n}": _first(c(width, width)) for n, c in layers.items()}
+    cells = {"ParaGRU": pararnn.ParaGRU, "ParaLSTM": pararnn.ParaLSTM}
+    return {
+        f"pararnn-torch {name}": pararnn.ParaRNN(cell(width, width), solver="newton")
+        for name, cell in cells.items()
+    }
 
 
 def gate(shape: tuple[int, int, int]) -> None:
@@ -160,7 +163,8 @@ def _status(field: str) -> float:
 def scaling() -> pd.DataFrame:
     """Return milliseconds of forward and backward over the number of steps, at width 256."""
     torch.manual_seed(0)
-    layers = {name: _first(layer(256)) for name, layer in PARA.items()}
+    layers: dict[str, Contestant] = {PROJECTION: nn.Linear(256, 768)}
+    layers |= {name: _first(layer(256)) for name, layer in PARA.items()}
     rows = []
     for steps in tqdm(LENGTHS, desc="lengths"):
         x, runs = torch.randn(1, steps, 256), {name: [] for name in layers}

@@ -154,7 +154,7 @@ class Recurrence:
         if batch and not y[0].is_contiguous():
             remedy = "slice the batch or time only"
             raise InputError("y", "steps one after another", f"strides {y.stride()}", remedy)
-        final = torch.empty_like(inputs[2])
+        final = inputs[2].new_empty(inputs[2].shape)
         _call(kernel, inputs, y, y.stride(0), None, final)
         return final
 
