@@ -28,7 +28,7 @@ def report() -> str:
     facts["cuda compiler"] = _which("nvcc")
     facts["cpu kernels"] = build.status()
     facts["cuda kernels"] = "missing: planned; on CUDA the solver runs in torch"
-    facts["solver"] = "fused kernels on a CPU, else Newton multiple shooting in torch"
+    facts["solver"] = "the kernels above where they are, else Newton multiple shooting in torch"
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
 

@@ -14,7 +14,7 @@ def channel_blocks(hidden_size: int, block_size: int) -> tuple[int, int]:
         remedy = "use 4 to track more state, 1 for the paper's cell"
         raise InputError("block_size", f"one of {BLOCK_SIZES}", str(block_size), remedy)
     if hidden_size < 1 or hidden_size % block_size:
-        expected = f"a multiple of block_size = {block_size}"
+        expected = f"a positive multiple of block_size = {block_size}"
         raise InputError("hidden_size", expected, str(hidden_size), "change either")
     return block_size, hidden_size // block_size
 

@@ -5,6 +5,7 @@ is compiled once, when the package is installed or first used, and serves all th
 """
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -14,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+_log = logging.getLogger("paratime")
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -66,7 +69,12 @@ def library(capability: str) -> Path:
         CannotBuild: There is no compiler, or it fails.
     """
     found = find(capability)
-    return found if found is not None else build(capability, _cached(capability))
+    if found is not None:
+        return found
+    if compiler() is None:
+        raise CannotBuild(NO_COMPILER)
+    _log.warning("compiling the native kernels for %s, once, in about ten seconds", capability)
+    return build(capability, _cached(capability))
 
 
 def status() -> str:
@@ -93,13 +101,22 @@ def build(capability: str, target: Path) -> Path:
     """Compile the library to ``target``, which appears complete or not at all."""
     if compiler() is None:
         raise CannotBuild(NO_COMPILER)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return _build(capability, target)
+    except OSError as error:
+        remedy = "set XDG_CACHE_HOME to a folder that can be written"
+        raise CannotBuild(f"cannot write {target.parent}: {error.strerror}; {remedy}") from error
+
+
+def _build(capability: str, target: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         (Path(folder) / "build.ninja").write_text("\n".join(_rules(capability)), encoding="utf-8")
         command = [_ninja(), "-C", folder, "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            error = next((x for x in done.stdout.splitlines() if "error" in x), done.stdout[-200:])
+            lines = [x for x in done.stdout.splitlines() if x.strip()]
+            error = next((x for x in lines if "error" in x), f"status {done.returncode}")
             raise CannotBuild(f"{' '.join(compiler() or ())} failed: {error.strip()}")
         os.replace(Path(folder) / _name(capability), target)
     return target

@@ -1,6 +1,9 @@
 """Layers on their fused operators: the path that ``solver=None`` takes on a CPU."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -105,9 +108,10 @@ def test_half_precision_in_and_out_with_an_exact_state(layer):
 def test_compile_without_a_graph_break(layer):
     net, x, reset = LAYERS[layer](INPUT, 8), inputs(torch.float32, 20), resets(20)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    for steps in (20, 13):
-        y, state = net(x[:, :steps], reset=reset[:, :steps])
-        again, end = compiled(x[:, :steps], reset=reset[:, :steps])
+    lengths = torch.tensor([7, 0])
+    for steps in range(20, 8, -1):  # more lengths than dynamo would compile one by one
+        y, state = net(x[:, :steps], reset=reset[:, :steps], lengths=lengths)
+        again, end = compiled(x[:, :steps], reset=reset[:, :steps], lengths=lengths)
         assert torch.equal(again, y) and torch.equal(end, state)
         for a, b in zip(
             torch.autograd.grad(again.square().sum(), list(net.parameters())),
@@ -125,12 +129,14 @@ def test_compile_by_inductor(layer):
     assert (y - net(x)[0]).abs().max() <= TOLERANCE[torch.float32].value
 
 
+@pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects")  # a report
+@pytest.mark.parametrize("strict", (False, True), ids=("loose", "strict"))
 @pytest.mark.parametrize("layer", LAYERS)
-def test_export_for_any_length(layer, tmp_path):
+def test_export_for_any_length(layer, strict, tmp_path):
     net, x = LAYERS[layer](INPUT, 8).eval(), inputs(torch.float32, 20)
     steps = torch.export.Dim("steps", min=2, max=4096)
     with torch.no_grad():
-        program = torch.export.export(net, (x,), dynamic_shapes=({1: steps},))
+        program = torch.export.export(net, (x,), dynamic_shapes=({1: steps},), strict=strict)
         torch.export.save(program, tmp_path / "layer.pt2")
         loaded = torch.export.load(tmp_path / "layer.pt2").module()
         longer = inputs(torch.float32, 33)
@@ -192,3 +198,21 @@ def test_without_a_compiler_it_works_and_says_why_once(without_compiler, caplog)
     (record,) = caplog.records
     assert "no C++ compiler on PATH; install" in record.getMessage()
     assert build.status().startswith("missing: no C++ compiler")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"CXX": "no-such-compiler"}, "no C++ compiler on PATH; install"),
+        ({"CXX": "false"}, "false failed: status 1"),
+        ({"XDG_CACHE_HOME": "/proc/none"}, "cannot write /proc/none/paratime"),
+    ],
+    ids=("missing", "broken", "no cache"),
+)
+def test_every_reason_is_one_line_in_a_process_of_its_own(environment, reason, tmp_path):
+    code = "import torch, paratime; print(paratime.ParaGRU(4, 8)(torch.ones(1, 9, 4))[0].shape)"
+    variables = os.environ | {"XDG_CACHE_HOME": str(tmp_path)} | environment
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "torch.Size([1, 9, 8])\n"
+    assert reason in done.stderr.splitlines()[-1] and len(done.stderr.splitlines()) <= 2

@@ -16,6 +16,8 @@ CASES = {
     "gru8": (gru, 8),
     "lstm1": (lstm, 1),
     "lstm2": (lstm, 2),
+    "lstm4": (lstm, 4),
+    "lstm8": (lstm, 8),
 }
 CHANNELS = (1, 7, 33, 160)
 """Less than a vector, odd, a vector and one, and more than two tiles of lanes."""
