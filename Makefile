@@ -9,6 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+KERNELS := $(addprefix tests/ops/test_,activations.py recurrence.py scan.py)
 
 .PHONY: demo test check slow sanitize bench clean
 
@@ -29,7 +30,7 @@ slow: $(READY)
 
 sanitize: $(READY)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest tests/ops --backend sanitize
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest $(KERNELS) --backend sanitize
 
 bench: $(READY)
 	$(BIN)/python experiments/speed/run.py

@@ -46,7 +46,7 @@ struct Gru {
       }
     }
 
-    PARATIME_INLINE V next(const V* h, int i) const { return h[i] + z[i] * (c[i] - h[i]); }
+    PARATIME_INLINE V next(const V* h, int i) const { return (1 - z[i]) * h[i] + z[i] * c[i]; }
   };
 
   template <class V, class U, class W>
@@ -127,7 +127,7 @@ struct Lstm {
         }
         f[i] = sigmoid(x);
         g[i] = tanh(y);
-        cell[i] = g[i] + f[i] * (c[i] - g[i]);
+        cell[i] = f[i] * c[i] + (1 - f[i]) * g[i];
         squashed[i] = tanh(cell[i]);
         o[i] = sigmoid(q + w(peephole_o + i) * cell[i]);
       }

@@ -85,14 +85,19 @@ class Cell(nn.Module, ABC):
         """
         return None
 
+    def drives_by_step(self) -> bool:
+        """Return whether ``drive`` treats every step by itself, so that it may run in blocks."""
+        return False
+
     def output(self, h: Tensor) -> Tensor:
         """Read the output (..., hidden_size) from states (..., *state_shape)."""
         return h.flatten(-len(self.state_shape))
 
 
 def is_own(cell: Cell, kind: type[Cell], *methods: str) -> bool:
-    """Return whether a cell has these methods from ``kind``, not overridden by a subclass."""
-    return all(getattr(type(cell), name) is getattr(kind, name) for name in methods)
+    """Return whether a cell has these methods from ``kind``, overridden nowhere."""
+    own = vars(cell)
+    return all(getattr(type(cell), n) is getattr(kind, n) and n not in own for n in methods)
 
 
 def pull_back(

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from paratime.cells.base import Cell, Fused, is_own
 from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
-from paratime.cells.projection import Projection
+from paratime.cells.projection import Projection, is_plain
 from paratime.ops import blocks
+from paratime.ops.fused import gru
 from paratime.ops.gated import gru_gates
-from paratime.ops.recurrence import gru
 
 
 class GRUCell(Cell):
@@ -79,8 +79,12 @@ class GRUCell(Cell):
 
     def fused(self, device: torch.device) -> Fused | None:
         """Return ``paratime::gru``, unless there is no kernel or a subclass steps otherwise."""
-        own = is_own(self, GRUCell, "step", "output")
+        own = is_own(self, GRUCell, "step", "output", "_gates", "_to_blocks", "_from_blocks")
         return self._run if own and gru.runs_on(device, self.weight_hh.shape[1]) else None
+
+    def drives_by_step(self) -> bool:
+        """Return whether the drive is the plain projection, which nobody watches."""
+        return is_own(self, GRUCell, "drive") and is_plain(self.projection)
 
     def _run(
         self,

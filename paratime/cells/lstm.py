@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from paratime.cells.base import Cell, Fused, is_own
 from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
-from paratime.cells.projection import Projection
+from paratime.cells.projection import Projection, is_plain
+from paratime.ops.fused import lstm
 from paratime.ops.gated import lstm_gates
-from paratime.ops.recurrence import lstm
 
 
 class LSTMCell(Cell):
@@ -92,8 +92,12 @@ class LSTMCell(Cell):
 
     def fused(self, device: torch.device) -> Fused | None:
         """Return ``paratime::lstm``, unless there is no kernel or a subclass steps otherwise."""
-        own = is_own(self, LSTMCell, "step", "output")
+        own = is_own(self, LSTMCell, "step", "output", "_gates")
         return self._run if own and lstm.runs_on(device, self.weight_hh.shape[1]) else None
+
+    def drives_by_step(self) -> bool:
+        """Return whether the drive is the plain projection, which nobody watches."""
+        return is_own(self, LSTMCell, "drive") and is_plain(self.projection)
 
     def _run(
         self,

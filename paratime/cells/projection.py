@@ -41,3 +41,9 @@ class Projection(nn.Module):
             return u.unflatten(-1, self.bias.shape)
         u = torch.einsum("...hi,hgoi->...gho", x.unflatten(-1, (heads, -1)), self.weight)
         return u.flatten(-2) + self.bias
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a module is a projection and no more: no subclass, parametrization or hook."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+    return type(module) is Projection and not any(hooks)

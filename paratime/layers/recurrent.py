@@ -94,7 +94,7 @@ class Recurrent(Mixer):
         lengths = None if lengths is None else lengths.long()
         learning = torch.is_grad_enabled()
         size = max(1, (LEARNED_BLOCK if learning else BLOCK) // max(1, batch * width))
-        if torch.compiler.is_compiling() or size >= steps:
+        if size >= steps or not self._runs_in_blocks(learning):
             u = self.cell.drive(x)
             return fused(u, self._start(u, h0), reset, lengths, None)
         y, parts, state = x, [], h0
@@ -112,6 +112,16 @@ class Recurrent(Mixer):
             parts.append(part)
         assert state is not None
         return torch.cat(parts, dim=1) if learning else y, state
+
+    def _runs_in_blocks(self, learning: bool) -> bool:
+        """Return whether blocks give what the whole gives.
+
+        A graph is one piece; gradients of parameters in half precision would be summed over the
+        blocks in that precision.
+        """
+        if torch.compiler.is_compiling() or not self.cell.drives_by_step():
+            return False
+        return not learning or all(p.dtype.itemsize >= 4 for p in self.cell.parameters())
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None

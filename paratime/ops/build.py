@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -80,8 +81,11 @@ def library(capability: str) -> Path:
 def status() -> str:
     """Return what serves this process, or why nothing does, in a line."""
     best = capabilities()[0]
-    if find(best) is not None:
-        return f"{best}, compiled; this processor runs {', '.join(capabilities())}"
+    try:
+        if find(best) is not None:
+            return f"{best}, compiled; this processor runs {', '.join(capabilities())}"
+    except CannotBuild as error:
+        return f"missing: {error}"
     if compiler() is None:
         return f"missing: {NO_COMPILER}"
     return f"{best}, compiled when first used"
@@ -118,20 +122,28 @@ def _build(capability: str, target: Path) -> Path:
             lines = [x for x in done.stdout.splitlines() if x.strip()]
             error = next((x for x in lines if "error" in x), f"status {done.returncode}")
             raise CannotBuild(f"{' '.join(compiler() or ())} failed: {error.strip()}")
-        os.replace(Path(folder) / _name(capability), target)
+        made = Path(folder) / _name(capability)
+        if not made.exists():
+            raise CannotBuild(f"{' '.join(compiler() or ())} made no library")
+        with made.open("rb") as file:
+            os.fsync(file.fileno())  # before the name, so that no crash leaves half a library
+        made.replace(target)
     return target
 
 
 def sources() -> Path:
-    """Return the folder ``csrc``: beside the package in a checkout, inside it in a wheel."""
-    return next(p for p in (PACKAGE / "csrc", PACKAGE.parent / "csrc") if p.is_dir())
+    """Return the folder ``csrc``: inside the package in a wheel, beside it in a checkout."""
+    for folder in (PACKAGE / "csrc", PACKAGE.parent / "csrc"):
+        if folder.is_dir():
+            return folder
+    raise CannotBuild("the folder csrc is missing; install paratime again")
 
 
 @cache
 def compiler() -> tuple[str, ...] | None:
     """Return the command of the C++ compiler: ``CXX`` if it is set, else what PATH has."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for words in map(str.split, names):
+    for words in map(shlex.split, names):
         if words and shutil.which(words[0]):
             return tuple(words)
     return None
@@ -154,8 +166,10 @@ def _rules(capability: str) -> Iterator[str]:
 
 def _cached(capability: str) -> Path:
     """Return the place in the user's cache, a function of all that goes into the library."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "paratime" / _fingerprint(capability) / _name(capability)
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(root):
+        raise CannotBuild("there is no home directory; set XDG_CACHE_HOME to a folder")
+    return Path(root) / "paratime" / _fingerprint(capability) / _name(capability)
 
 
 @cache
@@ -164,8 +178,9 @@ def _fingerprint(capability: str) -> str:
     for path in sorted(sources().rglob("*")):
         if path.is_file():
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
-    version = subprocess.run([*(compiler() or ()), "--version"], capture_output=True, check=False)
-    digest.update(version.stdout + capability.encode() + platform.machine().encode())
+    words = compiler() or ()
+    version = subprocess.run([*words, "--version"], capture_output=True, check=False)
+    digest.update(version.stdout + " ".join([*words, capability, platform.machine()]).encode())
     return digest.hexdigest()[:16]
 
 

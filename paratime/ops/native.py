@@ -2,14 +2,16 @@
 
 import ctypes
 import logging
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from paratime.errors import InputError
 from paratime.ops import build
@@ -18,12 +20,13 @@ REFERENCE = "reference"
 FORMATS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 
 _log = logging.getLogger("paratime")
-_backend: str | None = None
+_forced: list[str] = []
 
 
 def backends() -> tuple[str, ...]:
-    """Return the names that ``using`` takes here."""
-    return (*build.capabilities(), REFERENCE)
+    """Return the names that ``using`` takes here; the sanitizers' needs their runtime loaded."""
+    sanitize = (build.SANITIZE,) if any("libasan" in path for path in _loaded()) else ()
+    return (*build.capabilities(), *sanitize, REFERENCE)
 
 
 @contextmanager
@@ -37,15 +40,14 @@ def using(backend: str) -> Iterator[None]:
     Raises:
         InputError: This processor has no such backend.
     """
-    global _backend
-    if backend not in (*backends(), build.SANITIZE):
+    if backend not in backends():
         remedy = "name one of these, or leave it out for the best one"
         raise InputError("backend", f"one of {', '.join(backends())}", backend, remedy)
-    before, _backend = _backend, backend
+    _forced.append(backend)
     try:
         yield
     finally:
-        _backend = before
+        _forced.remove(backend)
 
 
 @torch.compiler.assume_constant_result
@@ -56,7 +58,7 @@ def has(symbol: str) -> bool:
 
 def function(symbol: str) -> Callable[..., None] | None:
     """Return a symbol of the library in use, or None."""
-    backend = _backend or build.capabilities()[0]
+    backend = _forced[-1] if _forced else build.capabilities()[0]
     if backend == REFERENCE:
         return None
     return _symbol(backend, symbol)
@@ -65,6 +67,20 @@ def function(symbol: str) -> Callable[..., None] | None:
 def call(kernel: Callable[..., None], *arguments: Tensor | int | None) -> None:
     """Call a kernel: tensors are handed over as pointers, numbers as int64, and the threads."""
     kernel(*map(_argument, arguments), ctypes.c_int32(torch.get_num_threads()))
+
+
+def refuse_transforms(*tensors: Tensor | None) -> None:
+    """Refuse derivatives that an operator does not have, where torch would drop them in silence.
+
+    Raises:
+        NotImplementedError: Forward-mode derivatives, or a transform of torch.func is at work.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise NotImplementedError("transforms of torch.func: use solver=Sequential()")
+    if any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
 
 
 def _argument(value: Tensor | int | None) -> Any:
@@ -83,9 +99,12 @@ def _symbol(capability: str, name: str) -> Callable[..., None] | None:
 def _load(capability: str) -> ctypes.CDLL | None:
     """Load a library once a process; where there is none, log why, once."""
     try:
-        path = build.library(capability)
         _share_threads()
-        return ctypes.CDLL(str(path))
+        path = build.library(capability)
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:  # a file that something else has cut
+            return ctypes.CDLL(str(build.build(capability, path)))
     except (build.CannotBuild, OSError) as error:
         _log.warning(
             "the torch path runs instead of the native kernels, which are many times faster: %s",
@@ -99,7 +118,14 @@ def _share_threads() -> None:
 
     Two sets would take the cores from each other: idle threads spin for a while.
     """
+    for path in _loaded():
+        if re.match(r"lib(gomp|omp|iomp5)\b", Path(path).name):
+            with suppress(OSError):
+                ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+
+
+def _loaded() -> list[str]:
+    """Return the files that this process has mapped, where the system tells."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text(encoding="utf-8").splitlines() if maps.exists() else []
-    for path in sorted({line.split()[-1] for line in lines if "omp" in line.rsplit("/", 1)[-1]}):
-        ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+    return sorted({fields[5] for line in lines if len(fields := line.split(maxsplit=5)) == 6})

@@ -1,7 +1,7 @@
 """Fused recurrences h[t] = step(u[t], h[t-1]) over whole sequences, as torch operators.
 
-``paratime::gru`` and ``paratime::lstm`` declare schemas, fakes and gradient here, once. On a CPU
-the compiled kernels run; a loop in torch is their truth, and runs where there is no kernel.
+Schemas, fakes and gradient are declared here, once; ``fused.py`` has the operators. On a CPU the
+compiled kernels run; a loop in torch is their truth, and runs where there is no kernel.
 
 A state (B, rows, C) has K numbers of memory (the LSTM's cell) or none, and K numbers of output,
 on each of C channels. The other shapes:
@@ -21,11 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.library import custom_op
 
 from paratime.errors import InputError
-from paratime.ops import gated, native
+from paratime.ops import native
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The state (B, rows, C) after a step from u (B, 3 K, C), weights (W, C) and the state before."""
@@ -86,10 +85,10 @@ class Recurrence:
             out: Where to write y, without gradients.
 
         Raises:
-            NotImplementedError: Forward-mode derivatives, which torch would drop in silence.
+            NotImplementedError: Forward-mode derivatives, which torch would drop in silence, and
+                transforms of torch.func.
         """
-        if not torch.compiler.is_compiling() and any(map(_is_dual, inputs[:3])):
-            raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
+        native.refuse_transforms(*inputs[:3])
         if out is not None:
             return out, self.into(out, *inputs)
         y, _, final = self.forward(*inputs)
@@ -149,9 +148,10 @@ class Recurrence:
         kernel = self._kernel("forward", inputs)
         if kernel is None:
             return self._loop_into(y, *inputs)
-        batch, steps, rows, channels = inputs[0].shape
-        _fits("y", y, (batch, steps, rows // 3, channels), inputs[0].dtype)
-        if batch and not y[0].is_contiguous():
+        batch = y.shape[0]
+        _fits("y", y, _shapes(inputs[0], inputs[2])[0], inputs[0].dtype)
+        apart = batch < 2 or y.stride(0) >= y[0].numel()
+        if batch and not (apart and y[0].is_contiguous()):
             remedy = "slice the batch or time only"
             raise InputError("y", "steps one after another", f"strides {y.stride()}", remedy)
         final = inputs[2].new_empty(inputs[2].shape)
@@ -171,8 +171,14 @@ class Recurrence:
             return self._loop_backward(g, g_final, y, memory, *inputs)
         du, d_weight, d_h0 = _gradients(*inputs)
         of_each = d_weight.new_empty(du.shape[0], *d_weight.shape)
-        g, g_final = _contiguous(g), _contiguous(g_final)
-        _call(kernel, inputs, y, memory, g, g_final, du, of_each, d_weight, d_h0)
+        u, _, h0 = inputs[:3]
+        y_shape, memory_shape = _shapes(u, h0)
+        _fits("y", y, y_shape, u.dtype)
+        _fits("g", g, y_shape, u.dtype)
+        _fits("memory", memory, memory_shape, h0.dtype)
+        _fits("g_final", g_final, tuple(h0.shape), h0.dtype)
+        saved = map(_contiguous, (y, memory, g, g_final))
+        _call(kernel, inputs, *saved, du, of_each, d_weight, d_h0)
         return du, d_weight, d_h0
 
     def _kernel(self, direction: str, inputs: tuple[Any, ...]) -> Callable[..., None] | None:
@@ -206,10 +212,6 @@ def _fits(name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtyp
         raise InputError(name, f"{dtype} {shape}", got, "make it fit u")
 
 
-def _is_dual(x: Tensor) -> bool:
-    return forward_ad.unpack_dual(x).tangent is not None
-
-
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[1])
@@ -227,10 +229,15 @@ def _outputs(
     u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return uninitialised y, memory and final states."""
-    k = u.shape[2] // 3
-    y = u.new_empty(*u.shape[:2], k, u.shape[3])
-    memory = h0.new_empty(*u.shape[:2], h0.shape[1] - k, u.shape[3])
-    return y, memory, h0.new_empty(h0.shape)
+    y, memory = _shapes(u, h0)
+    return u.new_empty(y), h0.new_empty(memory), h0.new_empty(h0.shape)
+
+
+def _shapes(u: Tensor, h0: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of y and memory."""
+    batch, steps, rows, channels = u.shape
+    k = rows // 3
+    return (batch, steps, k, channels), (batch, steps, h0.shape[1] - k, channels)
 
 
 def _gradients(
@@ -257,42 +264,3 @@ def _call(kernel: Callable[..., None], inputs: tuple[Any, ...], *rest: Tensor | 
 
 def _contiguous(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.contiguous()
-
-
-def _gru_step(u: Tensor, weight: Tensor, h: Tensor) -> Tensor:
-    return gated.gru_step(*_gates_of(u, weight), h)
-
-
-def _gru_pull_back(
-    u: Tensor, weight: Tensor, h: Tensor, lam: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    du, da, dh = gated.gru_pull_back(*_gates_of(u, weight), h, lam)
-    return du.flatten(-3, -2), da.flatten(-4, -2), dh
-
-
-def _lstm_step(u: Tensor, weight: Tensor, state: Tensor) -> Tensor:
-    a, p = _without_peepholes(u, weight)
-    return gated.lstm_step(*_gates_of(u, a), p, state)
-
-
-def _lstm_pull_back(
-    u: Tensor, weight: Tensor, state: Tensor, lam: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    a, p = _without_peepholes(u, weight)
-    du, da, dp, d_state = gated.lstm_pull_back(*_gates_of(u, a), p, state, lam)
-    return du.flatten(-3, -2), torch.cat([da.flatten(-4, -2), dp.flatten(-3, -2)], -2), d_state
-
-
-def _gates_of(u: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-    k = u.shape[-2] // 3
-    return u.unflatten(-2, (3, k)), a.unflatten(0, (3, k, k))
-
-
-def _without_peepholes(u: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    k = u.shape[-2] // 3
-    a, p = weight.split([3 * k * k, 2 * k])
-    return a, p.unflatten(0, (2, k))
-
-
-gru = Recurrence("gru", _gru_step, _gru_pull_back, lambda k: (k, 3 * k * k))
-lstm = Recurrence("lstm", _lstm_step, _lstm_pull_back, lambda k: (2 * k, 3 * k * k + 2 * k))

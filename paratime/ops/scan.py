@@ -27,6 +27,7 @@ _scan = torch.library.custom_op(
 
 @_scan.register_kernel("cpu")
 def _native(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    _check(a, b, h0)
     kernel = native.function(f"scan_{native.FORMATS[b.dtype]}")
     if kernel is None:
         return _parallel(a, b, h0, reverse)
@@ -93,8 +94,10 @@ def scan(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = Fals
 
     Raises:
         InputError: Shapes or dtypes do not fit.
+        NotImplementedError: Forward-mode derivatives, or a transform of torch.func.
     """
     _check(a, b, h0)
+    native.refuse_transforms(a, b, h0)
     return _scan(a, b, h0, reverse)
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.ops import gated, native
-from paratime.ops.recurrence import Recurrence, gru, lstm
+from paratime.ops.fused import gru, lstm
+from paratime.ops.recurrence import Recurrence
 from paratime.testing import TOLERANCE, relative_error
 
 CASES = {
@@ -240,7 +241,9 @@ def test_inputs_that_do_not_fit(case, place, wrong, message):
 
 def test_outputs_that_do_not_fit():
     inputs = problem(gru, 2, 5, torch.float64)
-    for y in (torch.zeros(3, 36, 2, 5).double(), torch.zeros(3, 37, 2, 10).double()[..., :5]):
+    overlapping = torch.zeros(1, 37, 2, 5).double().expand(3, -1, -1, -1)
+    strided = torch.zeros(3, 37, 2, 10).double()[..., :5]
+    for y in (torch.zeros(3, 36, 2, 5).double(), strided, overlapping):
         with pytest.raises(InputError, match="y: expected"):
             gru(*inputs, out=y)
 
@@ -253,3 +256,44 @@ def test_lengths_beyond_the_steps_are_the_steps(case, backend):
     y, final = op(*inputs)
     inputs[4] = torch.tensor([37, 0, 37])
     assert all(map(torch.equal, op(*inputs), (y, final)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_state_far_outside_the_box_is_forgotten_exactly(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 5, torch.float32, 2, 3)
+    inputs[1].zero_()
+    inputs[2].fill_(1e7)
+    inputs[0][:, 0, :k] = 100.0 if op is gru else -100.0  # z = 1: all is new; f = 0 likewise
+    inputs[3:] = [None, None]
+    truth, _, _ = by_autograd(op, inputs)
+    y, _ = op(*inputs)
+    assert (y - truth[0]).abs().max() <= TOLERANCE[torch.float32].value
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm2"))
+def test_saved_tensors_that_come_back_with_other_strides(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 5, torch.float64)
+    _, cotangents, _ = by_autograd(op, inputs)
+    _, expected = run(op, inputs, cotangents)
+
+    def unpack(x):
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x, unpack):
+        _, found = run(op, inputs, cotangents)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_what_has_no_derivative_is_refused(case):
+    op, k = CASES[case]
+    u, *others = problem(op, k, 5, torch.float64)
+    for transform in (torch.func.grad, torch.func.jacfwd):
+        with pytest.raises(NotImplementedError, match="Sequential"):
+            transform(lambda u: op(u, *others)[0].sum())(u)
+    with torch.autograd.forward_ad.dual_level(), torch.no_grad():
+        dual = torch.autograd.forward_ad.make_dual(u, u)
+        with pytest.raises(NotImplementedError, match="forward-mode"):
+            op(dual, *others)

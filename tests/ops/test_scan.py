@@ -97,3 +97,9 @@ def test_half_precision_is_refused():
     x = torch.zeros(1, 2, 3, dtype=torch.bfloat16)
     with pytest.raises(InputError, match="float32 or float64"):
         scan(x, x)
+
+
+def test_forward_mode_is_refused():
+    a, b, h0 = problem("diagonal", 5, torch.float64)
+    with pytest.raises(NotImplementedError, match="Sequential"):
+        torch.func.jvp(lambda b: scan(a, b, h0), (b,), (b,))

@@ -1,0 +1,109 @@
+"""Finding, building and forcing the compiled library."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from paratime.errors import InputError
+from paratime.ops import build, native
+
+RUN = "import torch, paratime; print(paratime.ParaGRU(4, 8)(torch.ones(1, 9, 4))[0].shape)"
+USED = "import paratime.ops.native as n; print(n.function('gru1_forward_float32') is not None)"
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | environment
+    return subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"CXX": "no-such-compiler"}, "no C++ compiler on PATH; install"),
+        ({"CXX": "false"}, "false failed: status 1"),
+        ({"CXX": "true"}, "true"),
+        ({"XDG_CACHE_HOME": "/proc/none"}, "cannot write /proc/none/paratime"),
+        ({"XDG_CACHE_HOME": "relative"}, "there is no home directory; set XDG_CACHE_HOME"),
+    ],
+    ids=("missing", "broken", "idle", "no cache", "no home"),
+)
+def test_without_a_library_everything_works_and_one_line_says_why(environment, reason, tmp_path):
+    done = python(RUN, **({"XDG_CACHE_HOME": str(tmp_path)} | environment))
+    assert done.stdout == "torch.Size([1, 9, 8])\n"
+    assert reason in done.stderr.splitlines()[-1] and len(done.stderr.splitlines()) <= 2
+
+
+def test_a_library_that_was_cut_is_made_again(tmp_path):
+    python(USED, XDG_CACHE_HOME=str(tmp_path))
+    (library,) = tmp_path.rglob("*.so")
+    library.write_bytes(b"")
+    assert python(USED, XDG_CACHE_HOME=str(tmp_path)).stdout == "True\n"
+    assert library.stat().st_size > 10_000
+
+
+def test_processes_that_build_at_once(tmp_path):
+    variables = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "with a space")}
+    command = [sys.executable, "-c", USED]
+    running = [
+        subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0] for process in running] == ["True\n"] * 2
+
+
+def test_files_that_are_mapped_are_not_taken_for_libraries(tmp_path):
+    np.save(tmp_path / "compressed.npy", np.ones(5000))
+    mapped = np.load(tmp_path / "compressed.npy", mmap_mode="r")
+    native._share_threads()
+    assert mapped.sum() == 5000
+
+
+def test_backends_are_forced_in_any_order():
+    first, second = native.using("reference"), native.using("baseline")
+    first.__enter__()
+    second.__enter__()
+    assert native.function("scan_float32") is not None
+    first.__exit__(None, None, None)
+    assert native.function("scan_float32") is not None
+    second.__exit__(None, None, None)
+    assert native._forced == []
+
+
+def test_a_backend_that_does_not_exist():
+    with pytest.raises(InputError, match="backend: expected one of"), native.using("sse9"):
+        pass
+
+
+def test_the_cache_knows_the_compiler_and_its_flags(monkeypatch):
+    paths = set()
+    for words in (("c++",), ("c++", "-ffast-math")):
+        monkeypatch.setattr(build, "compiler", lambda words=words: words)
+        build._fingerprint.cache_clear()
+        paths.add(build._cached("baseline"))
+    build._fingerprint.cache_clear()
+    assert len(paths) == 2
+
+
+def test_the_header_is_for_single_numbers_too(tmp_path):
+    """What nvcc makes of it, as far as a C++ compiler can tell."""
+    source = tmp_path / "one.cpp"
+    source.write_text(
+        f'#include "{build.sources()}/cells.h"\n#include <cstdio>\n'
+        "int main() {\n"
+        "  double u[] = {0.3, -0.2, 0.5}, w[] = {0.1, 0.7, -0.4}, h = 0.6, next;\n"
+        "  auto of = [](double* x) { return [x](int i) { return x[i]; }; };\n"
+        "  paratime::Gru<1>::step(of(u), of(w), &h, &next);\n"
+        '  std::printf("%.17g", next);\n'
+        "}\n"
+    )
+    target = tmp_path / "one"
+    subprocess.run([*(build.compiler() or ()), "-std=c++17", source, "-o", target], check=True)
+    z, r = (1 / (1 + np.exp(-x)) for x in (0.3 + 0.1 * 0.6, -0.2 + 0.7 * 0.6))
+    expected = (1 - z) * 0.6 + z * np.tanh(0.5 - 0.4 * 0.6 * r)
+    found = float(subprocess.run([target], capture_output=True, check=True).stdout)
+    assert abs(found - expected) <= 1e-15
