@@ -132,8 +132,8 @@ def row(name: str, shape: tuple[int, ...], runs: list[tuple[float, float]]) -> d
     """Summarise the runs of one contestant: medians and quartiles, in milliseconds."""
     result: dict[str, object] = {"shape": " x ".join(map(str, shape)), "layer": name}
     for column, values in zip(("forward", "both"), zip(*runs, strict=True), strict=True):
-        low, _, high = statistics.quantiles(values * 2, n=4, method="inclusive")
-        result |= {column: statistics.median(values), f"{column}_q1": low, f"{column}_q3": high}
+        low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+        result |= {column: median, f"{column}_q1": low, f"{column}_q3": high}
     return result
 
 
