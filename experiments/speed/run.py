@@ -5,6 +5,7 @@ A turn is one untimed and one timed call: the first brings memory and caches int
 own state, whoever came before. Forward is inference, both is forward and backward.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -39,6 +40,7 @@ Contestant = Callable[[Tensor], Tensor]
 
 def main() -> None:
     """Time all shapes and lengths, write tables and figure, and print how they compare."""
+    keep_pages()
     lengths = scaling()
     lengths.to_csv(HERE / "lengths.csv", index=False, float_format="%.4g")
     table = pd.DataFrame([row for shape in SHAPES for row in measure(shape)])
@@ -50,6 +52,17 @@ def main() -> None:
     for name, column in lengths.set_index("steps").items():
         slope = np.polyfit(np.log(column.index), np.log(column.values), 1)[0]
         print(f"{name}: forward and backward grow as T to the power {slope:.3f}")
+
+
+def keep_pages() -> None:
+    """Let glibc keep what is freed, instead of handing large pieces back to the system.
+
+    Otherwise a contestant pays for fresh pages or not as the sizes before it happened to fall,
+    which on a virtual machine moves a figure by a third.
+    """
+    for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).mallopt(option, 2**30)
 
 
 def contestants(shape: tuple[int, int, int]) -> dict[str, Contestant]:
@@ -97,14 +110,14 @@ def measure(shape: tuple[int, int, int]) -> list[dict[str, object]]:
     gate(shape)
     x, running = torch.randn(shape), contestants(shape)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in running}
-    rounds = dict.fromkeys(running, 15)
-    for turn in tqdm(range(15), desc=" x ".join(map(str, shape))):
+    rounds = dict.fromkeys(running, 9)
+    for turn in tqdm(range(9), desc=" x ".join(map(str, shape))):
         for name, run in running.items():
             if turn >= rounds[name]:
                 continue
             times[name].append((clock(run, x, backward=False), clock(run, x, backward=True)))
             if turn == 0 and sum(times[name][0]) > 1e3:  # spread is small beside such times
-                rounds[name] = 3 if sum(times[name][0]) < 1e4 else 1
+                rounds[name] = 2 if sum(times[name][0]) < 1e4 else 1
     rows = [row(name, shape, runs) for name, runs in times.items()]
     for entry in rows:
         if entry["layer"] in PARA | TORCH:
