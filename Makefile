@@ -1,4 +1,4 @@
-# make demo    train a language model on Shakespeare's plays and show what it writes (3 minutes)
+# make demo    train a language model on Shakespeare's plays and show what it writes (2 minutes)
 # make test    run all tests that need no GPU
 # make check   lint, types and layer rules
 # make slow    the tests and experiments that take minutes
