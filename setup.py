@@ -1,7 +1,7 @@
 """Compile the native kernels while the package is installed, where there is a compiler.
 
 An editable installation gets the library for this machine, in the user's cache. A wheel gets the
-sources and a library for every capability of its architecture.
+sources and a library for every capability of its architecture, and one for CUDA if nvcc is there.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paratime.ops import build  # noqa: E402
+from paratime.ops import build, targets  # noqa: E402
 
 
 class BuildWithKernels(build_py):
@@ -25,12 +25,13 @@ class BuildWithKernels(build_py):
         super().run()
         try:
             if self.editable_mode:
-                build.library(build.capabilities()[0])
+                build.library(targets.cpu(targets.capabilities()[0]))
                 return
             package = Path(self.build_lib) / "paratime"
             shutil.copytree(build.sources(), package / "csrc", dirs_exist_ok=True)
-            for capability in build.variants():
-                build.build(capability, build.packaged(capability, package))
+            for target in (*map(targets.cpu, targets.variants()), targets.cuda()):
+                if target.compiler or target.name.startswith("cpu"):
+                    build.build(target, build.packaged(target, package))
         except build.CannotBuild as error:
             print(f"paratime: no native kernels: {error}", file=sys.stderr)
 

@@ -76,7 +76,7 @@ struct Gru {
 
   template <class V, class U, class W, class Add>
   static PARATIME_INLINE void pull_back(const U& u, const W& w, const V* h, const V* lam, V* du,
-                                        V* dh, const Add& add) {
+                                        V* dh, Add&& add) {
     const Gates<V> gates(u, w, h);
     const V *z = gates.z, *r = gates.r, *c = gates.c;
     V *d_z = du, *d_r = du + K, *d_c = du + 2 * K;
@@ -168,7 +168,7 @@ struct Lstm {
 
   template <class V, class U, class W, class Add>
   static PARATIME_INLINE void pull_back(const U& u, const W& w, const V* s, const V* lam,
-                                        V* du, V* d_state, const Add& add) {
+                                        V* du, V* d_state, Add&& add) {
     const Gates<V> gates(u, w, s);
     const V *f = gates.f, *g = gates.g, *o = gates.o, *t = gates.squashed;
     const V *c = s, *h = s + K;

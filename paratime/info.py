@@ -2,10 +2,9 @@
 
 import os
 import platform
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from paratime.ops import build
+from paratime.ops import build, targets
 
 PACKAGES = (
     "paratime",
@@ -24,10 +23,14 @@ def report() -> str:
     """Return one line a fact, aligned."""
     facts = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
     facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
-    facts["c++ compiler"] = " ".join(build.compiler() or ("none on PATH",))
-    facts["cuda compiler"] = _which("nvcc")
-    facts["cpu kernels"] = build.status()
-    facts["cuda kernels"] = "missing: planned; on CUDA the solver runs in torch"
+    facts["c++ compiler"] = " ".join(targets.compiler() or ("none on PATH",))
+    facts["cuda compiler"] = " ".join(targets.nvcc() or ("none on PATH",))
+    capabilities = targets.capabilities()
+    status = build.status(targets.cpu(capabilities[0]))
+    facts["cpu kernels"] = f"{capabilities[0]}: {status}; this processor runs " + ", ".join(
+        capabilities
+    )
+    facts["cuda kernels"] = build.status(targets.cuda())
     facts["solver"] = "the kernels above where they are, else Newton multiple shooting in torch"
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
@@ -38,7 +41,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return f"missing: pip install {package}"
-
-
-def _which(name: str) -> str:
-    return shutil.which(name) or "none on PATH"

@@ -122,7 +122,9 @@ class Task(LightningModule, ABC):
             count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
             self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        self.log_dict(self.solver_telemetry())
+        often = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set by a connector
+        if self.trainer.global_step % often == 0:
+            self.log_dict(self.solver_telemetry())  # reading a report waits for the GPU
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model."""

@@ -38,6 +38,7 @@ TOLERANCE = {
     torch.float64: Tolerance(value=1e-10, gradient=1e-8),
     torch.float32: Tolerance(value=1e-5, gradient=1e-3),
     torch.bfloat16: Tolerance(value=2e-2, gradient=1e-1),
+    torch.float16: Tolerance(value=2e-3, gradient=1e-2),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from paratime.ops import native
+from paratime.ops import native, targets
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", backends, indirect=True)
     if "capability" in metafunc.fixturenames:
-        kernels = [name for name in backends if name != native.REFERENCE]
+        others = (native.REFERENCE, targets.SIMT)
+        kernels = [name for name in backends if name not in others]
         metafunc.parametrize("capability", kernels, indirect=True)
 
 

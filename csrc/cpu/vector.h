@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../activations.h"
+#include "../formats.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -68,11 +69,6 @@ PARATIME_INLINE Vector<double> clamp(Vector<double> x, double low, double high) 
                               PARATIME_X86(max_pd)(Vector<double>{} + low, x));
 }
 #endif
-
-// The upper half of a float32, rounded to the nearest even.
-struct BFloat16 {
-  uint16_t bits;
-};
 
 // Read the first n lanes; the others are 0.
 template <class Element>

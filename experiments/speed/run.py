@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from paratime import Newton, ParaGRU, ParaLSTM, Recurrent, Sequential
-from paratime.ops import build
+from paratime.ops import targets
 from paratime.testing import compare
 
 HERE = Path(__file__).parent
@@ -232,7 +232,7 @@ def machine() -> str:
         (x.split(":")[1].strip() for x in _lines("/proc/cpuinfo") if x.startswith("model name")),
         platform.processor(),
     )
-    kernels = build.capabilities()[0]
+    kernels = targets.capabilities()[0]
     return (
         f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch "
         f"{torch.__version__}, kernels for {kernels}; times in milliseconds"

@@ -11,11 +11,12 @@ from paratime.errors import InputError
 LARGEST_BLOCK = 64
 
 Fused = Callable[
-    [Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor]
+    [Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None], tuple[Tensor, Tensor, Tensor]
 ]
 """From u (B, T, *any), h0 (B, *state_shape), ``reset``, ``lengths`` and ``out`` to the outputs
-(B, T, hidden_size), zero beyond a sequence's length, and the state after its last valid step. With
-``out`` the outputs are written there; without, gradients flow through both."""
+(B, T, hidden_size), zero beyond a sequence's length, the state after its last valid step, and the
+operator's report. With ``out`` the outputs are written there; without, gradients flow through
+outputs and state."""
 
 
 class Cell(nn.Module, ABC):

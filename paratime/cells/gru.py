@@ -93,13 +93,13 @@ class GRUCell(Cell):
         reset: Tensor | None,
         lengths: Tensor | None,
         out: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         _, k, _, channels = self.weight_hh.shape
         weight = self.weight_hh.to(h0.dtype).flatten(0, 2)
         out = None if out is None else out.unflatten(-1, (k, channels))
         u, h = u.reshape(*u.shape[:2], 3 * k, channels), h0.view(-1, k, channels)
-        y, final = gru(u, weight, h, reset, lengths, out=out)
-        return y.flatten(-2), final.view_as(h0)
+        y, final, report = gru(u, weight, h, reset, lengths, out=out)
+        return y.flatten(-2), final.view_as(h0), report
 
     def _gates(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a = self.weight_hh.to(h.dtype)

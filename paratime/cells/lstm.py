@@ -106,13 +106,13 @@ class LSTMCell(Cell):
         reset: Tensor | None,
         lengths: Tensor | None,
         out: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         _, k, _, channels = self.weight_hh.shape
         weight = torch.cat([self.weight_hh.flatten(0, 2), self.peephole.flatten(0, 1)])
         out = None if out is None else out.unflatten(-1, (k, channels))
         u = u.reshape(*u.shape[:2], 3 * k, channels)
-        y, final = lstm(u, weight.to(h0.dtype), h0, reset, lengths, out=out)
-        return y.flatten(-2), final
+        y, final, report = lstm(u, weight.to(h0.dtype), h0, reset, lengths, out=out)
+        return y.flatten(-2), final, report
 
     def _gates(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         a, p = self.weight_hh.to(h.dtype), self.peephole.to(h.dtype)

@@ -39,16 +39,26 @@ class Recurrent(Mixer):
     Args:
         cell: The recurrence.
         solver: How sequences are solved; the fastest exact one here by default.
-
-    Attributes:
-        solution: Report of the last ``forward`` (iterations, defect, converged, message).
     """
 
     def __init__(self, cell: Cell, solver: Solver | None = None) -> None:
         super().__init__()
         self.cell = cell
         self.solver = solver
-        self.solution: Solution | None = None
+        self._solution: Solution | Tensor | None = None
+
+    @property
+    def solution(self) -> Solution | None:
+        """Report of the last ``forward``: iterations, defect, converged and a message.
+
+        On a GPU, reading it waits for that pass; inside a compiled graph there is none.
+        """
+        if not isinstance(self._solution, Tensor):
+            return self._solution
+        correction = self._solution[1].view(torch.float32).item()
+        iterations = int(self._solution[0])
+        message = f"fused, converged in {iterations} iterations, correction {correction:.1e}"
+        return Solution(None, iterations, correction, True, 0.0, message) if iterations else FUSED
 
     def forward(
         self,
@@ -74,7 +84,7 @@ class Recurrent(Mixer):
         solver = Newton() if self.solver is None else self.solver
         with torch.autocast(x.device.type, enabled=False):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
-        self.solution = solution.report()
+        self._solution = solution.report()
         states = solution.states
         assert states is not None
         y = mask_padding(self._output(states), lengths)
@@ -90,19 +100,20 @@ class Recurrent(Mixer):
     ) -> tuple[Tensor, Tensor]:
         """Run the fused operator, block by block: see ``BLOCK`` and ``LEARNED_BLOCK``."""
         batch, steps, width = *x.shape[:2], self.cell.hidden_size
-        self.solution = FUSED
         lengths = None if lengths is None else lengths.long()
         learning = torch.is_grad_enabled()
         size = max(1, (LEARNED_BLOCK if learning else BLOCK) // max(1, batch * width))
-        if size >= steps or not self._runs_in_blocks(learning):
+        if size >= steps or x.device.type != "cpu" or not self._runs_in_blocks(learning):
             u = self.cell.drive(x)
-            return fused(u, self._start(u, h0), reset, lengths, None)
+            y, last, report = fused(u, self._start(u, h0), reset, lengths, None)
+            self._solution = FUSED if torch.compiler.is_compiling() else report
+            return y, last
         y, parts, state = x, [], h0
         for begin in range(0, steps, size):
             now = slice(begin, min(begin + size, steps))
             u = self.cell.drive(x[:, now].contiguous())
             y = y if begin else u.new_empty(0 if learning else batch, steps, width)
-            part, state = fused(
+            part, state, report = fused(
                 u,
                 self._start(u, state),
                 None if reset is None else reset[:, now],
@@ -111,6 +122,7 @@ class Recurrent(Mixer):
             )
             parts.append(part)
         assert state is not None
+        self._solution = report
         return torch.cat(parts, dim=1) if learning else y, state
 
     def _runs_in_blocks(self, learning: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Compile ``csrc/`` with ninja, into one shared library for each capability of a CPU.
+"""Compile ``csrc/`` with ninja into shared libraries with a plain C interface.
 
 Nothing here imports torch: the sources include no header of torch or Python, so that a library
 is compiled once, when the package is installed or first used, and serves all their versions.
@@ -8,12 +8,12 @@ import hashlib
 import logging
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,114 +21,105 @@ _log = logging.getLogger("paratime")
 
 PACKAGE = Path(__file__).parent.parent
 
-FLAGS = (
-    "-std=c++17 -O3 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast "
-    "-Wall -Wextra -Wno-psabi"
-)
-X86 = {
-    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512",
-    "avx2": "-mavx2 -mfma",
-}
-"""Flags by capability, best first; the processor must have all that they name."""
-
-NO_COMPILER = "no C++ compiler on PATH; install g++ or clang++, or set CXX"
-
-SANITIZE = "sanitize"
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
-
 
 class CannotBuild(RuntimeError):
     """There is no library, and this is why; one line with the remedy."""
 
 
-def variants() -> tuple[str, ...]:
-    """Return the capabilities of this architecture, best first; ``baseline`` is portable code."""
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return (*(X86 if x86 else ()), "baseline")
+@dataclass(frozen=True)
+class Target:
+    """A library to be compiled.
+
+    Attributes:
+        name: What its file and the cache call it.
+        kernels: The same in words.
+        compiler: Command of the compiler, or None where there is none.
+        missing: Why there is none, with the remedy.
+        flags: Options for compiling.
+        link: Options for linking.
+        sources: Patterns of its sources below ``csrc``.
+        package_name: What a wheel calls it, when one library there serves several targets.
+    """
+
+    name: str
+    kernels: str
+    compiler: tuple[str, ...] | None
+    missing: str
+    flags: str
+    link: str
+    sources: tuple[str, ...]
+    package_name: str | None = None
 
 
-@cache
-def capabilities() -> tuple[str, ...]:
-    """Return those variants that this processor can run, best first."""
-    has = _processor_flags()
-    return tuple(name for name in variants() if _needs(name) <= has)
+def packaged(target: Target, package: Path = PACKAGE) -> Path:
+    """Return where a wheel has the library; a checkout has none there."""
+    return package / "lib" / _file(target.package_name or target.name)
 
 
-def _needs(capability: str) -> set[str]:
-    return {flag[2:] for flag in X86.get(capability, "").split() if "=" not in flag}
-
-
-def packaged(capability: str, package: Path = PACKAGE) -> Path:
-    """Return where a wheel has the library for a capability; a checkout has none there."""
-    return package / "lib" / _name(capability)
-
-
-def library(capability: str) -> Path:
-    """Return the library for a capability, compiled now if it has not been before.
+def library(target: Target) -> Path:
+    """Return the library, compiled now if it has not been before.
 
     Raises:
         CannotBuild: There is no compiler, or it fails.
     """
-    found = find(capability)
+    found = find(target)
     if found is not None:
         return found
-    if compiler() is None:
-        raise CannotBuild(NO_COMPILER)
-    _log.warning("compiling the native kernels for %s, once, in about ten seconds", capability)
-    return build(capability, _cached(capability))
+    if target.compiler is None:
+        raise CannotBuild(target.missing)
+    _log.warning("compiling the %s, once; this takes up to a minute", target.kernels)
+    return build(target, _cached(target))
 
 
-def status() -> str:
-    """Return what serves this process, or why nothing does, in a line."""
-    best = capabilities()[0]
+def status(target: Target) -> str:
+    """Return whether there is a library, or why there is none."""
     try:
-        if find(best) is not None:
-            return f"{best}, compiled; this processor runs {', '.join(capabilities())}"
+        if find(target) is not None:
+            return "compiled"
     except CannotBuild as error:
         return f"missing: {error}"
-    if compiler() is None:
-        return f"missing: {NO_COMPILER}"
-    return f"{best}, compiled when first used"
+    return "compiled when first used" if target.compiler else f"missing: {target.missing}"
 
 
-def find(capability: str) -> Path | None:
-    """Return the library for a capability if it is compiled already."""
-    if packaged(capability).exists():
-        return packaged(capability)
-    if compiler() is None:
+def find(target: Target) -> Path | None:
+    """Return the library if it is compiled already."""
+    if packaged(target).exists():
+        return packaged(target)
+    if target.compiler is None:
         return None
-    cached = _cached(capability)
+    cached = _cached(target)
     return cached if cached.exists() else None
 
 
-def build(capability: str, target: Path) -> Path:
-    """Compile the library to ``target``, which appears complete or not at all."""
-    if compiler() is None:
-        raise CannotBuild(NO_COMPILER)
+def build(target: Target, path: Path) -> Path:
+    """Compile the library to ``path``, which appears complete or not at all."""
+    if target.compiler is None:
+        raise CannotBuild(target.missing)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return _build(capability, target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _build(target, path)
     except OSError as error:
         remedy = "set XDG_CACHE_HOME to a folder that can be written"
-        raise CannotBuild(f"cannot write {target.parent}: {error.strerror}; {remedy}") from error
+        raise CannotBuild(f"cannot write {path.parent}: {error.strerror}; {remedy}") from error
 
 
-def _build(capability: str, target: Path) -> Path:
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
-        (Path(folder) / "build.ninja").write_text("\n".join(_rules(capability)), encoding="utf-8")
+def _build(target: Target, path: Path) -> Path:
+    compiler = " ".join(target.compiler or ())
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+        (Path(folder) / "build.ninja").write_text("\n".join(_rules(target)), encoding="utf-8")
         command = [_ninja(), "-C", folder, "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [x for x in done.stdout.splitlines() if x.strip()]
             error = next((x for x in lines if "error" in x), f"status {done.returncode}")
-            raise CannotBuild(f"{' '.join(compiler() or ())} failed: {error.strip()}")
-        made = Path(folder) / _name(capability)
+            raise CannotBuild(f"{compiler} failed: {error.strip()}")
+        made = Path(folder) / _file(target.name)
         if not made.exists():
-            raise CannotBuild(f"{' '.join(compiler() or ())} made no library")
+            raise CannotBuild(f"{compiler} made no library")
         with made.open("rb") as file:
             os.fsync(file.fileno())  # before the name, so that no crash leaves half a library
-        made.replace(target)
-    return target
+        made.replace(path)
+    return path
 
 
 def sources() -> Path:
@@ -139,53 +130,40 @@ def sources() -> Path:
     raise CannotBuild("the folder csrc is missing; install paratime again")
 
 
-@cache
-def compiler() -> tuple[str, ...] | None:
-    """Return the command of the C++ compiler: ``CXX`` if it is set, else what PATH has."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    for words in map(shlex.split, names):
-        if words and shutil.which(words[0]):
-            return tuple(words)
-    return None
-
-
-def _rules(capability: str) -> Iterator[str]:
-    flags = [FLAGS, X86.get(capability, ""), SANITIZERS if capability == SANITIZE else ""]
-    flags.append("" if sys.platform == "darwin" else "-fopenmp")
-    folder = sources() / "cpu"
-    objects = {f"{path.stem}.o": path for path in sorted(folder.glob("*.cpp"))}
+def _rules(target: Target) -> Iterator[str]:
+    found = sorted(path for pattern in target.sources for path in sources().glob(pattern))
+    objects = {f"{path.stem}.o": path for path in found}
     escape = str.maketrans({"$": "$$", " ": "$ ", ":": "$:"})
-    yield f"cxx = {' '.join(compiler() or ())}"
-    yield f"flags = {' '.join(flags)}"
-    yield "rule compile\n  command = $cxx $flags -c $in -o $out"
-    yield "rule link\n  command = $cxx $flags -shared $in -o $out"
+    yield f"compiler = {' '.join(target.compiler or ())}"
+    yield f"rule compile\n  command = $compiler {target.flags} -c $in -o $out"
+    yield f"rule link\n  command = $compiler {target.link} -shared $in -o $out"
     for name, path in objects.items():
         yield f"build {name}: compile {str(path).translate(escape)}"
-    yield f"build {_name(capability)}: link {' '.join(objects)}\n"
+    yield f"build {_file(target.name)}: link {' '.join(objects)}\n"
 
 
-def _cached(capability: str) -> Path:
+def _cached(target: Target) -> Path:
     """Return the place in the user's cache, a function of all that goes into the library."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(root):
         raise CannotBuild("there is no home directory; set XDG_CACHE_HOME to a folder")
-    return Path(root) / "paratime" / _fingerprint(capability) / _name(capability)
+    return Path(root) / "paratime" / _fingerprint(target) / _file(target.name)
 
 
 @cache
-def _fingerprint(capability: str) -> str:
+def _fingerprint(target: Target) -> str:
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(sources().rglob("*")):
         if path.is_file():
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
-    words = compiler() or ()
+    words = target.compiler or ()
     version = subprocess.run([*words, "--version"], capture_output=True, check=False)
-    digest.update(version.stdout + " ".join([*words, capability, platform.machine()]).encode())
+    digest.update(version.stdout + f"{target} {platform.machine()}".encode())
     return digest.hexdigest()[:16]
 
 
-def _name(capability: str) -> str:
-    return f"libparatime_cpu_{capability}.so"
+def _file(name: str) -> str:
+    return f"libparatime_{name}.so"
 
 
 def _ninja() -> str:
@@ -194,12 +172,3 @@ def _ninja() -> str:
     if found is None:
         raise CannotBuild("ninja is missing; pip install ninja")
     return found
-
-
-def _processor_flags() -> set[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    return set(next(lines, "").split())

@@ -14,10 +14,15 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from paratime.errors import InputError
-from paratime.ops import build
+from paratime.ops import build, targets
 
 REFERENCE = "reference"
-FORMATS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+FORMATS = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
 
 _log = logging.getLogger("paratime")
 _forced: list[str] = []
@@ -25,8 +30,8 @@ _forced: list[str] = []
 
 def backends() -> tuple[str, ...]:
     """Return the names that ``using`` takes here; the sanitizers' needs their runtime loaded."""
-    sanitize = (build.SANITIZE,) if any("libasan" in path for path in _loaded()) else ()
-    return (*build.capabilities(), *sanitize, REFERENCE)
+    sanitize = (targets.SANITIZE,) if any("libasan" in path for path in _loaded()) else ()
+    return (*targets.capabilities(), *sanitize, targets.SIMT, REFERENCE)
 
 
 @contextmanager
@@ -35,7 +40,8 @@ def using(backend: str) -> Iterator[None]:
 
     Args:
         backend: ``"reference"`` for the torch twins of all kernels, or a capability of this
-            processor (``"avx512"``, ``"avx2"``, ``"baseline"``) for the kernels compiled for it.
+            processor (``"avx512"``, ``"avx2"``, ``"baseline"``) for the kernels compiled for it,
+            or ``"simt"`` for the CUDA kernels, executed thread by thread: for tests, as it is slow.
 
     Raises:
         InputError: This processor has no such backend.
@@ -50,18 +56,58 @@ def using(backend: str) -> Iterator[None]:
         _forced.remove(backend)
 
 
-@torch.compiler.assume_constant_result
-def has(symbol: str) -> bool:
-    """Return whether the library in use has a symbol; it is compiled first, if need be."""
-    return function(symbol) is not None
-
-
 def function(symbol: str) -> Callable[..., None] | None:
-    """Return a symbol of the library in use, or None."""
-    backend = _forced[-1] if _forced else build.capabilities()[0]
-    if backend == REFERENCE:
+    """Return a symbol of the CPU library in use, or None."""
+    backend = _backend()
+    if backend in (REFERENCE, targets.SIMT):
         return None
-    return _symbol(backend, symbol)
+    return _symbol(targets.cpu(backend), symbol)
+
+
+def emulates() -> bool:
+    """Return whether the CUDA kernels are to run on the CPU."""
+    return _backend() == targets.SIMT
+
+
+def schedule(seed: int, resident: int) -> None:
+    """Set how emulated threads take turns: by random priorities of warps, in order for seed 0.
+
+    Args:
+        seed: What the priorities are drawn from.
+        resident: Blocks that are under way at a time.
+    """
+    set_schedule = _symbol(targets.simt(), "simt_schedule")
+    if set_schedule is not None:
+        set_schedule(ctypes.c_uint64(seed), ctypes.c_int32(resident))
+
+
+def device_function(symbol: str, device: torch.device) -> Callable[..., int] | None:
+    """Return a symbol of the CUDA library for a device, or of its emulation, or None."""
+    if device.type == "cpu":
+        return _symbol(targets.simt(), symbol) if emulates() else None
+    if device.type != "cuda" or _backend() == REFERENCE or torch.version.cuda is None:
+        return None
+    return _symbol(_for_device(device), symbol)
+
+
+def launch(
+    kernel: Callable[..., int], device: torch.device, *arguments: Any, stream: int | None
+) -> int:
+    """Call a function of the CUDA library; floats are handed over as float64.
+
+    Raises:
+        RuntimeError: The launch failed.
+    """
+    if kernel.__name__.split("_")[2] == "tile":
+        return int(kernel(*map(_argument, arguments)))
+    code = kernel(*map(_argument, arguments), ctypes.c_void_p(stream))
+    if code != 0:
+        message = device_function("error", device)
+        assert message is not None
+        message.restype = ctypes.c_char_p  # type: ignore[attr-defined]
+        said = message(ctypes.c_int32(code))
+        raise RuntimeError(f"{kernel.__name__}: launch failed: {said.decode()}")  # type: ignore[attr-defined]
+    return 0
 
 
 def call(kernel: Callable[..., None], *arguments: Tensor | int | None) -> None:
@@ -83,31 +129,45 @@ def refuse_transforms(*tensors: Tensor | None) -> None:
         raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
 
 
-def _argument(value: Tensor | int | None) -> Any:
+def _argument(value: Tensor | float | None) -> Any:
     if isinstance(value, Tensor):
         return ctypes.c_void_p(value.data_ptr())
+    if isinstance(value, float):
+        return ctypes.c_double(value)
     return None if value is None else ctypes.c_int64(value)
 
 
+def _backend() -> str:
+    return _forced[-1] if _forced else targets.capabilities()[0]
+
+
 @cache
-def _symbol(capability: str, name: str) -> Callable[..., None] | None:
-    library = _load(capability)
+def _for_device(device: torch.device) -> build.Target:
+    """Return the target for a device: a wheel's library if it has one, else one of its own."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return targets.cuda((f"{major}{minor}",))
+
+
+@cache
+def _symbol(target: build.Target, name: str) -> Callable[..., Any] | None:
+    library = _load(target)
     return None if library is None else getattr(library, f"paratime_{name}", None)
 
 
 @cache
-def _load(capability: str) -> ctypes.CDLL | None:
+def _load(target: build.Target) -> ctypes.CDLL | None:
     """Load a library once a process; where there is none, log why, once."""
     try:
         _share_threads()
-        path = build.library(capability)
+        path = build.library(target)
         try:
             return ctypes.CDLL(str(path))
         except OSError:  # a file that something else has cut
-            return ctypes.CDLL(str(build.build(capability, path)))
+            return ctypes.CDLL(str(build.build(target, path)))
     except (build.CannotBuild, OSError) as error:
         _log.warning(
-            "the torch path runs instead of the native kernels, which are many times faster: %s",
+            "the torch path runs instead of the %s, which are many times faster: %s",
+            target.kernels,
             error,
         )
         return None

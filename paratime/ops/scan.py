@@ -1,7 +1,7 @@
 """The linear recurrence h[t] = a[t] h[t-1] + b[t] as a torch operator.
 
-``paratime::scan`` declares its schema, fake and gradient here, once. On a CPU the compiled kernel
-runs; the torch reference is its truth, and runs where there is no kernel.
+``paratime::scan`` declares its schema, fake and gradient here, once. The compiled kernels run on a
+CPU, and on CUDA (``device.py``); the torch reference is their truth, and runs where there is none.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import blocks, native, reference
+from paratime.ops import blocks, device, native, reference
 
 
 def _parallel(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
@@ -27,6 +27,8 @@ _scan = torch.library.custom_op(
 
 @_scan.register_kernel("cpu")
 def _native(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    if native.emulates():
+        return _device(a, b, h0, reverse)
     _check(a, b, h0)
     kernel = native.function(f"scan_{native.FORMATS[b.dtype]}")
     if kernel is None:
@@ -36,6 +38,16 @@ def _native(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
     a, b, start, h = a.contiguous(), b.contiguous(), start.contiguous(), b.new_empty(b.shape)
     native.call(kernel, b.shape[0], b.shape[1], size, channels, int(reverse), a, b, start, h)
     return h
+
+
+@_scan.register_kernel("cuda")
+def _device(a: Tensor, b: Tensor, h0: Tensor | None, reverse: bool) -> Tensor:
+    _check(a, b, h0)
+    start = torch.zeros_like(b[:, 0]) if h0 is None else h0
+    h = b.new_empty(b.shape)
+    a, b, start = a.contiguous(), b.contiguous(), start.contiguous()
+    rows = b if b.dim() == 4 else b.unsqueeze(-2)
+    return h if device.scan(a, rows, start, h, reverse) else _parallel(a, b, h0, reverse)
 
 
 @_scan.register_fake

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from paratime.cells.gru import GRUCell
 from paratime.layers import recurrent
 from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
-from paratime.ops import build, native
+from paratime.ops import build, native, targets
 from paratime.solvers.sequential import Sequential
 from paratime.testing import TOLERANCE, relative_error
 
@@ -222,7 +222,7 @@ def without_compiler(monkeypatch):
         native._load.cache_clear()
         native._symbol.cache_clear()
 
-    monkeypatch.setattr(build, "compiler", lambda: None)
+    monkeypatch.setattr(targets, "compiler", lambda: None)
     forget()
     yield
     forget()
@@ -235,4 +235,4 @@ def test_without_a_compiler_it_works_and_says_why_once(without_compiler, caplog)
         assert (layer(x)[0] - expected).abs().max() <= TOLERANCE[torch.float32].value
     (record,) = caplog.records
     assert "no C++ compiler on PATH; install" in record.getMessage()
-    assert build.status().startswith("missing: no C++ compiler")
+    assert build.status(targets.cpu("baseline")).startswith("missing: no C++ compiler")

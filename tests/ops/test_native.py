@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from paratime.errors import InputError
-from paratime.ops import build, native
+from paratime.ops import build, native, targets
 
 RUN = "import torch, paratime; print(paratime.ParaGRU(4, 8)(torch.ones(1, 9, 4))[0].shape)"
 USED = "import paratime.ops.native as n; print(n.function('gru1_forward_float32') is not None)"
@@ -82,10 +82,8 @@ def test_a_backend_that_does_not_exist():
 def test_the_cache_knows_the_compiler_and_its_flags(monkeypatch):
     paths = set()
     for words in (("c++",), ("c++", "-ffast-math")):
-        monkeypatch.setattr(build, "compiler", lambda words=words: words)
-        build._fingerprint.cache_clear()
-        paths.add(build._cached("baseline"))
-    build._fingerprint.cache_clear()
+        monkeypatch.setattr(targets, "compiler", lambda words=words: words)
+        paths.add(build._cached(targets.cpu("baseline")))
     assert len(paths) == 2
 
 
@@ -102,7 +100,7 @@ def test_the_header_is_for_single_numbers_too(tmp_path):
         "}\n"
     )
     target = tmp_path / "one"
-    subprocess.run([*(build.compiler() or ()), "-std=c++17", source, "-o", target], check=True)
+    subprocess.run([*(targets.compiler() or ()), "-std=c++17", source, "-o", target], check=True)
     z, r = (1 / (1 + np.exp(-x)) for x in (0.3 + 0.1 * 0.6, -0.2 + 0.7 * 0.6))
     expected = (1 - z) * 0.6 + z * np.tanh(0.5 - 0.4 * 0.6 * r)
     found = float(subprocess.run([target], capture_output=True, check=True).stdout)

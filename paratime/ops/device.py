@@ -1,0 +1,193 @@
+"""The CUDA kernels: which of them runs a problem, and how it is launched.
+
+On tensors of a CPU they run in emulation, where ``native.using("simt")`` asks for that.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paratime.ops import native
+
+SEQUENTIAL, PARALLEL = "sequential", "parallel"
+LANES = (32, 8, 4, 1)
+WARP, THREADS, CHUNK = 32, 256, 16
+TOLERANCES = {torch.float64: 1e-9}
+TOLERANCE = 1e-5
+"""Largest relative correction of Newton's method; the states that are written then come from one
+more pass over the corrected starts, and are as good as its square."""
+
+TABLE = Path(__file__).parent / "thresholds.csv"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a problem is run.
+
+    Attributes:
+        method: One thread a channel, step after step (``"sequential"``), or ``"parallel"`` in time.
+        lanes: Channels a warp in the parallel kernels, one of 32, 8, 4 and 1.
+        threads: Threads a block in the parallel forward pass, a multiple of 32, at most 256.
+    """
+
+    method: str
+    lanes: int = 32
+    threads: int = THREADS
+
+
+_forced: list[Choice] = []
+
+
+@contextmanager
+def running(choice: Choice) -> Iterator[None]:
+    """Force how all problems in this process are run, for tests and measurements."""
+    _forced.append(choice)
+    try:
+        yield
+    finally:
+        _forced.remove(choice)
+
+
+@cache
+def thresholds() -> dict[tuple[str, str], int]:
+    """Return, by direction and format, from how many channels B C on to go step after step.
+
+    Fewer channels leave a device idle unless it works on many steps at once. The table
+    ``thresholds.csv`` says of each number whether it is estimated or measured, and on what.
+    """
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return {(row["direction"], row["format"]): int(row["channels"]) for row in rows}
+
+
+def choose(direction: str, u: Tensor) -> Choice:
+    """Choose for drives u (B, T, 3 K, C)."""
+    if _forced:
+        return _forced[-1]
+    batch, steps, _, channels = u.shape
+    if batch * channels >= thresholds()[direction, _format(u)]:
+        return Choice(SEQUENTIAL)
+    filled = (x for x in LANES if batch * -(-channels // x) >= _multiprocessors(u.device))
+    lanes = next(filled, LANES[-1])
+    segments = -(-steps // CHUNK)
+    return Choice(PARALLEL, lanes, min(THREADS, WARP * -(-segments * lanes // WARP)))
+
+
+def has(name: str, block_size: int, device: torch.device) -> bool:
+    """Return whether a device has the kernels of a recurrence; they are compiled, if need be."""
+    symbol = f"{name}{block_size}_forward_sequential_float32"
+    return native.device_function(symbol, device) is not None
+
+
+def forward(
+    name: str, inputs: tuple[Any, ...], y: Tensor, memory: Tensor | None, last: Tensor
+) -> Tensor | None:
+    """Run the forward pass; return the iterations and the correction, or None without a kernel."""
+    u = inputs[0]
+    choice = choose("forward", u)
+    report = u.new_zeros(2, dtype=torch.int32)
+    arguments = (*_problem(inputs), y, y.stride(0), memory, last)
+    newton = _kernel(name, "forward_newton", u) if choice.method == PARALLEL else None
+    if newton is not None:
+        tolerance = TOLERANCES.get(u.dtype, TOLERANCE)
+        newton(*arguments, tolerance, report, _log2(choice.lanes), choice.threads)
+        return report
+    sequential = _kernel(name, "forward_sequential", u)
+    if sequential is None:
+        return None
+    sequential(*arguments)
+    return report
+
+
+def backward(
+    name: str, inputs: tuple[Any, ...], saved: tuple[Tensor | None, ...], gradients: Any
+) -> bool:
+    """Run the backward pass, from y, memory, g and g_final; return False without a kernel."""
+    u, weight, h0 = inputs[:3]
+    d_u, d_weight, d_h0 = gradients
+    choice = choose("backward", u)
+    arguments = *_problem(inputs), *saved, d_u
+    scan = _kernel(name, "backward_scan", u) if choice.method == PARALLEL else None
+    if scan is not None:
+        lanes, tiles, told, maps = _chain(_kernel(name, "tile", u), u, h0.shape[1], h0.dtype)
+        parts = weight.new_empty(u.shape[0] * tiles, *weight.shape)
+        scan(*arguments, parts, d_h0, tiles, told, maps, lanes)
+    else:
+        sequential = _kernel(name, "backward_sequential", u)
+        if sequential is None:
+            return False
+        parts = weight.new_empty(u.shape[0], *weight.shape)
+        sequential(*arguments, parts, d_h0)
+    torch.sum(parts, dim=0, out=d_weight)
+    return True
+
+
+def scan(a: Tensor, b: Tensor, h0: Tensor, h: Tensor, reverse: bool) -> bool:
+    """Run h[t] = a[t] h[t-1] + b[t] over b (B, T, K, C); return False without a kernel."""
+    batch, steps, size, channels = b.shape
+    kernel = native.device_function(f"scan{size}_{native.FORMATS[b.dtype]}", b.device)
+    if kernel is None:
+        return False
+    tile = native.device_function(f"scan{size}_tile_{native.FORMATS[b.dtype]}", b.device)
+    lanes, tiles, told, maps = _chain(_bound(tile, b.device), b, size, b.dtype)
+    call = _bound(kernel, b.device)
+    call(batch, steps, channels, int(reverse), a, b, h0, h, tiles, told, maps, lanes)
+    return True
+
+
+def _chain(
+    tile: Callable[..., int] | None, u: Tensor, size: int, dtype: torch.dtype
+) -> tuple[int, int, Tensor, Tensor]:
+    """Return the lanes (their logarithm), tiles and workspaces of a scan over K = ``size``."""
+    batch, steps, _, channels = u.shape
+    lanes = _forced[-1].lanes if _forced else next(x for x in LANES if x <= max(1, channels))
+    assert tile is not None
+    tiles = max(1, -(-steps // tile(_log2(lanes))))
+    sequences = batch * -(-channels // lanes)
+    told = u.new_zeros(1 + sequences * tiles, dtype=torch.int32)
+    maps = u.new_empty(sequences * tiles * (size * size + 2 * size) * WARP, dtype=dtype)
+    return _log2(lanes), tiles, told, maps
+
+
+def _problem(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    u = inputs[0]
+    return u.shape[0], u.shape[1], u.shape[3], *inputs
+
+
+def _kernel(name: str, part: str, u: Tensor) -> Callable[..., Any] | None:
+    symbol = f"{name}{u.shape[2] // 3}_{part}_{_format(u)}"
+    kernel = native.device_function(symbol, u.device)
+    return None if kernel is None else _bound(kernel, u.device)
+
+
+def _bound(kernel: Any, device: torch.device) -> Callable[..., Any]:
+    """Return a function that calls a kernel on the current stream, and checks what it says."""
+
+    def call(*arguments: Any) -> int:
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            stream = torch.cuda.current_stream().cuda_stream if device.type == "cuda" else None
+            return native.launch(kernel, device, *arguments, stream=stream)
+
+    return call
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def _format(u: Tensor) -> str:
+    return native.FORMATS[u.dtype]
+
+
+def _log2(x: int) -> int:
+    return x.bit_length() - 1

@@ -1,0 +1,152 @@
+"""The CUDA kernels, executed thread by thread, against the loop in float64."""
+
+from functools import cache
+
+import pytest
+import torch
+from test_recurrence import run
+from torch import Tensor
+
+from paratime.ops import device, native, targets
+from paratime.ops.fused import gru, lstm
+from paratime.ops.reference import scan_loop
+from paratime.ops.scan import scan
+from paratime.testing import TOLERANCE, relative_error
+
+CASES = {
+    "gru1": (gru, 1),
+    "gru2": (gru, 2),
+    "gru4": (gru, 4),
+    "lstm1": (lstm, 1),
+    "lstm2": (lstm, 2),
+}
+CHOICES = {
+    "sequential": device.Choice("sequential"),
+    "32 lanes": device.Choice("parallel", 32, 64),
+    "8 lanes": device.Choice("parallel", 8, 64),
+    "4 lanes": device.Choice("parallel", 4, 32),
+    "1 lane": device.Choice("parallel", 1, 32),
+}
+STEPS = (1, 2, 31, 32, 33, 500, 3000)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+BORDERS = (0, 15, 16, 31, 32, 33, 63, 64, 127, 128, 255, 256, 511)
+
+
+@pytest.fixture(autouse=True)
+def emulation():
+    with native.using(targets.SIMT):
+        yield
+    native.schedule(0, 1)
+
+
+@cache
+def problem(case: str, steps: int, channels: int, dtype: torch.dtype, scale: float) -> tuple:
+    """Return inputs with resets at the borders of chunks and tiles, and their truth."""
+    torch.manual_seed(steps)
+    op, k = CASES[case]
+    rows, weights = (k, 3 * k * k) if op is gru else (2 * k, 3 * k * k + 2 * k)
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    u = torch.randn(2, steps, 3 * k, channels, dtype=torch.float64).to(dtype)
+    weight = (scale * torch.randn(weights, channels, dtype=torch.float64) / k).to(exact)
+    h0 = torch.randn(2, rows, channels, dtype=torch.float64).tanh().to(exact)
+    reset = torch.zeros(2, steps, dtype=torch.bool)
+    reset[0, [t for t in (*BORDERS, steps - 1) if t < steps]] = True
+    inputs = [u, weight, h0, reset, torch.tensor([steps, steps - steps // 3])]
+    shapes = (2, steps, k, channels), h0.shape
+    cotangents = [torch.randn(shape).to(dtype).double() for shape in shapes]
+    doubles = [x.double() for x in inputs[:3]] + inputs[3:]
+    with native.using(native.REFERENCE):
+        return inputs, cotangents, *run(op, doubles, cotangents)
+
+
+def check(case: str, inputs: list[Tensor], cotangents: list[Tensor], truth, gradients) -> None:
+    found, found_gradients = run(CASES[case][0], inputs, cotangents)
+    allowed = TOLERANCE[inputs[0].dtype]
+    for x, y in zip(found, truth, strict=True):
+        assert (x.double() - y).abs().max() <= allowed.value
+    for x, y in zip(found_gradients, gradients, strict=True):
+        assert relative_error(x.double(), y) <= allowed.gradient
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_and_gradients_are_those_of_the_loop(case, steps, choice):
+    with device.running(CHOICES[choice]):
+        check(case, *problem(case, steps, 7, torch.float32, 1.0))
+
+
+@pytest.mark.parametrize("choice", ("sequential", "32 lanes", "4 lanes"))
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_formats(case, dtype, steps, choice):
+    with device.running(CHOICES[choice]):
+        check(case, *problem(case, steps, 36 if steps < 100 else 9, dtype, 0.5))
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_chaotic_channels_end_with_the_loops_result(case):
+    """By at most as many iterations as segments, each exact to rounding in float64."""
+    inputs, _, truth, _ = problem(case, 100, 6, torch.float64, 3.0)
+    with device.running(CHOICES["1 lane"]):
+        y, _, report = CASES[case][0](*inputs)
+    assert (y - truth[0]).abs().max() <= 1e-6
+    assert report[0] > 3
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("case", ("gru1", "lstm2"))
+def test_no_order_of_threads_changes_a_bit(case, seed):
+    inputs, cotangents, *_ = problem(case, 500, 7, torch.float32, 1.0)
+    with device.running(CHOICES["8 lanes"]):
+        expected = run(CASES[case][0], inputs, cotangents)
+        native.schedule(seed, 3)
+        found = run(CASES[case][0], inputs, cotangents)
+    for x, y in zip([*expected[0], *expected[1]], [*found[0], *found[1]], strict=True):
+        assert torch.equal(x, y)
+
+
+def test_what_is_not_a_number_goes_in_and_comes_out():
+    inputs = [x.clone() for x in problem("gru1", 100, 6, torch.float32, 1.0)[0][:3]]
+    inputs[0][0, 50, :, 2] = torch.nan
+    with device.running(CHOICES["4 lanes"]):
+        y, final, _ = gru(*inputs, None, None)
+    assert y[0, 50:, :, 2].isnan().all() and final[0, :, 2].isnan().all()
+    y[0, 50:, :, 2] = 0
+    assert not y.isnan().any()
+
+
+@pytest.mark.parametrize("reverse", (False, True))
+@pytest.mark.parametrize("steps", (1, 33, 700))
+@pytest.mark.parametrize("size", (1, 2, 4))
+@pytest.mark.parametrize("lanes", (32, 4))
+def test_scan(size, steps, reverse, lanes):
+    a = torch.randn(2, steps, size, size, 5).double() / size
+    b, h0 = torch.randn(2, steps, size, 5).double(), torch.randn(2, size, 5).double()
+    if size == 1:
+        a, b, h0 = a[:, :, 0, 0], b[:, :, 0], h0[:, 0]
+    with device.running(device.Choice("parallel", lanes)):
+        h = scan(a, b, h0, reverse=reverse)
+    truth = scan_loop(a, b, h0, reverse=reverse)
+    assert relative_error(h, truth) <= TOLERANCE[torch.float64].value
+
+
+def test_products_that_overflow():
+    """A zero state times an infinite product of slopes is zero; so it is in the loop."""
+    a, b = torch.full((1, 900, 3), 1e30), torch.zeros(1, 900, 3)
+    b[:, 880:] = 1e-30
+    native.schedule(5, 2)
+    h = scan(a, b)
+    truth = scan_loop(a, b)
+    assert torch.equal(h[:, :880], truth[:, :880])
+    assert torch.equal(h.isfinite(), truth.isfinite())
+
+
+def test_a_launch_that_fails_says_so():
+    inputs = problem("gru1", 33, 7, torch.float32, 1.0)[0]
+    with (
+        device.running(device.Choice("parallel", 8, 48)),
+        pytest.raises(RuntimeError, match=r"gru1_forward_newton_float32: launch failed: .*mask"),
+    ):
+        gru(*inputs)
