@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from paratime.ops import build, targets
+from paratime.ops import build, driver, targets
 
 PACKAGES = (
     "paratime",
@@ -30,10 +30,25 @@ def report() -> str:
     facts["cpu kernels"] = f"{capabilities[0]}: {status}; this processor runs " + ", ".join(
         capabilities
     )
-    facts["cuda kernels"] = build.status(targets.cuda())
+    facts |= _cuda()
     facts["solver"] = "the kernels above where they are, else Newton multiple shooting in torch"
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
+
+
+def _cuda() -> dict[str, str]:
+    try:
+        found = driver.devices()
+    except driver.NoDevice as reason:
+        return {"cuda devices": f"none: {reason}", "cuda kernels": build.status(targets.cuda())}
+    names = ", ".join(f"{x.name} (compute capability {x.capability})" for x in found)
+    kernels = "; ".join(
+        f"{capability}: {build.status(targets.cuda((capability,)))}"
+        for capability in sorted({x.capability for x in found})
+    )
+    if _version("torch").endswith("+cpu"):
+        kernels = "missing: this torch has no CUDA; install its build for your driver (pytorch.org)"
+    return {"cuda devices": names, "cuda kernels": kernels}
 
 
 def _version(package: str) -> str:

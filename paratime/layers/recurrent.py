@@ -104,9 +104,10 @@ class Recurrent(Mixer):
         learning = torch.is_grad_enabled()
         size = max(1, (LEARNED_BLOCK if learning else BLOCK) // max(1, batch * width))
         if size >= steps or x.device.type != "cpu" or not self._runs_in_blocks(learning):
-            u = self.cell.drive(x)
-            y, last, report = fused(u, self._start(u, h0), reset, lengths, None)
-            self._solution = FUSED if torch.compiler.is_compiling() else report
+            compiling, u = torch.compiler.is_compiling(), self.cell.drive(x)
+            out = None if learning or compiling else u.new_empty(batch, steps, width)
+            y, last, report = fused(u, self._start(u, h0), reset, lengths, out)
+            self._solution = FUSED if compiling else report
             return y, last
         y, parts, state = x, [], h0
         for begin in range(0, steps, size):

@@ -94,15 +94,15 @@ def forward(
     choice = choose("forward", u)
     report = u.new_zeros(2, dtype=torch.int32)
     arguments = (*_problem(inputs), y, y.stride(0), memory, last)
-    newton = _kernel(name, "forward_newton", u) if choice.method == PARALLEL else None
+    newton = _symbol(name, "forward_newton", u) if choice.method == PARALLEL else None
+    sequential = _symbol(name, "forward_sequential", u)
     if newton is not None:
-        tolerance = TOLERANCES.get(u.dtype, TOLERANCE)
-        newton(*arguments, tolerance, report, _log2(choice.lanes), choice.threads)
-        return report
-    sequential = _kernel(name, "forward_sequential", u)
-    if sequential is None:
+        how = TOLERANCES.get(u.dtype, TOLERANCE), report, _log2(choice.lanes), choice.threads
+        _launch(newton, u.device, *arguments, *how)
+    elif sequential is not None:
+        _launch(sequential, u.device, *arguments)
+    else:
         return None
-    sequential(*arguments)
     return report
 
 
@@ -114,17 +114,17 @@ def backward(
     d_u, d_weight, d_h0 = gradients
     choice = choose("backward", u)
     arguments = *_problem(inputs), *saved, d_u
-    scan = _kernel(name, "backward_scan", u) if choice.method == PARALLEL else None
+    scan = _symbol(name, "backward_scan", u) if choice.method == PARALLEL else None
+    sequential = _symbol(name, "backward_sequential", u)
     if scan is not None:
-        lanes, tiles, told, maps = _chain(_kernel(name, "tile", u), u, h0.shape[1], h0.dtype)
-        parts = weight.new_empty(u.shape[0] * tiles, *weight.shape)
-        scan(*arguments, parts, d_h0, tiles, told, maps, lanes)
-    else:
-        sequential = _kernel(name, "backward_sequential", u)
-        if sequential is None:
-            return False
+        lanes, *work = _chain(_symbol(name, "tile", u), u, h0.shape[1], h0.dtype)
+        parts = weight.new_empty(u.shape[0] * work[0], *weight.shape)
+        _launch(scan, u.device, *arguments, parts, d_h0, *work, lanes)
+    elif sequential is not None:
         parts = weight.new_empty(u.shape[0], *weight.shape)
-        sequential(*arguments, parts, d_h0)
+        _launch(sequential, u.device, *arguments, parts, d_h0)
+    else:
+        return False
     torch.sum(parts, dim=0, out=d_weight)
     return True
 
@@ -132,13 +132,14 @@ def backward(
 def scan(a: Tensor, b: Tensor, h0: Tensor, h: Tensor, reverse: bool) -> bool:
     """Run h[t] = a[t] h[t-1] + b[t] over b (B, T, K, C); return False without a kernel."""
     batch, steps, size, channels = b.shape
-    kernel = native.device_function(f"scan{size}_{native.FORMATS[b.dtype]}", b.device)
+    kernel, tile = (
+        native.device_function(f"scan{size}_{part}{_format(b)}", b.device) for part in ("", "tile_")
+    )
     if kernel is None:
         return False
-    tile = native.device_function(f"scan{size}_tile_{native.FORMATS[b.dtype]}", b.device)
-    lanes, tiles, told, maps = _chain(_bound(tile, b.device), b, size, b.dtype)
-    call = _bound(kernel, b.device)
-    call(batch, steps, channels, int(reverse), a, b, h0, h, tiles, told, maps, lanes)
+    lanes, tiles, told, maps = _chain(tile, b, size, b.dtype)
+    sizes = batch, steps, channels, int(reverse)
+    _launch(kernel, b.device, *sizes, a, b, h0, h, tiles, told, maps, lanes)
     return True
 
 
@@ -149,7 +150,7 @@ def _chain(
     batch, steps, _, channels = u.shape
     lanes = _forced[-1].lanes if _forced else next(x for x in LANES if x <= max(1, channels))
     assert tile is not None
-    tiles = max(1, -(-steps // tile(_log2(lanes))))
+    tiles = max(1, -(-steps // native.ask(tile, _log2(lanes))))
     sequences = batch * -(-channels // lanes)
     told = u.new_zeros(1 + sequences * tiles, dtype=torch.int32)
     maps = u.new_empty(sequences * tiles * (size * size + 2 * size) * WARP, dtype=dtype)
@@ -161,21 +162,15 @@ def _problem(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return u.shape[0], u.shape[1], u.shape[3], *inputs
 
 
-def _kernel(name: str, part: str, u: Tensor) -> Callable[..., Any] | None:
-    symbol = f"{name}{u.shape[2] // 3}_{part}_{_format(u)}"
-    kernel = native.device_function(symbol, u.device)
-    return None if kernel is None else _bound(kernel, u.device)
+def _symbol(name: str, part: str, u: Tensor) -> Callable[..., int] | None:
+    return native.device_function(f"{name}{u.shape[2] // 3}_{part}_{_format(u)}", u.device)
 
 
-def _bound(kernel: Any, device: torch.device) -> Callable[..., Any]:
-    """Return a function that calls a kernel on the current stream, and checks what it says."""
-
-    def call(*arguments: Any) -> int:
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            stream = torch.cuda.current_stream().cuda_stream if device.type == "cuda" else None
-            return native.launch(kernel, device, *arguments, stream=stream)
-
-    return call
+def _launch(kernel: Callable[..., int], device: torch.device, *arguments: Any) -> None:
+    """Launch a kernel on the current stream of a device, which becomes the current one."""
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        stream = torch.cuda.current_stream().cuda_stream if device.type == "cuda" else 0
+        native.launch(kernel, device, *arguments, stream=stream)
 
 
 @cache

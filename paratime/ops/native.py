@@ -90,24 +90,24 @@ def device_function(symbol: str, device: torch.device) -> Callable[..., int] | N
     return _symbol(_for_device(device), symbol)
 
 
-def launch(
-    kernel: Callable[..., int], device: torch.device, *arguments: Any, stream: int | None
-) -> int:
-    """Call a function of the CUDA library; floats are handed over as float64.
+def launch(kernel: Callable[..., int], device: torch.device, *arguments: Any, stream: int) -> None:
+    """Launch a kernel of the CUDA library on a stream; floats are handed over as float64.
 
     Raises:
         RuntimeError: The launch failed.
     """
-    if kernel.__name__.split("_")[2] == "tile":
-        return int(kernel(*map(_argument, arguments)))
-    code = kernel(*map(_argument, arguments), ctypes.c_void_p(stream))
+    code = ask(kernel, *arguments, ctypes.c_void_p(stream))
     if code != 0:
-        message = device_function("error", device)
-        assert message is not None
-        message.restype = ctypes.c_char_p  # type: ignore[attr-defined]
-        said = message(ctypes.c_int32(code))
+        spell_out = device_function("error", device)
+        assert spell_out is not None
+        spell_out.restype = ctypes.c_char_p  # type: ignore[attr-defined]
+        said = spell_out(ctypes.c_int32(code))
         raise RuntimeError(f"{kernel.__name__}: launch failed: {said.decode()}")  # type: ignore[attr-defined]
-    return 0
+
+
+def ask(function: Callable[..., int], *arguments: Any) -> int:
+    """Call a function of a library that answers with a number."""
+    return int(function(*map(_argument, arguments)))
 
 
 def call(kernel: Callable[..., None], *arguments: Tensor | int | None) -> None:
@@ -129,12 +129,12 @@ def refuse_transforms(*tensors: Tensor | None) -> None:
         raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
 
 
-def _argument(value: Tensor | float | None) -> Any:
+def _argument(value: Any) -> Any:
     if isinstance(value, Tensor):
         return ctypes.c_void_p(value.data_ptr())
     if isinstance(value, float):
         return ctypes.c_double(value)
-    return None if value is None else ctypes.c_int64(value)
+    return ctypes.c_int64(value) if isinstance(value, int) else value
 
 
 def _backend() -> str:
