@@ -3,6 +3,8 @@
 # make check   lint, types and layer rules
 # make slow    the tests and experiments that take minutes
 # make sanitize  the tests of the native kernels under the address and undefined-behaviour sanitizers
+# make static  judge the machine code of the CUDA kernels; needs nvcc, and no GPU
+# make gpu     on a GPU: its tests, then time the kernels, and let paratime choose by these times
 # make bench   time the layers against torch.nn.GRU and LSTM, behind a correctness gate
 # All of them first make .venv, unless nothing changed since.
 
@@ -11,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/ready
 KERNELS := $(addprefix tests/ops/test_,activations.py recurrence.py scan.py)
 
-.PHONY: demo test check slow sanitize bench clean
+.PHONY: demo test check slow sanitize static gpu bench clean
 
 demo: $(READY)
 	$(BIN)/paratime fit -c configs/language/quickstart.yaml
@@ -31,6 +33,13 @@ slow: $(READY)
 sanitize: $(READY)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest $(KERNELS) --backend sanitize
+
+static: $(READY)
+	$(BIN)/python experiments/cuda/static.py
+
+gpu: $(READY)
+	$(BIN)/pytest -m gpu tests/gpu
+	$(BIN)/python experiments/cuda/bench.py
 
 bench: $(READY)
 	$(BIN)/python experiments/speed/run.py

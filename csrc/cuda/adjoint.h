@@ -94,7 +94,8 @@ struct Adjoint {
     }
 
     PARATIME_DEVICE void finish(const V* lam) const {
-      if (at.here) store_column<state>(from.d_h0 + p.of(at.b, state, at.c), p.channels, lam);
+      if (at.here)
+        store_column<state>(from.d_h0 + p.of(at.b, state, at.c), opaque(p.channels), lam);
     }
 
     PARATIME_DEVICE void compose(int i, Affine<V, state>& map) const {
@@ -135,7 +136,7 @@ struct Adjoint {
     }
 
     // Sum the gradients of the weights over the block's segments, in a fixed order.
-    PARATIME_DEVICE void close(const Place& place, int64_t part) {
+    PARATIME_DEVICE void close(const Place& place, int64_t tile, int64_t tiles) {
       const Shared<Element> sums(offset, warps * P::weights * kWarp);
       __syncthreads();
 #pragma unroll
@@ -145,7 +146,6 @@ struct Adjoint {
         sums.store((place.warp * P::weights + i) * kWarp + place.lane, sum[i].value);
       }
       __syncthreads();
-      const int64_t tiles = gridDim.x / (p.batch * at.groups), tile = part % tiles;
       Element* to = from.d_weight + p.of(at.b * tiles + tile, P::weights, at.c);
       for (int i = place.warp; i < P::weights; i += warps) {
         Element total = 0;

@@ -79,6 +79,19 @@ PARATIME_DEVICE void prefetch(const void* global) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 
+// x, hidden from the compiler: what follows from it is computed where it is needed, and not before,
+// to be kept in registers.
+PARATIME_DEVICE int64_t opaque(int64_t x) {
+  asm volatile("" : "+l"(x));
+  return x;
+}
+
+// *p += x for a p of this thread alone, without a register and a wait for the old value.
+template <class E>
+PARATIME_DEVICE void add_to(E* p, E x) {
+  atomicAdd(p, x);
+}
+
 PARATIME_DEVICE int load_acquire(const int* p) {
   int x;
   asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(x) : "l"(p) : "memory");
@@ -95,7 +108,7 @@ int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int share
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const auto most = cudaFuncAttributeMaxDynamicSharedMemorySize;
   const cudaError_t error = cudaFuncSetAttribute(kernel, most, shared);
-  if (error != cudaSuccess) return error;
+  if (error != cudaSuccess) return cudaGetLastError();  // and forget it: the next is another's
   kernel<<<unsigned(blocks), threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
   return cudaGetLastError();
 }
@@ -118,6 +131,11 @@ PARATIME_DEVICE void narrow(float x, Half& y) { y.bits = bits_as<uint16_t>(_Floa
 PARATIME_DEVICE void copy_16_bytes(void* shared, const void* global) { memcpy(shared, global, 16); }
 PARATIME_DEVICE void copies_arrive() {}
 PARATIME_DEVICE void prefetch(const void*) {}
+PARATIME_DEVICE int64_t opaque(int64_t x) { return x; }
+template <class E>
+PARATIME_DEVICE void add_to(E* p, E x) {
+  *p += x;
+}
 
 using simt::load_acquire;
 using simt::store_release;

@@ -10,9 +10,11 @@
 
 namespace paratime {
 
+// The kernels number their threads in 32 bits; what does not fit is more than launch() takes.
 template <class P>
 PARATIME_INLINE int64_t sequential_blocks(const P& p) {
-  return (p.batch * p.channels + kSequentialThreads - 1) / kSequentialThreads;
+  const int64_t threads = p.batch * p.channels;
+  return threads >> 32 ? threads : (threads + kSequentialThreads - 1) / kSequentialThreads;
 }
 
 inline int64_t groups_of(int64_t batch, int64_t channels, int lanes_log2) {

@@ -73,7 +73,7 @@ struct Linear {
       store_column<K>(from.h + row * from.channels + at.c, from.channels, x);
     }
 
-    PARATIME_DEVICE void close(const Place&, int64_t) const {}
+    PARATIME_DEVICE void close(const Place&, int64_t, int64_t) const {}
 
    private:
     PARATIME_DEVICE int64_t time(int64_t s) const { return from.reverse ? from.steps - 1 - s : s; }

@@ -16,7 +16,7 @@
 //   Work(source, place, offset, warps, sequence, first)   begins to fill it, `first` step on;
 //   initial(x), finish(x)                    the state before the first, and after the last step;
 //   compose(i, map), step(i, x)              step i of the segment, after a map, or from a state;
-//   walk(i, x), close(place, part)           the same, with the results written, and the end;
+//   walk(i, x), close(place, tile, tiles)    the same, with the results written, and the end;
 //   count                                    the steps of this thread's segment.
 #pragma once
 
@@ -127,8 +127,9 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
 
   if (threadIdx.x == 0) number.store(0, atomicAdd(chain.next, 1));
   __syncthreads();
-  const int64_t sequences = gridDim.x / chain.tiles;
-  const int64_t tile = number.load(0) / sequences, sequence = number.load(0) % sequences;
+  const Division of(number.load(0), Division(gridDim.x, chain.tiles).quotient);
+  const int64_t tile = of.quotient, sequence = of.rest;
+  const int64_t part = unsigned(sequence * chain.tiles + tile);  // fewer than blocks
   const int64_t first = tile * LookBackTile<Source>::steps(blockDim.x, lanes_log2);
   typename Source::Work work(source, place, layout.source, layout.warps, sequence, first);
   copies_arrive();
@@ -144,10 +145,10 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   const auto tell = [&](int what) {
     __threadfence();
     __syncwarp();
-    if (place.lane == 0) store_release(chain.told + sequence * chain.tiles + tile, what);
+    if (place.lane == 0) store_release(chain.told + part, what);
   };
   const auto tell_state = [&](int what, const V* x) {
-    E* to = chain.states + (sequence * chain.tiles + tile) * K * kWarp + place.lane;
+    E* to = chain.states + part * K * kWarp + place.lane;
 #pragma unroll
     for (int i = 0; i < K; ++i) to[i * kWarp] = x[i].value;
     tell(what | kState);
@@ -161,7 +162,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
       for (int warp = 1; warp < layout.warps; ++warp)
         aggregate = Map::load(totals, warp * rows * kWarp + place.channel, kWarp).after(aggregate);
       if (__all_sync(kAllLanes, aggregate.is_finite())) {
-        E* to = chain.maps + (sequence * chain.tiles + tile) * rows * kWarp + place.lane;
+        E* to = chain.maps + part * rows * kWarp + place.lane;
 #pragma unroll
         for (int i = 0; i < K * K; ++i) to[i * kWarp] = aggregate.a[i].value;
 #pragma unroll
@@ -219,7 +220,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
     for (int i = 0; i < K; ++i) x[i] = y[i];
   }
   for (int i = 0; i < work.count; ++i) work.walk(i, x);
-  work.close(place, sequence * chain.tiles + tile);
+  work.close(place, tile, chain.tiles);
 }
 
 }  // namespace paratime

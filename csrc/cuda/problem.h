@@ -5,6 +5,16 @@
 
 namespace paratime {
 
+// x / y and x % y for 0 <= x < 2^32. The operators call a function for numbers of 64 bits.
+struct Division {
+  int64_t quotient, rest;
+  PARATIME_DEVICE Division(unsigned x, int64_t y) {
+    const unsigned whole = y > int64_t(x) ? 0 : x / unsigned(y);
+    quotient = whole;
+    rest = x - whole * unsigned(y);
+  }
+};
+
 // B sequences of at most T steps over C channels; tensors are contiguous. Lanes are neighbouring
 // channels, so that a warp reads and writes whole lines.
 template <class Cell, class Drive>
@@ -64,6 +74,7 @@ PARATIME_DEVICE void fill_after(const Problem<Cell, Drive>& p, Drive* y, int64_t
                                 ElementOf<Drive>* memory, int64_t b, int64_t c, int64_t from,
                                 int64_t stride = 1) {
   using P = Problem<Cell, Drive>;
+#pragma unroll 1  // else the number of turns is divided, by a call
   for (int64_t t = from; t < p.steps; t += stride) {
     zero_column<P::outputs>(y + b * y_stride + t * P::outputs * p.channels + c, p.channels);
     if (memory) zero_column<P::memory>(memory + p.at(b, t, P::memory, c), p.channels);
@@ -114,7 +125,7 @@ class Weights<P, false> {
  public:
   using V = typename P::V;
   PARATIME_DEVICE Weights(const P& p, int64_t c) : column_(p.weight + c), channels_(p.channels) {}
-  PARATIME_DEVICE V operator()(int row) const { return column_[row * channels_]; }
+  PARATIME_DEVICE V operator()(int row) const { return column_[row * opaque(channels_)]; }
 
  private:
   const typename P::Element* column_;
@@ -149,7 +160,9 @@ class Sums<P, false> {
       : column_(column), channels_(channels) {
     for (int i = 0; i < P::weights; ++i) column[i * channels] = 0;
   }
-  PARATIME_DEVICE void operator()(int row, V x) { column_[row * channels_] += x.value; }
+  PARATIME_DEVICE void operator()(int row, V x) {
+    add_to(column_ + row * opaque(channels_), x.value);
+  }
   PARATIME_DEVICE void store() const {}
 
  private:

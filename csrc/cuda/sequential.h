@@ -10,8 +10,8 @@ namespace paratime {
 
 constexpr int kSequentialThreads = 64;  // few a block, so that blocks spread over the device
 
-template <int rows>
-constexpr int kAhead = rows <= 3 ? 4 : rows <= 6 ? 2 : 1;
+template <int bytes>
+constexpr int kAhead = bytes <= 12 ? 4 : bytes <= 24 ? 2 : 1;
 
 // Whether the registers hold the drives of later steps beside the present ones.
 template <class P>
@@ -23,10 +23,11 @@ __global__ __launch_bounds__(kSequentialThreads, 1) void forward_sequential(
     ElementOf<Drive>* last) {
   using P = Problem<Cell, Drive>;
   using V = typename P::V;
-  constexpr int ahead = kAhead<P::drives>;
-  const int64_t id = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (id >= p.batch * p.channels) return;
-  const int64_t b = id / p.channels, c = id % p.channels, length = p.length(b);
+  constexpr int ahead = kAhead<P::drives * sizeof(typename P::Element)>;
+  const Division at(blockIdx.x * blockDim.x + threadIdx.x, p.channels);
+  const int64_t b = at.quotient, c = at.rest;
+  if (b >= p.batch) return;
+  const int64_t length = p.length(b);
   const Weights<P> w(p, c);
   V h[P::state];
   load_column<P::state>(p.h0 + p.of(b, P::state, c), p.channels, h);
@@ -76,10 +77,11 @@ __global__ __launch_bounds__(kSequentialThreads, 1) void backward_sequential(
     ElementOf<Drive>* d_h0) {
   using P = Problem<Cell, Drive>;
   using V = typename P::V;
-  constexpr int ahead = kAhead<P::drives>;
-  const int64_t id = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (id >= p.batch * p.channels) return;
-  const int64_t b = id / p.channels, c = id % p.channels, length = p.length(b);
+  constexpr int ahead = kAhead<P::drives * sizeof(typename P::Element)>;
+  const Division at(blockIdx.x * blockDim.x + threadIdx.x, p.channels);
+  const int64_t b = at.quotient, c = at.rest;
+  if (b >= p.batch) return;
+  const int64_t length = p.length(b);
   const Weights<P> w(p, c);
   Sums<P> sums(d_weight + p.of(b, P::weights, c), p.channels);
   V lam[P::state];
@@ -108,7 +110,7 @@ __global__ __launch_bounds__(kSequentialThreads, 1) void backward_sequential(
   for (int64_t from = length - 1; from >= 0; from -= ahead) {
 #pragma unroll
     for (int i = 0; i < ahead; ++i) {
-      const int64_t t = from - i;
+      const int64_t t = kFetchesAhead<P> ? from - i : opaque(from - i);
       if (t < 0) break;
       if (!kFetchesAhead<P>) fetch(i, t);
       V u[P::drives], h[P::state], d_u_now[P::drives], d_h[P::state];

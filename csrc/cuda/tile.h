@@ -18,13 +18,15 @@ constexpr int kBlocks = sizeof(E) == 4 && state <= 2 ? 4 : 1;
 
 // Where a thread stands in its block.
 struct Place {
-  int lanes, segments;  // L, and segments a warp
-  int warp, lane;       // in the block, and in the warp
-  int channel, inner;   // of the L channels, and of the warp's segments
-  int segment;          // of the tile's
+  int lanes_log2, lanes;  // L
+  int segments;           // of a warp
+  int warp, lane;         // in the block, and in the warp
+  int channel, inner;     // of the L channels, and of the warp's segments
+  int segment;            // of the tile's
 
   PARATIME_DEVICE explicit Place(int lanes_log2)
-      : lanes(1 << lanes_log2),
+      : lanes_log2(lanes_log2),
+        lanes(1 << lanes_log2),
         segments(int(kWarp) >> lanes_log2),
         warp(threadIdx.x / kWarp),
         lane(threadIdx.x % kWarp),
@@ -35,15 +37,16 @@ struct Place {
 
 // A thread's channel of the sequence `number`, of all groups of L channels of all sequences.
 struct Channel {
-  int64_t groups, b, c0, c;  // groups of channels, the sequence, the first and this channel
-  bool here;                 // lanes beyond the channels repeat the first, and write nothing
+  int64_t b, c0, c;  // the sequence, the first and this channel
+  bool here;         // lanes beyond the channels repeat the first, and write nothing
 
-  PARATIME_DEVICE Channel(const Place& place, int64_t channels, int64_t number)
-      : groups((channels + place.lanes - 1) / place.lanes),
-        b(number / groups),
-        c0(number % groups * place.lanes),
-        c(c0 + place.channel < channels ? c0 + place.channel : c0),
-        here(c0 + place.channel < channels) {}
+  PARATIME_DEVICE Channel(const Place& place, int64_t channels, unsigned number) {
+    const Division of(number, (channels + place.lanes - 1) >> place.lanes_log2);
+    b = of.quotient;
+    c0 = of.rest * place.lanes;
+    here = c0 + place.channel < channels;
+    c = here ? c0 + place.channel : c0;
+  }
 };
 
 // Rows of the steps of a tile in shared memory, in the order in which threads read them: value

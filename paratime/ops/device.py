@@ -18,7 +18,10 @@ from paratime.ops import native
 
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
 LANES = (32, 8, 4, 1)
-WARP, THREADS, CHUNK = 32, 256, 16
+WARP, THREADS = 32, 256
+SEGMENT = {1: 16, 2: 8, 4: 4}
+"""Steps of a thread in a tile of the Newton kernel, by K: ``NewtonTile::chunk``."""
+
 TOLERANCES = {torch.float64: 1e-9}
 TOLERANCE = 1e-5
 """Largest relative correction of Newton's method; the states that are written then come from one
@@ -71,13 +74,26 @@ def choose(direction: str, u: Tensor) -> Choice:
     """Choose for drives u (B, T, 3 K, C)."""
     if _forced:
         return _forced[-1]
-    batch, steps, _, channels = u.shape
+    batch, steps, rows, channels = u.shape
     if batch * channels >= thresholds()[direction, _format(u)]:
         return Choice(SEQUENTIAL)
-    filled = (x for x in LANES if batch * -(-channels // x) >= _multiprocessors(u.device))
-    lanes = next(filled, LANES[-1])
-    segments = -(-steps // CHUNK)
+    lanes = lanes_of(batch, channels, _multiprocessors(u.device))
+    segments = -(-steps // SEGMENT.get(rows // 3, 1))
     return Choice(PARALLEL, lanes, min(THREADS, WARP * -(-segments * lanes // WARP)))
+
+
+def lanes_of(batch: int, channels: int, multiprocessors: int) -> int:
+    """Return the channels a warp that leave the busiest multiprocessor least to do.
+
+    Of equal ones the fewest, as more blocks hide each other's waiting; but a warp of one channel
+    uses an eighth of every sector of memory, and counts twice.
+    """
+
+    def busiest(lanes: int) -> int:
+        blocks = -(-batch * -(-channels // lanes) // multiprocessors)
+        return blocks * lanes * (2 if lanes == 1 else 1)
+
+    return min(reversed(LANES), key=busiest)
 
 
 def has(name: str, block_size: int, device: torch.device) -> bool:
