@@ -122,9 +122,7 @@ class Task(LightningModule, ABC):
             count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
             self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-        often = self.trainer.log_every_n_steps  # type: ignore[attr-defined] # set by a connector
-        if self.trainer.global_step % often == 0:
-            self.log_dict(self.solver_telemetry())  # reading a report waits for the GPU
+        self.log_dict(self.solver_telemetry())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model."""
@@ -135,17 +133,15 @@ class Task(LightningModule, ABC):
                 remedy = "use the config that the checkpoint was trained with"
                 raise InputError(f"{name} in the checkpoint", expected, got, remedy)
 
-    def solver_telemetry(self) -> dict[str, float]:
+    def solver_telemetry(self) -> dict[str, torch.Tensor]:
         """Return the worst figures over all recurrent layers of the last forward pass."""
         modules = [m for m in self.modules() if isinstance(m, Recurrent)]
-        reports = [m.solution for m in modules if m.solution is not None]
+        reports = [figures for m in modules if (figures := m.telemetry()) is not None]
         if not reports:
             return {}
-        return {
-            "solver/iterations": float(max(r.iterations for r in reports)),
-            "solver/defect": max(r.defect for r in reports),
-            "solver/loop_share": max(r.loop_share for r in reports),
-        }
+        worst = torch.stack([x.to(self.device) for x in reports]).amax(0)
+        names = ("solver/iterations", "solver/defect", "solver/loop_share")
+        return dict(zip(names, worst, strict=True))
 
 
 def _shape(weight: torch.Tensor | None) -> str:

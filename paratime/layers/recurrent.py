@@ -60,6 +60,19 @@ class Recurrent(Mixer):
         message = f"fused, converged in {iterations} iterations, correction {correction:.1e}"
         return Solution(None, iterations, correction, True, 0.0, message) if iterations else FUSED
 
+    def telemetry(self) -> Tensor | None:
+        """Return iterations, defect and loop share of the last ``forward``, float32 (3,).
+
+        Unlike ``solution``, this does not wait for a GPU.
+        """
+        last = self._solution
+        if isinstance(last, Tensor):
+            iterations, correction = last[0].float(), last[1].view(torch.float32)
+            return torch.stack([iterations, correction, torch.zeros_like(correction)])
+        if last is None:
+            return None
+        return torch.tensor([last.iterations, last.defect, last.loop_share])
+
     def forward(
         self,
         x: Tensor,

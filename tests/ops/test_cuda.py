@@ -7,6 +7,7 @@ import torch
 from test_recurrence import run
 from torch import Tensor
 
+from paratime import ParaGRU
 from paratime.ops import device, native, targets
 from paratime.ops.fused import gru, lstm
 from paratime.ops.reference import scan_loop
@@ -151,3 +152,11 @@ def test_a_launch_that_fails_says_so():
         pytest.raises(RuntimeError, match=r"gru1_forward_newton_float32: launch failed: .*mask"),
     ):
         gru(*inputs)
+
+
+def test_a_layer_reports_its_iterations():
+    layer, x = ParaGRU(8), torch.randn(2, 500, 8)
+    with device.running(CHOICES["8 lanes"]):
+        layer(x)
+    assert layer.solution.converged and layer.solution.iterations > 0
+    assert layer.telemetry().tolist() == [layer.solution.iterations, layer.solution.defect, 0.0]
