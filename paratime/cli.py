@@ -8,6 +8,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from paratime.errors import InputError
+from paratime.forecast.data import SeriesData
+from paratime.forecast.task import ForecastTask
 from paratime.language.data import TokenData
 from paratime.language.samples import TextSamples
 from paratime.language.task import LanguageTask
@@ -16,10 +18,10 @@ from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
 
-SLICES = (LanguageTask, TokenData, TextSamples)
+SLICES = (LanguageTask, TokenData, TextSamples, ForecastTask, SeriesData)
 """Classes that configs may name without their modules, because they are imported here."""
 
-LINKED = ("vocab_size", "tokenizer")
+LINKED = ("vocab_size", "tokenizer", "series")
 """Arguments of tasks that follow from the data."""
 
 

@@ -1,0 +1,1 @@
+"""Forecasting of numeric series: any table or dataset to batches, training, scores."""

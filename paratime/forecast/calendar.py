@@ -1,0 +1,98 @@
+"""What a step of a series knows of its date, and how long a season is."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.time_feature import (
+    day_of_month_index,
+    day_of_week_index,
+    day_of_year_index,
+    get_seasonality,
+    hour_of_day_index,
+    minute_of_hour_index,
+    month_of_year_index,
+    second_of_minute_index,
+    time_features_from_frequency_str,
+    week_of_year_index,
+)
+from gluonts.time_feature.seasonality import DEFAULT_SEASONALITIES
+from numpy.typing import NDArray
+
+from paratime.errors import InputError
+
+Index = Callable[[pd.PeriodIndex], NDArray[np.float64]]
+
+PERIODS: dict[str, tuple[Index, int, int]] = {
+    "second_of_minute": (second_of_minute_index, 60, 1),
+    "minute_of_hour": (minute_of_hour_index, 60, 1),
+    "hour_of_day": (hour_of_day_index, 24, 2),
+    "day_of_week": (day_of_week_index, 7, 3),
+    "day_of_month": (day_of_month_index, 31, 1),
+    "day_of_year": (day_of_year_index, 366, 1),
+    "week_of_year": (week_of_year_index, 53, 1),
+    "month_of_year": (month_of_year_index, 12, 1),
+}
+"""By GluonTS's name of a feature: its index, the steps of a cycle, and harmonics of that cycle."""
+
+SEASONS = {"D": 7, "B": 5, "min": 1440, "s": 3600}
+"""Steps a season where GluonTS's default is none, or by whole days and hours."""
+
+LONGEST_SEASON = 288
+"""Cycles of more steps are left to the encoder's state and the calendar."""
+
+
+def check_frequency(freq: str) -> str:
+    """Return a frequency as pandas spells that of periods, such as ``M`` or ``30min``.
+
+    Raises:
+        InputError: It is none, or calendar features are not known for it.
+    """
+    try:
+        with quiet():
+            spelled = str(pd.Period("2000-01-01", freq=freq).freqstr)
+            time_features_from_frequency_str(spelled)
+    except (ValueError, RuntimeError, AttributeError) as error:
+        remedy = "give a pandas frequency, such as h, D, W, M, Q or Y"
+        raise InputError("freq", "minutely to yearly", repr(freq), remedy) from error
+    return spelled
+
+
+def season_length(freq: str) -> int:
+    """Return the steps of the season that a frequency has by default, 1 for none."""
+    with quiet():
+        season = int(get_seasonality(freq, seasonalities=DEFAULT_SEASONALITIES | SEASONS))
+    return season if season <= LONGEST_SEASON else 1
+
+
+def calendar_features(freq: str) -> int:
+    """Return how many numbers ``calendar`` gives a step."""
+    return sum(2 * PERIODS[name][2] for name in _names(freq))
+
+
+def calendar(start: pd.Period, length: int) -> NDArray[np.float32]:
+    """Return sine and cosine of the cycles that steps are in, (length, features)."""
+    with quiet():
+        index = pd.period_range(start, periods=length, freq=start.freq)
+    columns = [np.zeros((length, 0))]
+    for name in _names(start.freqstr):
+        position, steps, harmonics = PERIODS[name]
+        angle = 2 * np.pi * np.asarray(position(index), dtype=np.float64) / steps
+        for k in range(1, harmonics + 1):
+            columns += [np.sin(k * angle)[:, None], np.cos(k * angle)[:, None]]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Silence that periods of business days and old spellings are deprecated."""
+    return warnings.catch_warnings(action="ignore", category=FutureWarning)
+
+
+@cache
+def _names(freq: str) -> tuple[str, ...]:
+    with quiet():
+        return tuple(feature.__name__ for feature in time_features_from_frequency_str(freq))

@@ -1,0 +1,214 @@
+"""The forecasting network: causal scaling, an encoder over the whole history, a direct head.
+
+Every step of a series is an origin from which the head can forecast all ``prediction_length`` steps
+at once; one pass over the history serves any number of them. A step carries on from the state of
+the one before, so that a new observation costs the same however long the history is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paratime.forecast.outputs import Output
+from paratime.forecast.scaling import Scaling, lagged, trailing, usable
+from paratime.layers.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many numbers a step of the data has.
+
+    Attributes:
+        prediction_length: Steps H of a forecast.
+        season: Steps of a season, 1 for none.
+        target: Channels C of the target.
+        known: Covariates F of a step that are known ahead, calendar included.
+        past: Covariates P that are known up to the present only.
+        static_real: Numbers of a series.
+        cardinality: Categories of each label of a series; one more is for those never seen.
+    """
+
+    prediction_length: int
+    season: int = 1
+    target: int = 1
+    known: int = 0
+    past: int = 0
+    static_real: int = 0
+    cardinality: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a forecast follows from, for N series.
+
+    Attributes:
+        recent: The last values, the newest first, (N, lags or more, C), NaN where missing.
+        loc: Location, (N, C), NaN while unknown.
+        scale: Scale, (N, C), likewise.
+        age: Steps seen, (N,).
+        features: What the encoder says of the last step, (N, width).
+        state: The encoder's state.
+    """
+
+    recent: Tensor
+    loc: Tensor
+    scale: Tensor
+    age: Tensor
+    features: Tensor
+    state: Any
+
+
+class ForecastNetwork(nn.Module):
+    """Encoder and head.
+
+    Args:
+        encoder: Encoder; its width is the network's.
+        output: What a forecast is made of.
+        shape: How many numbers a step of the data has.
+        lags: Last values that the encoder and a linear skip connection read at every step.
+        window: Steps that the scale is computed from.
+        decoder_size: Width of what the head makes of covariates that are known ahead.
+        dropout: Share of the encoder's features that the head does without, in training.
+        squash: Whether inputs are passed through asinh, so that outliers do no harm.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        output: Output,
+        shape: Shape,
+        *,
+        lags: int,
+        window: int,
+        decoder_size: int = 64,
+        dropout: float = 0.0,
+        squash: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.output, self.shape = encoder, output, shape
+        self.lags, self.scaling, self.squash = lags, Scaling(window, shape.season), squash
+        c, width, size = shape.target, encoder.width, output.size
+        embedded = [min(16, (n + 3) // 2) for n in shape.cardinality]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(n + 1, e) for n, e in zip(shape.cardinality, embedded, strict=True)
+        )
+        inputs = (lags + 2) * c + 1 + shape.known + shape.past + shape.static_real + sum(embedded)
+        self.project = nn.Linear(inputs, width)
+        self.dropout = nn.Dropout(dropout)
+        self.direct = nn.Linear(width, shape.prediction_length * c * size)
+        self.skip = nn.Parameter(seasonal_naive(shape.prediction_length, lags, shape.season))
+        self.ahead = Ahead(width, shape.known, decoder_size, c * size) if shape.known else None
+        nn.init.zeros_(self.direct.weight)
+        nn.init.zeros_(self.direct.bias)
+
+    def forward(self, batch: dict[str, Tensor], origin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Forecast from some origins of series that lie end to end.
+
+        Args:
+            batch: ``target`` (1, T, C), NaN where missing; ``reset`` bool (1, T); ``known``
+                (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), which rows of
+                ``static_real`` (S, R) and ``static_cat`` (S, L) are theirs; ``future`` (N, H, F),
+                the known covariates of the steps after each origin.
+            origin: Steps (N,).
+
+        Returns:
+            Numbers of the output (N, H, C, size), location (N, C) and scale (N, C).
+        """
+        target, reset = batch["target"], batch["reset"]
+        stats = trailing(target, reset, self.scaling)
+        steps = torch.arange(target.shape[1], device=target.device)
+        recent = lagged(target, stats.position, steps, self.lags)
+        x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
+        y, _ = self.encoder(x, reset=reset)
+        loc, scale = stats.loc[0, origin], stats.scale[0, origin]
+        return self.head(y[0, origin], recent[0, origin], loc, scale, batch["future"]), loc, scale
+
+    def step(self, batch: dict[str, Tensor], memory: Memory | None) -> Memory:
+        """Observe one step of N series: ``target`` (N, C), ``known`` (N, F) of the next step,
+        ``past`` (N, P), ``series`` (N,), and the static tables as in ``forward``.
+        """  # noqa: D205
+        value = batch["target"]
+        if memory is None:
+            length = max(self.lags, self.scaling.length)
+            recent = value.new_full((len(value), length, value.shape[1]), torch.nan)
+            age, state = torch.zeros(len(value), dtype=torch.long, device=value.device), None
+            before = torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
+        else:
+            recent, age, state = memory.recent, memory.age, memory.state
+            before = memory.loc, memory.scale
+        recent, age = torch.cat([value[:, None], recent[:, :-1]], dim=1), age + 1
+        now = self.scaling.of(recent)
+        loc, scale = (torch.where(x.isnan(), y, x) for x, y in zip(now, before, strict=True))
+        x = self._inputs(recent[:, : self.lags], *usable(loc, scale), age, batch)
+        features, state = self.encoder.step(x, state)
+        return Memory(recent, loc, scale, age, features, state)
+
+    def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
+        loc, scale = usable(memory.loc, memory.scale)
+        recent = memory.recent[:, : self.lags]
+        return self.head(memory.features, recent, loc, scale, future), loc, scale
+
+    def head(
+        self, features: Tensor, recent: Tensor, loc: Tensor, scale: Tensor, future: Tensor
+    ) -> Tensor:
+        """Map what is known at N origins to numbers of the output (N, H, C, size)."""
+        features = self.dropout(features)
+        sizes = self.shape.prediction_length, self.shape.target, self.output.size
+        raw = self.direct(features).unflatten(-1, sizes)
+        if self.ahead is not None:
+            raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
+        skip = torch.einsum("hl,nlc->nhc", self.skip, self._scaled(recent, loc, scale))
+        return torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
+
+    def _inputs(
+        self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
+    ) -> Tensor:
+        lags = self._scaled(recent, loc, scale).flatten(-2)
+        seen, spread = ~recent[..., 0, :].isnan(), (scale / (loc.abs() + scale)).log()
+        parts = [lags, seen.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
+        series = batch["series"]
+        parts += [batch["known"], batch["past"], batch["static_real"][series]]
+        for label, embedding in enumerate(self.embeddings):
+            codes = batch["static_cat"][series, label]
+            parts.append(embedding((codes + 1).clamp(0, self.shape.cardinality[label])))
+        return self.project(torch.cat(parts, dim=-1))
+
+    def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        scaled = (recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)
+        return (scaled.asinh() if self.squash else scaled).nan_to_num(0.0)
+
+
+class Ahead(nn.Module):
+    """What covariates that are known ahead add to each step of a forecast.
+
+    Args:
+        width: Width of the encoder's features.
+        known: Covariates of a step.
+        hidden: Width inside.
+        size: Numbers of a step of the forecast.
+    """
+
+    def __init__(self, width: int, known: int, hidden: int, size: int) -> None:
+        super().__init__()
+        self.of_features = nn.Linear(width, hidden)
+        self.of_known = nn.Linear(known, hidden, bias=False)
+        self.out = nn.Linear(hidden, size, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, features: Tensor, future: Tensor) -> Tensor:
+        """Map features (N, width) and covariates (N, H, known) to (N, H, size)."""
+        hidden = self.of_features(features).unsqueeze(1) + self.of_known(future)
+        return self.out(functional.gelu(hidden))
+
+
+def seasonal_naive(prediction_length: int, lags: int, season: int) -> Tensor:
+    """Return the weights (H, lags) of the last season, repeated; of nothing if lags are fewer."""
+    weight = torch.zeros(prediction_length, lags)
+    if season <= lags:
+        ahead = torch.arange(prediction_length)
+        weight[ahead, season - 1 - ahead % season] = 1.0
+    return weight

@@ -1,0 +1,256 @@
+"""What a head's numbers say of a future value: its quantiles, or a distribution.
+
+Numbers ``raw`` (..., size) are in units of the series' scale; the first one moves the centre, so
+that a skip connection may be added to it. Distributions are those of GluonTS and torch.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import log, log1p
+
+import torch
+from gluonts.torch.distributions import (
+    AffineTransformed,
+    NegativeBinomialOutput,
+    NormalOutput,
+    StudentTOutput,
+)
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+from torch.nn import functional
+
+from paratime.errors import InputError
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+HALVINGS = 60
+FARTHEST = 40.0
+"""Largest squashed value that is not cut: 1e17 scales away."""
+
+
+class Output(ABC):
+    """What a forecast is made of; every strategy is a frozen dataclass."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Numbers of a value."""
+
+    @abstractmethod
+    def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the loss of each value; target, loc and scale have the shape of raw[..., 0]."""
+
+    @abstractmethod
+    def quantiles(
+        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
+    ) -> Tensor:
+        """Return quantiles (..., levels) in the units of the series."""
+
+    @abstractmethod
+    def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the expectation."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Draw one value each."""
+
+
+@dataclass(frozen=True)
+class Quantiles(Output):
+    """Quantiles that cannot cross, by the pinball loss: the median, and gaps to both sides.
+
+    Args:
+        levels: Rising levels between 0 and 1, 0.5 among them.
+        squash: Whether they are those of asinh of the scaled value, so that an outlier of 1e6
+            pulls at the loss like one of 15.
+
+    Raises:
+        InputError: Levels are no such thing.
+    """
+
+    levels: tuple[float, ...] = LEVELS
+    squash: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the levels."""
+        rising = all(a < b for a, b in zip((0.0, *self.levels), (*self.levels, 1.0), strict=True))
+        if not rising or 0.5 not in self.levels:
+            expected = "rising numbers between 0 and 1, 0.5 among them"
+            raise InputError("levels", expected, str(self.levels), "correct them")
+
+    @property
+    def size(self) -> int:
+        """One number a level."""
+        return len(self.levels)
+
+    def scaled(self, raw: Tensor) -> Tensor:
+        """Return the quantiles in scaled, and maybe squashed, units."""
+        below = self.levels.index(0.5)
+        middle, gaps = raw[..., :1], functional.softplus(raw[..., 1:] + _HALF)
+        down = middle - gaps[..., :below].cumsum(-1).flip(-1)
+        return torch.cat([down, middle, middle + gaps[..., below:].cumsum(-1)], dim=-1)
+
+    def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return twice the mean pinball loss, in scaled units."""
+        scaled = (target - loc) / scale
+        error = (scaled.asinh() if self.squash else scaled).unsqueeze(-1) - self.scaled(raw)
+        levels = raw.new_tensor(self.levels)
+        return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
+
+    def quantiles(
+        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
+    ) -> Tensor:
+        """Return quantiles; others than the levels by interpolation, with exponential tails."""
+        known = self.scaled(raw)
+        chosen = torch.stack([self._level(known, level) for level in levels], dim=-1)
+        if self.squash:
+            chosen = chosen.clamp(-FARTHEST, FARTHEST).sinh()
+        return loc.unsqueeze(-1) + scale.unsqueeze(-1) * chosen
+
+    def _level(self, known: Tensor, level: float) -> Tensor:
+        levels = self.levels
+        if level in levels:
+            return known[..., levels.index(level)]
+        if len(levels) == 1:
+            return known[..., 0]
+        if level < levels[0]:
+            slope = (known[..., 1] - known[..., 0]) / log(levels[1] / levels[0])
+            return known[..., 0] + slope * log(level / levels[0])
+        if level > levels[-1]:
+            slope = (known[..., -1] - known[..., -2]) / log((1 - levels[-2]) / (1 - levels[-1]))
+            return known[..., -1] + slope * (log1p(-levels[-1]) - log1p(-level))
+        i = next(i for i, x in enumerate(levels) if x > level)
+        share = (level - levels[i - 1]) / (levels[i] - levels[i - 1])
+        return torch.lerp(known[..., i - 1], known[..., i], share)
+
+    def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the median, which is what the loss is about."""
+        return self.quantiles(raw, loc, scale, (0.5,))[..., 0]
+
+    def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Draw by inversion, on a grid of 199 levels."""
+        grid = tuple(i / 200 for i in range(1, 200))
+        quantiles = self.quantiles(raw, loc, scale, grid)
+        return quantiles.gather(-1, torch.randint_like(loc, len(grid)).long()[..., None])[..., 0]
+
+
+_HALF = -1.82
+"""softplus(-1.82) = 0.15: gaps between deciles of a normal distribution begin near their size."""
+
+
+class Parametric(Output):
+    """A distribution of torch; quantiles by its inverse, or by bisection of its cdf."""
+
+    @abstractmethod
+    def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
+        """Return the distribution in the units of the series."""
+
+    def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the negative log-likelihood, in nats of the scaled value."""
+        return -self.distribution(raw, loc, scale).log_prob(target) - scale.log()
+
+    def quantiles(
+        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
+    ) -> Tensor:
+        """Return quantiles."""
+        known = self.distribution(raw, loc, scale)
+        return torch.stack([self._inverse(known, raw.new_full(loc.shape, x)) for x in levels], -1)
+
+    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
+        return known.icdf(level)
+
+    def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the expectation."""
+        return self.distribution(raw, loc, scale).mean
+
+    def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Draw one value each."""
+        return self.distribution(raw, loc, scale).sample()
+
+
+@dataclass(frozen=True)
+class StudentT(Parametric):
+    """Student's t distribution."""
+
+    @property
+    def size(self) -> int:
+        """Location, scale and degrees of freedom."""
+        return 3
+
+    def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
+        """Return the distribution."""
+        location, spread, freedom = raw.split(1, dim=-1)
+        output = StudentTOutput()
+        arguments = output.domain_map(freedom, location, spread)
+        return output.distribution(arguments, loc=loc, scale=scale)
+
+
+@dataclass(frozen=True)
+class Gaussian(Parametric):
+    """The normal distribution."""
+
+    @property
+    def size(self) -> int:
+        """Location and scale."""
+        return 2
+
+    def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
+        """Return the distribution."""
+        output = NormalOutput()
+        return output.distribution(output.domain_map(*raw.split(1, dim=-1)), loc=loc, scale=scale)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(Parametric):
+    """The negative binomial distribution, for counts; its centre is in units of the scale."""
+
+    @property
+    def size(self) -> int:
+        """Mean and dispersion."""
+        return 2
+
+    def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
+        """Return the distribution."""
+        centre, dispersion = raw.unbind(-1)
+        mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
+        total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
+        output = NegativeBinomialOutput()
+        return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))
+
+    def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the negative log-likelihood in nats."""
+        return -self.distribution(raw, loc, scale).log_prob(target.clamp(min=0))
+
+
+@dataclass(frozen=True)
+class Mixture(Parametric):
+    """A mixture of normal distributions.
+
+    Args:
+        components: How many.
+    """
+
+    components: int = 3
+
+    @property
+    def size(self) -> int:
+        """The common centre; then weight, place and spread of each component."""
+        return 1 + 3 * self.components
+
+    def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
+        """Return the distribution."""
+        weight, place, spread = raw[..., 1:].unflatten(-1, (3, self.components)).unbind(-2)
+        apart = torch.linspace(-1, 1, self.components, device=raw.device)
+        width = functional.softplus(spread) + 1e-3
+        inner = MixtureSameFamily(
+            Categorical(logits=weight), Normal(raw[..., :1] + apart + place, width)
+        )
+        return AffineTransformed(inner, loc=loc, scale=scale)
+
+    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
+        """Return the quantiles by bisection between 20 deviations to both sides."""
+        low, high = (known.mean + sign * 20 * known.stddev for sign in (-1, 1))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            above = known.cdf(middle) > level
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (low + high) / 2

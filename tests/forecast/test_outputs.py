@@ -1,0 +1,111 @@
+"""Outputs of a forecast: proper losses, quantiles that do not cross, and distributions."""
+
+import math
+
+import pytest
+import torch
+
+from paratime.errors import InputError
+from paratime.forecast.outputs import (
+    Gaussian,
+    Mixture,
+    NegativeBinomial,
+    Output,
+    Quantiles,
+    StudentT,
+)
+
+OUTPUTS = {
+    "quantiles": Quantiles(),
+    "squashed": Quantiles(squash=True),
+    "tails": Quantiles(levels=(0.025, 0.1, 0.5, 0.9, 0.975)),
+    "student": StudentT(),
+    "gaussian": Gaussian(),
+    "counts": NegativeBinomial(),
+    "mixture": Mixture(),
+}
+LEVELS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+
+
+def numbers(output: Output, *shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    raw = torch.randn(*shape, output.size)
+    return raw, 5 + torch.rand(shape), 0.5 + torch.rand(shape)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_quantiles_never_cross(name):
+    raw, loc, scale = numbers(OUTPUTS[name], 50, 4)
+    raw = 5 * raw
+    quantiles = OUTPUTS[name].quantiles(raw, loc, scale, LEVELS)
+    assert quantiles.shape == (50, 4, len(LEVELS))
+    assert (quantiles.diff(dim=-1) >= 0).all() and quantiles.isfinite().all()
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_samples_have_the_quantiles_that_are_said(name):
+    raw, loc, scale = (x.expand(20000, *x.shape[1:]) for x in numbers(OUTPUTS[name], 1, 2))
+    samples = OUTPUTS[name].sample(raw, loc, scale)
+    said = OUTPUTS[name].quantiles(raw[:1], loc[:1], scale[:1], (0.25, 0.5, 0.75))[0]
+    for i, level in enumerate((0.25, 0.5, 0.75)):
+        below = (samples < said[:, i]).double().mean(0)
+        up_to = (samples <= said[:, i]).double().mean(0)
+        assert (below <= level + 0.02).all() and (up_to >= level - 0.02).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(OUTPUTS) - {"counts"}))
+def test_the_loss_is_least_at_the_truth(name):
+    """Descending the loss on samples of a normal distribution finds its quartiles."""
+    output = OUTPUTS[name]
+    target = 10 + 2 * torch.randn(4000)
+    loc, scale = torch.full_like(target, 9.0), torch.full_like(target, 1.5)
+    raw = torch.zeros(output.size, requires_grad=True)
+    optimizer = torch.optim.Adam([raw], lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        output.loss(raw.expand(4000, -1), target, loc, scale).mean().backward()
+        optimizer.step()
+    found = output.quantiles(raw.detach()[None], loc[:1], scale[:1], (0.1, 0.5, 0.9))[0]
+    expected = torch.tensor([10 - 2 * 1.2816, 10.0, 10 + 2 * 1.2816])
+    assert (found - expected).abs().max() < 0.35
+
+
+@pytest.mark.parametrize("name", ("student", "gaussian", "mixture"))
+def test_likelihoods_do_not_depend_on_units(name):
+    output = OUTPUTS[name]
+    raw, loc, scale = numbers(output, 9)
+    target = loc + scale * torch.randn(9)
+    loss = output.loss(raw, target, loc, scale)
+    torch.testing.assert_close(output.loss(raw, 1000 * target, 1000 * loc, 1000 * scale), loss)
+
+
+def test_gaussian_likelihood():
+    raw = torch.tensor([[0.3, -0.2]])
+    spread = math.log1p(math.exp(-0.2))
+    expected = 0.5 * ((1.7 - 0.3) / spread) ** 2 + math.log(spread) + 0.5 * math.log(2 * math.pi)
+    loss = Gaussian().loss(
+        raw, torch.tensor([5 + 2 * 1.7]), torch.tensor([5.0]), torch.tensor([2.0])
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_levels_in_between_and_beyond():
+    output = Quantiles()
+    raw, loc, scale = numbers(output, 3)
+    low, a, middle, b, high = output.quantiles(
+        raw, loc, scale, (0.05, 0.1, 0.15, 0.2, 0.95)
+    ).unbind(-1)
+    torch.testing.assert_close(middle, (a + b) / 2)
+    assert (low < a).all() and (high > output.quantiles(raw, loc, scale, (0.9,))[..., 0]).all()
+
+
+def test_outliers_pull_gently_when_squashed():
+    raw, loc, scale = torch.zeros(1, 9), torch.zeros(1), torch.ones(1)
+    spike = torch.tensor([1e6])
+    assert Quantiles(squash=True).loss(raw, spike, loc, scale) < 20
+    assert Quantiles().loss(raw, spike, loc, scale) > 1e5
+
+
+@pytest.mark.parametrize("levels", ((0.5, 0.1), (0.1, 0.9), (0.0, 0.5), (0.5, 0.5), ()))
+def test_levels_that_are_none(levels):
+    with pytest.raises(InputError, match=r"levels.*rising numbers between 0 and 1"):
+        Quantiles(levels=levels)
