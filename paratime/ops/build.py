@@ -8,6 +8,8 @@ import hashlib
 import logging
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -76,7 +78,7 @@ def status(target: Target) -> str:
     try:
         if find(target) is not None:
             return "compiled"
-    except CannotBuild as error:
+    except (CannotBuild, OSError) as error:
         return f"missing: {error}"
     return "compiled when first used" if target.compiler else f"missing: {target.missing}"
 
@@ -111,7 +113,8 @@ def _build(target: Target, path: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [x for x in done.stdout.splitlines() if x.strip()]
-            error = next((x for x in lines if "error" in x), f"status {done.returncode}")
+            errors = [x for x in lines if re.search(r"\b(error|fatal)\b.*:", x)]
+            error = (errors or [f"status {done.returncode}"])[0]
             raise CannotBuild(f"{compiler} failed: {error.strip()}")
         made = Path(folder) / _file(target.name)
         if not made.exists():
@@ -134,7 +137,7 @@ def _rules(target: Target) -> Iterator[str]:
     found = sorted(path for pattern in target.sources for path in sources().glob(pattern))
     objects = {f"{path.stem}.o": path for path in found}
     escape = str.maketrans({"$": "$$", " ": "$ ", ":": "$:"})
-    yield f"compiler = {' '.join(target.compiler or ())}"
+    yield f"compiler = {shlex.join(target.compiler or ()).replace('$', '$$')}"
     yield f"rule compile\n  command = $compiler {target.flags} -c $in -o $out"
     yield f"rule link\n  command = $compiler {target.link} -shared $in -o $out"
     for name, path in objects.items():
@@ -157,7 +160,10 @@ def _fingerprint(target: Target) -> str:
         if path.is_file():
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
     words = target.compiler or ()
-    version = subprocess.run([*words, "--version"], capture_output=True, check=False)
+    try:
+        version = subprocess.run([*words, "--version"], capture_output=True, check=False)
+    except OSError as error:
+        raise CannotBuild(f"{words[0]} cannot be run: {error.strerror}") from error
     digest.update(version.stdout + f"{target} {platform.machine()}".encode())
     return digest.hexdigest()[:16]
 

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paratime.errors import InputError
 from paratime.ops import native
 
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
+DIRECTIONS = ("forward", "backward")
 LANES = (32, 8, 4, 1)
 WARP, THREADS = 32, 256
 SEGMENT = {1: 16, 2: 8, 4: 4}
@@ -55,7 +57,7 @@ def running(choice: Choice) -> Iterator[None]:
     try:
         yield
     finally:
-        _forced.remove(choice)
+        _forced.pop()
 
 
 @cache
@@ -66,8 +68,13 @@ def thresholds() -> dict[tuple[str, str], int]:
     ``thresholds.csv`` says of each number whether it is estimated or measured, and on what.
     """
     with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        return {(row["direction"], row["format"]): int(row["channels"]) for row in rows}
+        rows = list(csv.DictReader(file))
+    try:
+        found = {(row["direction"], row["format"]): int(row["channels"]) for row in rows}
+        return {(d, f): found[d, f] for d in DIRECTIONS for f in native.FORMATS.values()}
+    except (KeyError, TypeError, ValueError) as error:
+        expected, remedy = "a number of channels for every direction and format", "restore the file"
+        raise InputError(str(TABLE), expected, f"{type(error).__name__} {error}", remedy) from error
 
 
 def choose(direction: str, u: Tensor) -> Choice:

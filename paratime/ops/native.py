@@ -25,7 +25,8 @@ FORMATS = {
 }
 
 _log = logging.getLogger("paratime")
-_forced: list[str] = []
+_forced: list[list[str]] = []
+"""What ``using`` has forced, boxed: the same name may be forced twice, and end in any order."""
 
 
 def backends() -> tuple[str, ...]:
@@ -49,11 +50,12 @@ def using(backend: str) -> Iterator[None]:
     if backend not in backends():
         remedy = "name one of these, or leave it out for the best one"
         raise InputError("backend", f"one of {', '.join(backends())}", backend, remedy)
-    _forced.append(backend)
+    box = [backend]
+    _forced.append(box)
     try:
         yield
     finally:
-        _forced.remove(backend)
+        _forced[:] = [x for x in _forced if x is not box]
 
 
 def function(symbol: str) -> Callable[..., None] | None:
@@ -138,7 +140,7 @@ def _argument(value: Any) -> Any:
 
 
 def _backend() -> str:
-    return _forced[-1] if _forced else targets.capabilities()[0]
+    return _forced[-1][0] if _forced else targets.capabilities()[0]
 
 
 @cache

@@ -142,9 +142,8 @@ class Recurrence:
             if g is not None:
                 arriving[:, memory.shape[2] :] += g[:, t]
             arriving = torch.where(t < lengths, arriving, 0)
-            du[:, t], of_each, d_before = self.pull_back(
-                u[:, t].to(h0.dtype), weight, before, arriving
-            )
+            now = self.pull_back(u[:, t].to(h0.dtype), weight, before, arriving)
+            du[:, t], of_each, d_before = (torch.where(t < lengths, x, 0) for x in now)
             d_weight += of_each.sum(0)
             lam = torch.where(t < lengths, torch.where(reset[:, t], 0, d_before), lam)
         return du, d_weight, lam.clone()
@@ -214,10 +213,10 @@ class Recurrence:
         self._check(*inputs)
         u, _, h0 = inputs[:3]
         y_shape, memory_shape = shapes.of(u, h0)
-        shapes.fits("y", y, y_shape, u.dtype)
-        shapes.fits("g", g, y_shape, u.dtype)
-        shapes.fits("memory", memory, memory_shape, h0.dtype)
-        shapes.fits("g_final", g_final, tuple(h0.shape), h0.dtype)
+        shapes.fits("y", y, y_shape, u.dtype, u.device)
+        shapes.fits("g", g, y_shape, u.dtype, u.device)
+        shapes.fits("memory", memory, memory_shape, h0.dtype, u.device)
+        shapes.fits("g_final", g_final, tuple(h0.shape), h0.dtype, u.device)
         return tuple(map(shapes.contiguous, (y, memory, g, g_final))), inputs
 
     def _kernel(self, direction: str, inputs: tuple[Any, ...]) -> Callable[..., None] | None:
@@ -231,13 +230,16 @@ class Recurrence:
         """Refuse what a kernel would read beyond; it sees nothing but pointers."""
         if u.dim() != 4 or u.shape[2] % 3:
             raise InputError("u", "(B, T, 3 K, C)", str(tuple(u.shape)), "reshape u")
+        if u.dtype not in native.FORMATS or weight is None or h0 is None:
+            expected = f"{', '.join(native.FORMATS.values())}, with weight and h0"
+            raise InputError("u", expected, str(u.dtype), "cast u, and pass both")
         batch, steps, rows, channels = u.shape
         state, weights = self.sizes(rows // 3)
         exact = torch.float64 if u.dtype == torch.float64 else torch.float32
-        shapes.fits("weight", weight, (weights, channels), exact)
-        shapes.fits("h0", h0, (batch, state, channels), exact)
-        shapes.fits("reset", reset, (batch, steps), torch.bool)
-        shapes.fits("lengths", lengths, (batch,), torch.int64)
+        shapes.fits("weight", weight, (weights, channels), exact, u.device)
+        shapes.fits("h0", h0, (batch, state, channels), exact, u.device)
+        shapes.fits("reset", reset, (batch, steps), torch.bool, u.device)
+        shapes.fits("lengths", lengths, (batch,), torch.int64, u.device)
 
     def _gradient(
         self,

@@ -128,6 +128,8 @@ def _check_shape(name: str, x: Tensor, expected: tuple[int, ...], b: Tensor) -> 
     if tuple(x.shape) != expected:
         remedy = f"make it fit b {tuple(b.shape)}"
         raise InputError(name, str(expected), str(tuple(x.shape)), remedy)
+    if x.device != b.device:
+        raise InputError(name, f"on {b.device}, like b", f"on {x.device}", "move it")
     if x.dtype != b.dtype or b.dtype not in (torch.float32, torch.float64):
         expected_dtypes = "float32 or float64, the same for a, b and h0"
         got = f"{name} {x.dtype}, b {b.dtype}"

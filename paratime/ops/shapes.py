@@ -8,16 +8,18 @@ from torch import Tensor
 from paratime.errors import InputError
 
 
-def fits(name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Refuse a tensor, unless it is None, of another shape or format."""
-    if x is not None and (tuple(x.shape) != shape or x.dtype != dtype):
-        got = f"{x.dtype} {tuple(x.shape)}"
-        raise InputError(name, f"{dtype} {shape}", got, "make it fit u")
+def fits(
+    name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Refuse a tensor, unless it is None, of another shape or format, or on another device."""
+    if x is not None and (tuple(x.shape) != shape or (x.dtype, x.device) != (dtype, device)):
+        got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
+        raise InputError(name, f"{dtype} {shape} on {device}", got, "make it fit u")
 
 
 def check_steps(y: Tensor, inputs: tuple[Any, ...]) -> None:
     """Refuse a y that a kernel could not write: it knows of no strides but between sequences."""
-    fits("y", y, of(inputs[0], inputs[2])[0], inputs[0].dtype)
+    fits("y", y, of(inputs[0], inputs[2])[0], inputs[0].dtype, inputs[0].device)
     apart = y.shape[0] < 2 or y.stride(0) >= y[0].numel()
     if y.shape[0] and not (apart and y[0].is_contiguous()):
         remedy = "slice the batch or time only"

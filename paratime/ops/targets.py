@@ -5,6 +5,7 @@ import platform
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,8 @@ X86 = {
 
 ARCHITECTURES = ("80", "90", "100")
 """Compute capabilities that a wheel is compiled for; later ones translate the last one's PTX."""
+
+NO_COMPILER = "no C++ compiler on PATH; install g++ or clang++, or set CXX to the command of one"
 
 SIMT = "simt"
 SANITIZE = "sanitize"
@@ -61,7 +64,7 @@ def cpu(capability: str) -> Target:
         name=f"cpu_{capability}",
         kernels=f"native kernels for {capability}",
         compiler=compiler(),
-        missing="no C++ compiler on PATH; install g++ or clang++, or set CXX",
+        missing=NO_COMPILER,
         flags=f"{FLAGS} {more} {openmp}",
         link=f"{more} {openmp}",
         sources=("cpu/*.cpp",),
@@ -91,7 +94,7 @@ def simt() -> Target:
         name=SIMT,
         kernels="emulation of the CUDA kernels",
         compiler=compiler(),
-        missing="no C++ compiler on PATH; install g++ or clang++, or set CXX",
+        missing=NO_COMPILER,
         flags=f"-x c++ -std=c++17 -O2 -fPIC {WARNINGS} -Wno-unknown-pragmas",
         link="",
         sources=("cuda/*.cu", "simt/*.cpp"),
@@ -100,9 +103,11 @@ def simt() -> Target:
 
 def _first(variable: str, *commands: str) -> tuple[str, ...] | None:
     named = os.environ.get(variable)
-    for words in map(shlex.split, [named] if named else commands):
-        if words and shutil.which(words[0]):
-            return tuple(words)
+    for command in [named] if named else commands:
+        with suppress(ValueError):  # quotes that do not end
+            words = shlex.split(command)
+            if words and shutil.which(words[0]):
+                return tuple(words)
     return None
 
 

@@ -8,6 +8,7 @@ from test_recurrence import run
 from torch import Tensor
 
 from paratime import ParaGRU
+from paratime.errors import InputError
 from paratime.ops import device, native, targets
 from paratime.ops.fused import gru, lstm
 from paratime.ops.reference import scan_loop
@@ -160,3 +161,33 @@ def test_a_layer_reports_its_iterations():
         layer(x)
     assert layer.solution.converged and layer.solution.iterations > 0
     assert layer.telemetry().tolist() == [layer.solution.iterations, layer.solution.defect, 0.0]
+
+
+@pytest.mark.parametrize("value", (torch.nan, torch.inf))
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_a_reset_ends_what_is_not_a_number(case, choice, value):
+    inputs = [x.clone() for x in problem(case, 500, 7, torch.float32, 1.0)[0]]
+    inputs[3] = torch.zeros(2, 500, dtype=torch.bool)
+    inputs[3][:, 300] = True
+    inputs[4] = None
+    inputs[0][0, 70, :, 2] = torch.nan
+    inputs[2][1, :, 3] = value
+    with native.using(native.REFERENCE):
+        expected, *_ = CASES[case][0](*inputs)
+    with device.running(CHOICES[choice]):
+        y, *_ = CASES[case][0](*inputs)
+    assert y[:, 300:].isfinite().all()
+    assert (y[:, 300:] - expected[:, 300:]).abs().max() <= TOLERANCE[torch.float32].value
+    assert y[0, 70:300, :, 2].isnan().all()
+
+
+def test_a_table_of_thresholds_that_somebody_has_spoilt(tmp_path, monkeypatch):
+    table = tmp_path / "thresholds.csv"
+    for text in ("", "direction,format,channels\nforward,float32,many\n", "a,b\n1,2\n"):
+        table.write_text(text)
+        monkeypatch.setattr(device, "TABLE", table)
+        device.thresholds.cache_clear()
+        with pytest.raises(InputError, match=r"thresholds\.csv.*for every direction and format"):
+            device.thresholds()
+    device.thresholds.cache_clear()

@@ -79,6 +79,25 @@ def test_a_backend_that_does_not_exist():
         pass
 
 
+def test_backends_end_in_the_order_in_which_they_began():
+    with native.using("baseline"):
+        with native.using(native.REFERENCE):
+            with native.using("baseline"):
+                assert native.function("gru1_forward_float32") is not None
+            assert native.function("gru1_forward_float32") is None
+        assert native.function("gru1_forward_float32") is not None
+
+
+@pytest.mark.parametrize("command", ("'unbalanced", "no-such-compiler"))
+def test_a_compiler_that_is_none_is_a_line_of_info(command):
+    environment = os.environ | {"CXX": command, "CUDACXX": command}
+    done = subprocess.run(
+        [sys.executable, "-m", "paratime", "info"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "c++ compiler   none on PATH" in done.stdout and "cuda compiler  none" in done.stdout
+
+
 def test_the_cache_knows_the_compiler_and_its_flags(monkeypatch):
     paths = set()
     for words in (("c++",), ("c++", "-ffast-math")):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import gated, native
+from paratime.ops import gated, native, shapes
 from paratime.ops.fused import gru, lstm
 from paratime.ops.recurrence import Recurrence
 from paratime.testing import TOLERANCE, relative_error
@@ -307,3 +307,33 @@ def test_what_has_no_derivative_is_refused(case):
         dual = torch.autograd.forward_ad.make_dual(u, u)
         with pytest.raises(NotImplementedError, match="forward-mode"):
             op(dual, *others)
+
+
+@pytest.mark.parametrize("case", ("gru1", "lstm1"))
+def test_what_is_beyond_a_sequence_has_no_part_in_gradients(case, backend):
+    op, k = CASES[case]
+    inputs = problem(op, k, 7, torch.float32)
+    steps = inputs[0].shape[1]
+    inputs[4] = torch.full((inputs[0].shape[0],), steps // 2)
+    inputs[0][:, steps // 2 :] = torch.nan
+    cotangents = [torch.ones_like(x) for x in op(*inputs)[:2]]
+    for x in [y for part in run(op, inputs, cotangents) for y in part]:
+        assert x.isfinite().all()
+
+
+@pytest.mark.parametrize("change", ("integers", "no weight", "another device"))
+def test_what_a_kernel_could_not_read_is_refused(change, backend):
+    op, k = CASES["gru1"]
+    inputs = problem(op, k, 7, torch.float32)
+    if change == "integers":
+        inputs[0] = inputs[0].int()
+    elif change == "no weight":
+        inputs[1] = None
+    if change == "another device":
+        with pytest.raises(InputError, match=r"reset.*on cpu.*on meta"):
+            shapes.fits(
+                "reset", torch.zeros(2, device="meta"), (2,), torch.float32, inputs[0].device
+            )
+    elif backend != native.REFERENCE:
+        with pytest.raises(InputError, match=r"u: expected float32, float64.*with weight and h0"):
+            op.forward(*inputs)
