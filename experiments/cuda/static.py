@@ -54,7 +54,7 @@ class Limit:
 
 LIMITS: dict[str, tuple[Limit, ...]] = {
     "forward_newton Gru<1>": (Limit((64, 64, 56), 53, 24), Limit((80, 80, 104), 201, 8)),
-    "forward_newton Gru<2>": (Limit((64, 64, 64), 139, 16), Limit((128, 136, 152), 421, 8)),
+    "forward_newton Gru<2>": (Limit((64, 64, 64), 139, 16), Limit((128, 136, 168), 421, 8)),
     "forward_newton Gru<4>": (Limit((176, 192, 224), 446, 8),),
     "forward_newton Lstm<1>": (Limit((64, 64, 64), 88, 16), Limit((112, 112, 136), 311, 8)),
     "forward_newton Lstm<2>": (Limit((144, 160, 168), 254, 8), Limit((224, 224, 240), 812, 8)),
