@@ -108,7 +108,10 @@ int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int share
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const auto most = cudaFuncAttributeMaxDynamicSharedMemorySize;
   const cudaError_t error = cudaFuncSetAttribute(kernel, most, shared);
-  if (error != cudaSuccess) return cudaGetLastError();  // and forget it: the next is another's
+  if (error != cudaSuccess) {
+    (void)cudaGetLastError();  // forget it: the next launch is another's
+    return error;
+  }
   kernel<<<unsigned(blocks), threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
   return cudaGetLastError();
 }

@@ -97,12 +97,12 @@ struct Segment {
   }
 };
 
-// x - y, and 0 where nothing has changed: an infinity or a NaN that stays is no correction, and must
-// not be carried on into segments that a reset has freed of it.
+// x, or 0 if it is no number. A correction that is none, as an infinity or a NaN has come or gone,
+// must not be carried on into segments that a reset has freed of it; while there is such a thing, no
+// correction is within the tolerance, and the iterations go on until all starts are exact.
 template <class V>
-PARATIME_DEVICE V change(V x, V y) {
-  const bool none = x.value == y.value || (x.value != x.value && y.value != y.value);
-  return none ? V(0) : x - y;
+PARATIME_DEVICE V number_or_0(V x) {
+  return x.value == x.value ? x : V(0);
 }
 
 // Replace the starts by the corrected ones; return this thread's largest relative correction.
@@ -114,9 +114,11 @@ PARATIME_DEVICE V correct(const Place& place, const Shared<E>& maps, const Share
 #pragma unroll
   for (int i = 0; i < K; ++i) {
     const V next = __shfl_down_sync(kAllLanes, start[i].value, place.lanes);
-    through.b[i] = change(end[i], next);
+    through.b[i] = end[i] - next;
   }
-  const Map before = compose_before<true>(place, through);
+  Map before = compose_before<true>(place, through);
+#pragma unroll
+  for (int i = 0; i < K; ++i) before.b[i] = number_or_0(before.b[i]);
   Map out = slope;  // from d of this segment to the start of the next
 #pragma unroll
   for (int i = 0; i < K; ++i) out.b[i] = end[i];
@@ -139,7 +141,7 @@ PARATIME_DEVICE V correct(const Place& place, const Shared<E>& maps, const Share
     Map::load(maps, warp * rows * kWarp + place.channel, kWarp).apply(d, entry);
 #pragma unroll
     for (int i = 0; i < K; ++i)
-      d[i] = change(entry[i], V(entries.load(((warp + 1) * K + i) * kWarp + place.channel)));
+      d[i] = number_or_0(entry[i] - V(entries.load(((warp + 1) * K + i) * kWarp + place.channel)));
   }
   V mine[K];
   before.apply(d, mine);
@@ -150,8 +152,7 @@ PARATIME_DEVICE V correct(const Place& place, const Shared<E>& maps, const Share
     const V below = __shfl_up_sync(kAllLanes, after[i].value, place.lanes);
     E next = (place.inner == 0 ? entry[i] : below).value;
     if (boxed) next = clamp(next, -kBox<E>, kBox<E>);
-    const E old = start[i].value, d_start = change(V(next), start[i]).value;
-    const E size = d_start < 0 ? -d_start : d_start;
+    const E old = start[i].value, size = next - old < 0 ? old - next : next - old;
     const E relative = size * E(reciprocal_fast(1 + (old < 0 ? -old : old)));
     moved = relative <= moved.value || moved.value != moved.value ? moved : V(relative);
     start[i] = next;

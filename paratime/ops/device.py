@@ -110,12 +110,16 @@ def has(name: str, block_size: int, device: torch.device) -> bool:
 
 
 def forward(
-    name: str, inputs: tuple[Any, ...], y: Tensor, memory: Tensor | None, last: Tensor
-) -> Tensor | None:
-    """Run the forward pass; return the iterations and the correction, or None without a kernel."""
+    name: str,
+    inputs: tuple[Any, ...],
+    y: Tensor,
+    memory: Tensor | None,
+    last: Tensor,
+    report: Tensor,
+) -> bool:
+    """Run the forward pass; return False without a kernel. The report is zero before."""
     u = inputs[0]
     choice = choose("forward", u)
-    report = u.new_zeros(2, dtype=torch.int32)
     arguments = (*_problem(inputs), y, y.stride(0), memory, last)
     newton = _symbol(name, "forward_newton", u) if choice.method == PARALLEL else None
     sequential = _symbol(name, "forward_sequential", u)
@@ -125,8 +129,8 @@ def forward(
     elif sequential is not None:
         _launch(sequential, u.device, *arguments)
     else:
-        return None
-    return report
+        return False
+    return True
 
 
 def backward(

@@ -82,7 +82,7 @@ class Recurrence:
         torch.library.impl(name, "default", self._loop_into)
         torch.library.impl(name, "cpu", self._native_into)
         torch.library.impl(name, "cuda", self._device_into)
-        torch.library.register_fake(name, lambda y, *inputs: shapes.outputs(*inputs)[2:])
+        torch.library.register_fake(name, lambda y, *inputs: shapes.ends(*inputs))
         operator: Callable[..., Any] = getattr(torch.ops.paratime, name.split("::")[1]).default
         return operator
 
@@ -165,7 +165,7 @@ class Recurrence:
         if kernel is None:
             return self._loop_into(y, *inputs)
         shapes.check_steps(y, inputs)
-        *_, final, report = shapes.outputs(*inputs)
+        final, report = shapes.ends(*inputs)
         _call(kernel, inputs, y, y.stride(0), None, final)
         return final, report
 
@@ -183,17 +183,17 @@ class Recurrence:
 
     def _device(self, *inputs: Any) -> tuple[Tensor, ...]:
         self._check(*inputs)
-        y, memory, final, _ = shapes.outputs(*inputs)
+        results = shapes.outputs(*inputs)
         ready = tuple(map(shapes.contiguous, inputs))
-        report = cuda.forward(self.name, ready, y, memory, final)
-        return self._loop(*inputs) if report is None else (y, memory, final, report)
+        return results if cuda.forward(self.name, ready, *results) else self._loop(*inputs)
 
     def _device_into(self, y: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
         self._check(*inputs)
         shapes.check_steps(y, inputs)
-        final = inputs[2].new_empty(inputs[2].shape)
-        report = cuda.forward(self.name, tuple(map(shapes.contiguous, inputs)), y, None, final)
-        return self._loop_into(y, *inputs) if report is None else (final, report)
+        results = shapes.ends(*inputs)
+        ready = tuple(map(shapes.contiguous, inputs))
+        done = cuda.forward(self.name, ready, y, None, *results)
+        return results if done else self._loop_into(y, *inputs)
 
     def _device_backward(self, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         saved, inputs = self._saved(*arguments)

@@ -31,8 +31,12 @@ def outputs(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return uninitialised y, memory and final states, and an empty report."""
     y, memory = of(u, h0)
-    report = u.new_zeros(2, dtype=torch.int32)
-    return u.new_empty(y), h0.new_empty(memory), h0.new_empty(h0.shape), report
+    return u.new_empty(y), h0.new_empty(memory), *ends(u, weight, h0)
+
+
+def ends(u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return uninitialised final states, and an empty report."""
+    return h0.new_empty(h0.shape), u.new_zeros(2, dtype=torch.int32)
 
 
 def of(u: Tensor, h0: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
