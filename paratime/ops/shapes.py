@@ -12,9 +12,13 @@ def fits(
     name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> None:
     """Refuse a tensor, unless it is None, of another shape or format, or on another device."""
-    if x is not None and (tuple(x.shape) != shape or (x.dtype, x.device) != (dtype, device)):
-        got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
-        raise InputError(name, f"{dtype} {shape} on {device}", got, "make it fit u")
+    if x is None:
+        return
+    if tuple(x.shape) != shape or x.dtype != dtype:
+        got = f"{x.dtype} {tuple(x.shape)}"
+        raise InputError(name, f"{dtype} {shape}", got, "make it fit u")
+    if x.device != device:
+        raise InputError(name, f"on {device}, like u", f"on {x.device}", "move it")
 
 
 def check_steps(y: Tensor, inputs: tuple[Any, ...]) -> None:
