@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -16,6 +17,11 @@ class ResumableLoader(DataLoader[Any]):
 
     _first = 0
     _given = 0
+
+    def __init__(self, dataset: Dataset[Any], **options: Any) -> None:
+        # Beginning an epoch would draw from torch's random numbers, which a resumed run does once
+        # more, or not at all.
+        super().__init__(dataset, generator=torch.Generator(), **options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the batches of an epoch, the first time from the place that was loaded."""

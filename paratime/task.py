@@ -81,6 +81,7 @@ class Task(LightningModule, ABC):
         super().__init__()
         self.optimizer = optimizer
         self._pace: deque[tuple[int, float]] = deque(maxlen=20)
+        self._random: torch.Tensor | None = None
 
     @abstractmethod
     def count(self, batch: Any) -> int:
@@ -112,7 +113,10 @@ class Task(LightningModule, ABC):
         }
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Start the clock."""
+        """Start the clock; go on with a checkpoint's random numbers, of dropout for example."""
+        if self._random is not None:
+            torch.set_rng_state(self._random)
+            self._random = None
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -124,8 +128,13 @@ class Task(LightningModule, ABC):
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log_dict(self.solver_telemetry())
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the random numbers."""
+        checkpoint["random_state"] = torch.get_rng_state()
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model."""
+        self._random = checkpoint.get("random_state")
         saved, ours = checkpoint["state_dict"], self.state_dict()
         for name in sorted(saved.keys() | ours.keys()):
             expected, got = (_shape(state.get(name)) for state in (ours, saved))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from paratime.errors import InputError
 from paratime.forecast.calendar import calendar_features, season_length
+from paratime.forecast.match import COVARIATES, check_ahead
 from paratime.forecast.series import Collection
 from paratime.forecast.sources import Source
 from paratime.forecast.windows import Prepared, Standard, prepare, with_origins
@@ -106,17 +107,13 @@ class SeriesData(DataModule):
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the ends of all series: what comes is not in the data."""
+        check_ahead(self.collection.entries, self.prediction_length)
         series = self._prepared(0)
         return self._loader([(x, torch.tensor([len(x.target) - 1])) for x in series])
 
     def _windows(self, windows: int, after: int) -> DataLoader[Any]:
-        length = self.prediction_length
-        examples: list[Example] = []
-        for x in self._prepared(after * length):
-            last = len(x.target) - 1 - length * torch.arange(windows, 0, -1)
-            if len(last[last >= 0]):
-                examples.append((x, last[last >= 0]))
-        return self._loader(examples)
+        series = self._prepared(after * self.prediction_length)
+        return self._loader(last_windows(series, self.prediction_length, windows))
 
     def _loader(self, examples: list[Example]) -> DataLoader[Any]:
         return DataLoader(
@@ -155,9 +152,17 @@ def describe(data: Collection, prediction_length: int, standard: Standard) -> di
         "known": calendar_features(data.freq) + len(data.known),
         "past": len(data.past),
         "static_real": len(data.static_real),
+        "names": {kind: list(getattr(data, kind)) for kind in COVARIATES},
         "categories": {name: list(values) for name, values in data.categories.items()},
         "standard": asdict(standard),
     }
+
+
+def last_windows(series: Sequence[Prepared], prediction_length: int, windows: int) -> list[Example]:
+    """Return series with the origins of their last windows, those that are longer than one."""
+    back = prediction_length * torch.arange(windows, 0, -1)
+    last = [(x, len(x.target) - 1 - back) for x in series]
+    return [(x, origins[origins >= 0]) for x, origins in last if (origins >= 0).any()]
 
 
 class TrainingSeries(Dataset[Example]):

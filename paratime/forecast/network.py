@@ -93,7 +93,8 @@ class ForecastNetwork(nn.Module):
         c, width, size = shape.target, encoder.width, output.size
         embedded = [min(16, (n + 3) // 2) for n in shape.cardinality]
         self.embeddings = nn.ModuleList(
-            nn.Embedding(n + 1, e) for n, e in zip(shape.cardinality, embedded, strict=True)
+            nn.Embedding(n + 1, e, padding_idx=0)
+            for n, e in zip(shape.cardinality, embedded, strict=True)
         )
         inputs = (lags + 2) * c + 1 + shape.known + shape.past + shape.static_real + sum(embedded)
         self.project = nn.Linear(inputs, width)
@@ -168,13 +169,14 @@ class ForecastNetwork(nn.Module):
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
     ) -> Tensor:
         lags = self._scaled(recent, loc, scale).flatten(-2)
-        seen, spread = ~recent[..., 0, :].isnan(), (scale / (loc.abs() + scale)).log()
-        parts = [lags, seen.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
+        present, spread = ~recent[..., 0, :].isnan(), (scale / (loc.abs() + scale)).log()
+        parts = [lags, present.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]
         for label, embedding in enumerate(self.embeddings):
             codes = batch["static_cat"][series, label]
-            parts.append(embedding((codes + 1).clamp(0, self.shape.cardinality[label])))
+            seen = (codes >= 0) & (codes < self.shape.cardinality[label])
+            parts.append(embedding(torch.where(seen, codes + 1, 0)))
         return self.project(torch.cat(parts, dim=-1))
 
     def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -34,6 +34,21 @@ class Source(ABC):
 
 
 @dataclass(frozen=True)
+class InMemory(Source):
+    """Series that have been read already.
+
+    Args:
+        collection: The series.
+    """
+
+    collection: Collection
+
+    def read(self) -> Collection:
+        """Return the series."""
+        return self.collection
+
+
+@dataclass(frozen=True)
 class Table(Source):
     """A long table in CSV (``.csv``, ``.csv.gz``) or Parquet; see ``read_table`` for its columns.
 

@@ -1,0 +1,163 @@
+"""Accuracy on official test splits: paratime's default recipe beside DeepAR, ETS, Theta and naive.
+
+Every model is scored by GluonTS itself, on the same windows: MASE, the mean weighted quantile loss
+over nine deciles, and the share of values inside the central 80 % and 95 % intervals. Training and
+prediction run on one thread, so that the CPU seconds can be compared. DeepAR is GluonTS's, at its
+defaults (100 epochs of 50 batches); on ``vic_elec`` its context is a week.
+
+    python experiments/forecast/run.py                     # everything that is not in results.csv
+    python experiments/forecast/run.py --model paratime    # one model, anew
+"""
+
+import argparse
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import pandas as pd
+import torch
+from contestants import MODELS
+from gluonts.dataset.split import TestData, split
+from gluonts.ev.metrics import MASE, Coverage, MeanWeightedSumQuantileLoss
+from gluonts.model.evaluation import evaluate_forecasts
+from tqdm import tqdm
+
+from paratime.forecast.calendar import quiet
+from paratime.forecast.series import Collection
+from paratime.forecast.sources import Competition, Source, TsData
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+KEYS = ["data", "model", "seed"]
+DECILES = [i / 10 for i in range(1, 10)]
+EDGES = (0.025, 0.1, 0.9, 0.975)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set with its test windows."""
+
+    source: Source
+    prediction_length: int
+    windows: int
+    models: tuple[str, ...]
+
+    def test(self, data: Collection) -> tuple[Any, TestData]:
+        """Return what may be trained on, and the test windows."""
+        train, template = split(data.entries, offset=-self.prediction_length * self.windows)
+        windows = template.generate_instances(self.prediction_length, windows=self.windows)
+        return train, windows
+
+
+CLASSICAL = ("seasonal_naive", "auto_ets", "auto_theta")
+NEURAL = ("paratime", "paratime_k2", "paratime_k4", "paratime_lstm", "torch_gru", "deepar")
+TASKS = {
+    "m3_monthly": Task(Competition("M3", "monthly"), 18, 1, CLASSICAL + NEURAL),
+    "tourism_monthly": Task(Competition("Tourism", "monthly"), 24, 1, CLASSICAL + NEURAL),
+    "vic_elec": Task(TsData("vic_elec"), 48, 28, ("seasonal_naive", "paratime", "deepar")),
+}
+
+
+def main() -> None:
+    """Run what was asked for, keep it in ``results.csv``, and print the table."""
+    quieten()
+    arguments = parse()
+    done = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=KEYS)
+    todo = [key for key in wanted(arguments) if arguments.model or key not in there(done)]
+    for data, model, seed in tqdm(todo, desc="runs"):
+        row = {"data": data, "model": model, "seed": seed} | measure(data, model, seed)
+        keep(row)
+    show(pd.read_csv(RESULTS))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", choices=TASKS, help="one data set instead of all")
+    parser.add_argument("--model", choices=CLASSICAL + NEURAL, help="one model, run anew")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the models that have one")
+    return parser.parse_args()
+
+
+def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    """Yield the runs that were asked for."""
+    for data, task in TASKS.items():
+        for model in task.models:
+            if arguments.data in (None, data) and arguments.model in (None, model):
+                for seed in range(1 if model in CLASSICAL else arguments.seeds):
+                    yield data, model, seed
+
+
+def there(done: pd.DataFrame) -> set[tuple[str, str, int]]:
+    """Return the runs of a table."""
+    return set(done[KEYS].itertuples(index=False, name=None))
+
+
+def keep(row: dict[str, Any]) -> None:
+    """Put a run into the table, in the place of an earlier one; other processes may do so, too."""
+    table = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=[*row])
+    same = (table[KEYS] == pd.Series({key: row[key] for key in KEYS})).all(axis=1)
+    table = pd.DataFrame([*table[~same].to_dict("records"), row]).sort_values(KEYS)
+    table.to_csv(RESULTS, index=False, float_format="%.6g")
+
+
+def measure(data: str, model: str, seed: int) -> dict[str, float]:
+    """Train a model and score its forecasts."""
+    torch.set_num_threads(1)
+    lightning.seed_everything(seed, verbose=False)
+    task = TASKS[data]
+    collection = task.source.read()
+    train, test = task.test(collection)
+    season = collection.season or {"M": 12, "30min": 48}[collection.freq]
+    began = time.process_time()
+    with quiet():
+        predict = MODELS[model](train, collection, task.prediction_length, season, seed)
+        trained = time.process_time()
+        forecasts = list(predict(test.input))
+    ended = time.process_time()
+    scores = score(forecasts, test, season)
+    return scores | {"training_s": trained - began, "prediction_s": ended - trained}
+
+
+def score(forecasts: list[Any], test: TestData, season: int) -> dict[str, float]:
+    """Return GluonTS's metrics."""
+    metrics: list[Callable[..., Any]] = [
+        MASE(),
+        MeanWeightedSumQuantileLoss(DECILES),
+        *map(Coverage, EDGES),
+    ]
+    table = evaluate_forecasts(
+        forecasts, test_data=test, metrics=metrics, axis=None, seasonality=season
+    ).iloc[0]
+    low95, low80, high80, high95 = (table[f"coverage[{level}]"] for level in EDGES)
+    return {
+        "MASE": table["MASE[0.5]"],
+        "mean_wQL": table["mean_weighted_sum_quantile_loss"],
+        "coverage_80": high80 - low80,
+        "coverage_95": high95 - low95,
+    }
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print means over seeds."""
+    mean = table.groupby(["data", "model"]).mean(numeric_only=True).drop(columns="seed")
+    mean["seeds"] = table.groupby(["data", "model"]).size()
+    print(mean.round(4).to_string())
+
+
+def quieten() -> None:
+    """Drop what GluonTS, pandas and Lightning say of themselves."""
+    for name in ("lightning.pytorch", "lightning.fabric", "gluonts"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    main()

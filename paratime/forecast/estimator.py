@@ -1,0 +1,226 @@
+"""Training as GluonTS knows it: ``ParaRNNEstimator`` in the place of ``DeepAREstimator``."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from gluonts.core.component import validated
+from gluonts.dataset.common import Dataset
+from gluonts.model.estimator import Estimator
+from gluonts.model.predictor import Predictor
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from paratime.errors import InputError
+from paratime.forecast.data import SeriesData
+from paratime.forecast.kinds import AsQuantiles, Kind
+from paratime.forecast.match import matched
+from paratime.forecast.outputs import Output, Quantiles
+from paratime.forecast.predictor import ParaRNNPredictor
+from paratime.forecast.recipe import Recipe
+from paratime.forecast.series import Collection, from_gluonts
+from paratime.forecast.sources import InMemory
+from paratime.forecast.task import ForecastTask
+from paratime.layers.mixer import Mixer
+from paratime.layers.recurrent import ParaGRU
+from paratime.progress import TrainingProgress
+
+
+class ParaRNNEstimator(Estimator):
+    """A nonlinear recurrent forecaster, trained on whole histories in parallel over time.
+
+    Arguments that ``DeepAREstimator`` has, too, have the same names. There is no context length:
+    the context is the whole history. Which features there are is found in the data. An epoch is
+    every series once, with origins drawn from all of its history.
+
+    Args:
+        freq: Frequency of the series.
+        prediction_length: Steps of a forecast.
+        hidden_size: Width of the encoder.
+        num_layers: Blocks of the encoder.
+        mixer: Builds the recurrent layer of a block from its width; ``functools.partial`` sets
+            options, such as ``partial(ParaGRU, block_size=4)``.
+        output: What a forecast is made of.
+        forecasts: Which of GluonTS's forecasts the predictor gives.
+        lags: Last values that the encoder reads at every step; two seasons by default.
+        dropout_rate: Share of the features that the head does without, in training.
+        squash: Whether inputs are passed through asinh, so that outliers do no harm.
+        lr: Peak learning rate.
+        weight_decay: Decay of the matrices.
+        batch_size: Series a batch.
+        max_steps: Optimiser steps; ``max_epochs`` or ``max_steps`` of the trainer come first.
+        seed: Seed of the weights, of the order of series, of origins and of dropout.
+        trainer_kwargs: Further arguments of Lightning's ``Trainer``. With ``default_root_dir``,
+            checkpoints are written to ``checkpoints`` in it, every ``checkpoint_every`` steps;
+            without, nothing is written.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    @validated()
+    def __init__(
+        self,
+        freq: str,
+        prediction_length: int,
+        hidden_size: int = 64,
+        num_layers: int = 2,
+        mixer: Callable[[int], Mixer] = ParaGRU,
+        output: Output = Quantiles(),  # noqa: B008 (frozen)
+        forecasts: Kind = AsQuantiles(),  # noqa: B008 (frozen)
+        lags: int | None = None,
+        dropout_rate: float = 0.1,
+        squash: bool = False,
+        lr: float = 3e-3,
+        weight_decay: float = 1.0,
+        batch_size: int = 32,
+        max_steps: int = 400,
+        seed: int = 0,
+        trainer_kwargs: dict[str, Any] | None = None,
+        checkpoint_every: int = 50,
+    ) -> None:
+        super().__init__()
+        if prediction_length < 1:
+            raise InputError("prediction_length", "at least 1", str(prediction_length), "raise it")
+        self.freq, self.prediction_length, self.forecasts = freq, prediction_length, forecasts
+        self.batch_size, self.max_steps, self.seed = batch_size, max_steps, seed
+        self.trainer_kwargs = {} if trainer_kwargs is None else trainer_kwargs
+        self.checkpoint_every = checkpoint_every
+        self.recipe = Recipe(
+            hidden_size, num_layers, mixer, output, lags, dropout_rate, squash, lr, weight_decay
+        )
+
+    def train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> ParaRNNPredictor:
+        """Train on all of the training data.
+
+        Args:
+            training_data: Any GluonTS dataset; it is read into memory once.
+            validation_data: Series whose last ``prediction_length`` steps are forecast after each
+                epoch; the best weights by mean weighted quantile loss are kept then, else the last.
+            shuffle_buffer_length: Ignored: the order is a full shuffle.
+            cache_data: Ignored: all data is in memory.
+            ckpt_path: A checkpoint of an interrupted run, to end as if it had not been.
+
+        Raises:
+            InputError: The data is unusable.
+        """
+        return self._train(training_data, validation_data, ckpt_path)
+
+    def train_from(
+        self,
+        predictor: Predictor,
+        training_data: Dataset,
+        validation_data: Dataset | None = None,
+        shuffle_buffer_length: int | None = None,
+        cache_data: bool = False,
+        ckpt_path: str | Path | None = None,
+    ) -> ParaRNNPredictor:
+        """Go on from the weights of a predictor of the same make; else as ``train``."""
+        if not isinstance(predictor, ParaRNNPredictor):
+            got = type(predictor).__name__
+            raise InputError("predictor", "a ParaRNNPredictor", got, "train one first")
+        return self._train(training_data, validation_data, ckpt_path, predictor)
+
+    def _train(
+        self,
+        training_data: Dataset,
+        validation_data: Dataset | None,
+        ckpt_path: str | Path | None,
+        predictor: ParaRNNPredictor | None = None,
+    ) -> ParaRNNPredictor:
+        data = self._data(training_data, predictor.series if predictor else None)
+        series = data.facts["series"]
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            trained = ParaRNNPredictor(self.recipe, series, self.forecasts, self.batch_size)
+            if predictor is not None:
+                trained.task.load_state_dict(predictor.task.state_dict())
+            held = None if validation_data is None else self._data(validation_data, series, 1)
+            self._fit(trained.task, data, held, ckpt_path)
+        return trained
+
+    def _data(
+        self, dataset: Dataset, series: dict[str, Any] | None, test_windows: int = 0
+    ) -> SeriesData:
+        """Read a dataset, in the terms of a description if there is one."""
+        given = dataset if isinstance(dataset, Collection) else from_gluonts(dataset, self.freq)
+        if series is not None:
+            given = replace(given, entries=matched(given, series))
+        data = SeriesData(
+            InMemory(given),
+            self.prediction_length,
+            batch_size=self.batch_size,
+            validation_windows=0,
+            test_windows=test_windows,
+            seed=self.seed,
+        )
+        if series is not None:
+            data.facts = {"series": series}
+        return data
+
+    def _fit(
+        self,
+        task: ForecastTask,
+        data: SeriesData,
+        held: SeriesData | None,
+        ckpt_path: str | Path | None,
+    ) -> None:
+        with TemporaryDirectory() as draft, _quiet():
+            root = self.trainer_kwargs.get("default_root_dir")
+            saves = partial(
+                ModelCheckpoint, Path(root or draft) / "checkpoints", enable_version_counter=False
+            )
+            last = saves("last", every_n_train_steps=self.checkpoint_every)
+            best = saves("best", "val/mean_wQL")
+            callbacks = [last] * (root is not None) + [best] * (held is not None)
+            trainer = lightning.Trainer(**self._options(callbacks))
+            trainer.fit(
+                task,
+                data.train_dataloader(),
+                None if held is None else held.test_dataloader(),
+                ckpt_path=ckpt_path,
+                weights_only=True,
+            )
+            if held is not None:
+                kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+                task.load_state_dict(kept["state_dict"])
+        task.cpu()
+
+    def _options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
+        """Return the trainer's arguments: quiet ones, below those that the user has given."""
+        given = dict(self.trainer_kwargs)
+        steps = {} if {"max_epochs", "max_steps"} & given.keys() else {"max_steps": self.max_steps}
+        callbacks = [*callbacks, *given.pop("callbacks", [])]
+        if given.get("enable_progress_bar"):
+            callbacks.append(TrainingProgress())
+        quiet = {name: False for name in ("logger", "enable_progress_bar", "enable_model_summary")}
+        rest = {"enable_checkpointing": bool(callbacks), "gradient_clip_val": 1.0}
+        return quiet | rest | steps | given | {"callbacks": callbacks}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what Lightning says of devices, of its ends, and of loaders without workers."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

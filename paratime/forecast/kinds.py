@@ -1,0 +1,111 @@
+"""Which of GluonTS's forecasts a predictor gives; every kind is a frozen dataclass."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pandas as pd
+import torch
+from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
+from gluonts.torch.model.forecast import DistributionForecast
+from numpy.typing import NDArray
+from torch import Tensor
+
+from paratime.errors import InputError
+from paratime.forecast.outputs import Output, Parametric
+
+Origin = tuple[str, pd.Period]
+"""A series' name, and the first step of a forecast."""
+
+
+class Kind(ABC):
+    """What forecasts are made of a head's numbers."""
+
+    @abstractmethod
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield a forecast for each of N origins.
+
+        Args:
+            output: What ``raw`` means.
+            raw: Numbers (N, H, C, size).
+            loc: Location (N, H, C).
+            scale: Scale (N, H, C).
+            origins: Name of the series and first period of each forecast.
+        """
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        """Return the arguments that it is made of; GluonTS writes them to JSON."""
+        return (), {x.name: getattr(self, x.name) for x in fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class AsQuantiles(Kind):
+    """``QuantileForecast`` with the mean (of an ``Output`` of quantiles: the median).
+
+    Args:
+        levels: Which quantiles are computed; GluonTS interpolates between them.
+    """
+
+    levels: tuple[float, ...] = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield the forecasts."""
+        mean = output.mean(raw, loc, scale).unsqueeze(-1)
+        values = torch.cat([output.quantiles(raw, loc, scale, self.levels), mean], dim=-1)
+        keys = [*map(str, self.levels), "mean"]
+        for numbers, (name, start) in zip(_arrays(values.movedim(-1, 1)), origins, strict=True):
+            yield QuantileForecast(numbers, start, keys, name)
+
+
+@dataclass(frozen=True)
+class AsSamples(Kind):
+    """``SampleForecast``; the steps of a sample are drawn independently of each other.
+
+    Args:
+        num_samples: Samples of a forecast.
+        seed: Seed of the samples.
+    """
+
+    num_samples: int = 100
+    seed: int = 0
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield the forecasts."""
+        many = (x.expand(self.num_samples, *x.shape) for x in (raw, loc, scale))
+        with torch.random.fork_rng(devices=[raw.device] if raw.is_cuda else []):
+            torch.manual_seed(self.seed)
+            samples = output.sample(*many)
+        for numbers, (name, start) in zip(_arrays(samples.movedim(0, 1)), origins, strict=True):
+            yield SampleForecast(numbers, start, name)
+
+
+@dataclass(frozen=True)
+class AsDistribution(Kind):
+    """``DistributionForecast``: torch distributions, for all outputs but quantiles."""
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield the forecasts.
+
+        Raises:
+            InputError: The output is no distribution.
+        """
+        if not isinstance(output, Parametric):
+            remedy = "choose output=StudentT(), or forecasts AsQuantiles() or AsSamples()"
+            raise InputError("output", "a distribution", str(output), remedy)
+        for n, (name, start) in enumerate(origins):
+            parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))
+            yield DistributionForecast(output.distribution(*parts), start, name)
+
+
+def _arrays(values: Tensor) -> NDArray[Any]:
+    """Return (N, numbers, H, C) for GluonTS, which drops a single channel."""
+    return (values.squeeze(-1) if values.shape[-1] == 1 else values).cpu().numpy()
