@@ -12,6 +12,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   validate, test       score a checkpoint:       paratime test -c CONFIG --ckpt_path FILE
   predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
+  forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
 
 About this installation:
   info                 versions, compilers and devices
@@ -19,7 +20,7 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-COMMANDS = ("fit", "validate", "test", "predict", "language", "info")
+COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "info")
 
 
 def main() -> None:
@@ -37,6 +38,10 @@ def main() -> None:
         from paratime.language.cli import main as language
 
         language()
+    elif command == "forecast":
+        from paratime.forecast.cli import main as forecast
+
+        forecast()
     elif command in COMMANDS:
         from paratime.cli import main as lightning
 

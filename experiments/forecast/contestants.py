@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,7 +36,8 @@ def paratime(
     mixer: Callable[[int], Mixer] = ParaGRU,
 ) -> Predict:
     """Train ``ParaRNNEstimator`` at its defaults."""
-    return ParaRNNEstimator(data.freq, length, mixer=mixer, seed=seed).train(train).predict
+    estimator = ParaRNNEstimator(data.freq, length, mixer=mixer, seed=seed)
+    return estimator.train(replace(data, entries=list(train))).predict
 
 
 def deepar(train: Any, data: Collection, length: int, season: int, seed: int) -> Predict:

@@ -81,8 +81,8 @@ class SeriesData(DataModule):
         """What the task must know of the series, under the name ``series``."""
         data, length = self.collection, self.prediction_length
         held_out = length * (self.validation_windows + self.test_windows)
-        standard = Standard.of(self._cut(held_out))
-        return {"series": describe(data, length, standard)}
+        standard = Standard.of(self._cut(held_out), data.dated)
+        return {"series": describe(data, length, standard) | {"held_out": held_out}}
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
@@ -149,7 +149,7 @@ def describe(data: Collection, prediction_length: int, standard: Standard) -> di
         "prediction_length": prediction_length,
         "season": data.season or season_length(data.freq),
         "target": np.atleast_2d(first["target"]).shape[0],
-        "known": calendar_features(data.freq) + len(data.known),
+        "known": calendar_features(data.freq) * data.dated + len(data.known),
         "past": len(data.past),
         "static_real": len(data.static_real),
         "names": {kind: list(getattr(data, kind)) for kind in COVARIATES},

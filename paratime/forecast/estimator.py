@@ -106,7 +106,7 @@ class ParaRNNEstimator(Estimator):
         """Train on all of the training data.
 
         Args:
-            training_data: Any GluonTS dataset; it is read into memory once.
+            training_data: Any GluonTS dataset, read into memory once, or a ``Collection``.
             validation_data: Series whose last ``prediction_length`` steps are forecast after each
                 epoch; the best weights by mean weighted quantile loss are kept then, else the last.
             shuffle_buffer_length: Ignored: the order is a full shuffle.
@@ -116,7 +116,9 @@ class ParaRNNEstimator(Estimator):
         Raises:
             InputError: The data is unusable.
         """
-        return self._train(training_data, validation_data, ckpt_path)
+        data = self._data(training_data, None)
+        held = self._held(validation_data, data)
+        return self.train_on(data, held, ckpt_path=ckpt_path)
 
     def train_from(
         self,
@@ -131,25 +133,37 @@ class ParaRNNEstimator(Estimator):
         if not isinstance(predictor, ParaRNNPredictor):
             got = type(predictor).__name__
             raise InputError("predictor", "a ParaRNNPredictor", got, "train one first")
-        return self._train(training_data, validation_data, ckpt_path, predictor)
+        data = self._data(training_data, predictor.series)
+        held = self._held(validation_data, data)
+        return self.train_on(data, held, ckpt_path=ckpt_path, predictor=predictor)
 
-    def _train(
+    def train_on(
         self,
-        training_data: Dataset,
-        validation_data: Dataset | None,
-        ckpt_path: str | Path | None,
+        data: SeriesData,
+        held: SeriesData | None = None,
+        *,
+        ckpt_path: str | Path | None = None,
         predictor: ParaRNNPredictor | None = None,
     ) -> ParaRNNPredictor:
-        data = self._data(training_data, predictor.series if predictor else None)
-        series = data.facts["series"]
+        """Train on the training part of a data module.
+
+        Args:
+            data: The series.
+            held: Series whose test windows choose the best weights.
+            ckpt_path: A checkpoint of an interrupted run.
+            predictor: Where the weights begin.
+        """
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
+            series = data.facts["series"]
             trained = ParaRNNPredictor(self.recipe, series, self.forecasts, self.batch_size)
             if predictor is not None:
                 trained.task.load_state_dict(predictor.task.state_dict())
-            held = None if validation_data is None else self._data(validation_data, series, 1)
             self._fit(trained.task, data, held, ckpt_path)
         return trained
+
+    def _held(self, dataset: Dataset | None, data: SeriesData) -> SeriesData | None:
+        return None if dataset is None else self._data(dataset, data.facts["series"], 1)
 
     def _data(
         self, dataset: Dataset, series: dict[str, Any] | None, test_windows: int = 0

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.outputs import Output, Parametric
+
+LEVELS = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
+"""Quantiles for nine deciles, and for intervals of 80, 90 and 95 %."""
 
 Origin = tuple[str, pd.Period]
 """A series' name, and the first step of a forecast."""
@@ -36,10 +39,6 @@ class Kind(ABC):
             origins: Name of the series and first period of each forecast.
         """
 
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        """Return the arguments that it is made of; GluonTS writes them to JSON."""
-        return (), {x.name: getattr(self, x.name) for x in fields(self)}  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True)
 class AsQuantiles(Kind):
@@ -49,7 +48,7 @@ class AsQuantiles(Kind):
         levels: Which quantiles are computed; GluonTS interpolates between them.
     """
 
-    levels: tuple[float, ...] = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
+    levels: tuple[float, ...] = LEVELS
 
     def __call__(
         self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]

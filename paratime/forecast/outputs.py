@@ -5,9 +5,8 @@ that a skip connection may be added to it. Distributions are those of GluonTS an
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import log, log1p
-from typing import Any
 
 import torch
 from gluonts.torch.distributions import (
@@ -30,10 +29,6 @@ FARTHEST = 40.0
 
 class Output(ABC):
     """What a forecast is made of; every strategy is a frozen dataclass."""
-
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        """Return the arguments that it is made of; GluonTS writes them to JSON."""
-        return (), {x.name: getattr(self, x.name) for x in fields(self)}  # type: ignore[arg-type]
 
     @property
     @abstractmethod

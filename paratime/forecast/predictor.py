@@ -5,7 +5,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gluonts.core.component import validated
 from gluonts.dataset.common import Dataset
@@ -13,15 +12,15 @@ from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import RepresentablePredictor
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import quiet
+from paratime.forecast.direct import forecast
 from paratime.forecast.kinds import AsQuantiles, Kind
-from paratime.forecast.match import check_ahead, matched
 from paratime.forecast.recipe import Recipe
-from paratime.forecast.series import Collection, from_gluonts
-from paratime.forecast.task import over_horizon
-from paratime.forecast.windows import Standard, prepare, with_origins
+from paratime.forecast.serde import register
+from paratime.forecast.series import from_gluonts
 
 WEIGHTS = "weights.pt"
+
+register()
 
 
 class ParaRNNPredictor(RepresentablePredictor):
@@ -64,29 +63,8 @@ class ParaRNNPredictor(RepresentablePredictor):
         """
         entries = iter(dataset)
         while batch := list(islice(entries, self.batch_size)):
-            yield from self.predict_collection(from_gluonts(batch, self.freq))
-
-    def predict_collection(self, data: Collection) -> Iterator[Forecast]:
-        """Yield a forecast for each series of a collection."""
-        entries = matched(data, self.series)
-        check_ahead(entries, self.prediction_length)
-        for first in range(0, len(entries), self.batch_size):
-            yield from self._predict(entries[first : first + self.batch_size])
-
-    @torch.inference_mode()
-    def _predict(self, entries: list[dict[str, Any]]) -> list[Forecast]:
-        entries = [entry if entry["target"].size else _unobserved(entry) for entry in entries]
-        standard = Standard(**self.series["standard"])
-        series = [prepare(entry, standard, self.prediction_length) for entry in entries]
-        ends = [torch.tensor([len(x.target) - 1]) for x in series]
-        batch = with_origins(series, ends, self.prediction_length)
-        task = self.task.eval()
-        raw, loc, scale = task({key: value.to(task.device) for key, value in batch.items()})
-        loc, scale = over_horizon(raw, loc, scale)
-        with quiet():
-            starts = [e["start"] + e["target"].shape[-1] for e in entries]
-        origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
-        return list(self.forecasts(task.network.output, raw, loc, scale, origins))
+            data = from_gluonts(batch, self.freq)
+            yield from forecast(self.task, data, self.forecasts, batch_size=self.batch_size)
 
     def to(self, device: str | torch.device) -> "ParaRNNPredictor":
         """Move the network to a device."""
@@ -117,16 +95,3 @@ class ParaRNNPredictor(RepresentablePredictor):
         weights = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
         predictor.task.load_state_dict(weights)
         return predictor.to(device)
-
-
-def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a series without steps as one whose only step, the one before, is missing."""
-
-    def before(rows: np.ndarray) -> np.ndarray:
-        first = rows[:, :1] if rows.shape[1] else np.zeros((len(rows), 1), np.float32)
-        return np.concatenate([first, rows], axis=1)
-
-    target = np.full((*entry["target"].shape[:-1], 1), np.nan, np.float32)
-    dynamic = {key: before(entry[key]) for key in ("feat_dynamic_real", "past_feat_dynamic_real")}
-    with quiet():
-        return entry | {"start": entry["start"] - 1, "target": target} | dynamic

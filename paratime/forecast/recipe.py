@@ -1,7 +1,7 @@
 """The default recipe of a forecaster: what it is made of, and how it is trained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from paratime.forecast.outputs import Output, Quantiles
@@ -37,10 +37,6 @@ class Recipe:
     squash: bool = False
     lr: float = 3e-3
     weight_decay: float = 1.0
-
-    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
-        """Return the arguments that it is made of; GluonTS writes them to JSON."""
-        return (), {x.name: getattr(self, x.name) for x in fields(self)}
 
     def task(self, series: dict[str, Any]) -> ForecastTask:
         """Build the task for series of a description."""

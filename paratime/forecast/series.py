@@ -37,6 +37,7 @@ class Collection:
         prediction_length: The official horizon, if the data has one: its last steps are then the
             official test split.
         season: Steps of a season; None for what is usual at this frequency.
+        dated: Whether the dates mean anything, or are nominal.
     """
 
     freq: str
@@ -47,6 +48,7 @@ class Collection:
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prediction_length: int | None = None
     season: int | None = None
+    dated: bool = True
 
 
 def from_gluonts(dataset: Iterable[dict[str, Any]], freq: str | None = None) -> Collection:

@@ -163,7 +163,8 @@ class Competition(Source):
         freq = FREQUENCIES[self.frequency]
         entries = [{"item_id": s.sn, "start": "1970-01-01", "target": s.y} for s in series]
         horizon = {s.h for s in series}
-        return replace(from_gluonts(entries, freq), prediction_length=horizon.pop())
+        data = from_gluonts(entries, freq)
+        return replace(data, prediction_length=horizon.pop(), dated=False)
 
 
 def _iso(time: pd.Series) -> pd.Series:
@@ -276,3 +277,9 @@ def _package(module: str, package: str) -> ModuleType:
     except ImportError:
         remedy = f"pip install {package}"
         raise InputError(module, f"the package {package}", "none installed", remedy) from None
+
+
+def source_of(path: str) -> Source:
+    """Return the source that a path means by its suffix: data entries, or else a table."""
+    entries = path.endswith(JSON_LINES) or (Path(path) / "train").is_dir()
+    return JsonLines(path) if entries else Table(path)

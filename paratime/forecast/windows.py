@@ -37,14 +37,22 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Standard:
-    """Location and scale of covariates, from the training part of the data."""
+    """How a step's dates and covariates become inputs.
+
+    Attributes:
+        known: Location and scale of each covariate that is known ahead, in the training part.
+        past: Likewise of those known up to the present.
+        static_real: Likewise of the numbers of a series.
+        dated: Whether dates mean anything; there are no calendar features else.
+    """
 
     known: tuple[tuple[float, float], ...] = ()
     past: tuple[tuple[float, float], ...] = ()
     static_real: tuple[tuple[float, float], ...] = ()
+    dated: bool = True
 
     @classmethod
-    def of(cls, entries: Sequence[dict[str, Any]]) -> "Standard":
+    def of(cls, entries: Sequence[dict[str, Any]], dated: bool = True) -> "Standard":
         """Compute them from the steps that have a target."""
 
         def moments(rows: list[Floats]) -> tuple[tuple[float, float], ...]:
@@ -60,6 +68,7 @@ class Standard:
             moments(known),
             moments([e["past_feat_dynamic_real"] for e in entries]),
             moments([e["feat_static_real"][:, None] for e in entries]),
+            dated,
         )
 
 
@@ -67,12 +76,16 @@ def prepare(entry: dict[str, Any], standard: Standard, ahead: int) -> Prepared:
     """Return a series with its calendar, for forecasts of up to ``ahead`` steps."""
     target = np.atleast_2d(entry["target"]).T
     steps = len(target)
-    covariates = scaled(entry["feat_dynamic_real"], standard.known)[: steps + ahead]
-    dates = calendar(entry["start"], steps + ahead)[: len(covariates) if standard.known else None]
+    covariates = np.zeros((steps + ahead, 0), dtype=np.float32)
+    if standard.known:
+        covariates = scaled(entry["feat_dynamic_real"], standard.known)[: steps + ahead]
+    if standard.dated:
+        dates = calendar(entry["start"], len(covariates))
+        covariates = np.concatenate([dates, covariates], axis=1)
     return Prepared(
         entry["item_id"],
         torch.from_numpy(np.ascontiguousarray(target, dtype=np.float32)),
-        torch.from_numpy(np.concatenate([dates, covariates], 1) if standard.known else dates),
+        torch.from_numpy(covariates),
         torch.from_numpy(scaled(entry["past_feat_dynamic_real"], standard.past)[:steps]),
         torch.from_numpy(scaled(entry["feat_static_real"][:, None], standard.static_real)[0]),
         torch.from_numpy(entry["feat_static_cat"].astype(np.int64)),

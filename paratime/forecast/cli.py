@@ -1,0 +1,136 @@
+"""The commands of the forecasting slice beside Lightning's: ``paratime forecast ...``."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from jsonargparse import auto_cli
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from paratime.errors import InputError
+from paratime.forecast.data import SeriesData
+from paratime.forecast.direct import forecast
+from paratime.forecast.estimator import ParaRNNEstimator
+from paratime.forecast.kinds import LEVELS, AsQuantiles
+from paratime.forecast.recipe import Recipe
+from paratime.forecast.saved import check_format, load, to_frame, write
+from paratime.forecast.sources import Source, source_of
+from paratime.forecast.summary import summary
+from paratime.parser import Parser, mistakes_in_one_line
+
+LAST = Path("checkpoints", "last.ckpt")
+
+
+def fit(
+    out: str,
+    data: str | None = None,
+    source: Source | None = None,
+    prediction_length: int | None = None,
+    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    max_steps: int = 600,
+    batch_size: int = 32,
+    held_out: int = 0,
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a forecaster on whole histories, and write a folder for the other commands.
+
+    Args:
+        out: Folder to write.
+        data: Path of a table (.csv, .parquet) with columns item_id, timestamp and target, or of
+            data entries of GluonTS (.jsonl, or a dataset's folder).
+        source: A source with options, instead of a path.
+        prediction_length: Steps of a forecast; the data's official horizon by default.
+        recipe: What the network is made of, and how fast it learns.
+        max_steps: Optimiser steps.
+        batch_size: Series a batch.
+        held_out: Windows of ``prediction_length`` at the end of each series that are kept from
+            training, for a backtest.
+        seed: Seed of everything that is drawn.
+        resume: Whether to end an interrupted run of the same command.
+    """
+    last = interrupted(out) if resume else None
+    series = SeriesData(chosen(data, source), prediction_length, batch_size, 24, 0, held_out, seed)
+    estimator = ParaRNNEstimator(
+        series.collection.freq,
+        series.prediction_length,
+        **vars(recipe),
+        batch_size=batch_size,
+        max_steps=max_steps,
+        seed=seed,
+        trainer_kwargs={
+            "default_root_dir": out,
+            "enable_progress_bar": True,
+            "logger": TensorBoardLogger(out, name="", version="logs", default_hp_metric=False),
+            "log_every_n_steps": 10,
+        },
+    )
+    print(summary(series.collection))
+    estimator.train_on(series, ckpt_path=last).serialize(Path(out))
+    print(f"{'forecaster':<20} {out}")
+
+
+def predict(
+    model: str,
+    out: str,
+    data: str | None = None,
+    source: Source | None = None,
+    levels: tuple[float, ...] = LEVELS,
+) -> None:
+    """Forecast what comes after the end of each series, as a table: item_id, timestamp, mean, ...
+
+    Args:
+        model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
+        out: Table to write, .csv or .parquet.
+        data: As for fit.
+        source: As for fit.
+        levels: Levels of the quantiles, a column each.
+    """
+    check_format(out)
+    found = forecast(load(model), chosen(data, source).read(), AsQuantiles(levels))
+    table = to_frame(found)
+    write(table, out)
+    print(f"{'series':<20} {table['item_id'].nunique():,}")
+    print(f"{'forecasts':<20} {out}")
+
+
+def describe(data: str | None = None, source: Source | None = None) -> None:
+    """Say what is in a source of series: how many, how long, what is missing, which features.
+
+    Args:
+        data: As for fit.
+        source: As for fit.
+    """
+    print(summary(chosen(data, source).read()))
+
+
+def chosen(path: str | None, source: Source | None) -> Source:
+    """Return the source that was given, one way or the other."""
+    if (path is None) == (source is None):
+        got = "neither" if path is None else "both"
+        raise InputError("data", "a path, or a source instead", got, "give --data FILE")
+    return source if path is None else source_of(path)  # type: ignore[return-value]
+
+
+def interrupted(out: str) -> Path:
+    """Return the last checkpoint of a run that was interrupted."""
+    if not (Path(out) / LAST).is_file():
+        raise InputError("resume", f"{LAST} in {out}", "none", "run without resume")
+    return Path(out) / LAST
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "data": describe}
+
+
+def main() -> None:
+    """Run ``paratime forecast ...`` from ``sys.argv``."""
+    with mistakes_in_one_line():
+        auto_cli(
+            COMMANDS,  # type: ignore[arg-type]
+            args=sys.argv[2:],
+            parser_class=Parser,
+            prog="paratime forecast",
+            description=__doc__,
+            as_positional=False,
+            allow_abbrev=False,
+        )

@@ -1,0 +1,64 @@
+"""Trained forecasters on disk, and their forecasts as tables."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from gluonts.model.forecast import QuantileForecast
+
+from paratime.errors import InputError
+from paratime.forecast.predictor import ParaRNNPredictor
+from paratime.forecast.task import ForecastTask
+from paratime.parser import check_checkpoint
+
+FORMATS = (".csv", ".parquet")
+
+
+def load(path: str) -> ForecastTask:
+    """Return the task of a predictor's folder, or of a checkpoint of ``paratime fit``.
+
+    Raises:
+        InputError: There is neither.
+    """
+    if Path(path).is_dir():
+        return ParaRNNPredictor.deserialize(Path(path)).task
+    check_checkpoint(path)
+    return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
+
+
+def to_frame(forecasts: Iterable[QuantileForecast]) -> pd.DataFrame:
+    """Return forecasts in long form: ``item_id, timestamp, mean`` and a column for each level.
+
+    A multivariate target has a column ``channel``, too, which counts from 0.
+    """
+    parts = []
+    for found in forecasts:
+        values = found.forecast_array.reshape(*found.forecast_array.shape[:2], -1)
+        for channel in range(values.shape[2]):
+            part = pd.DataFrame(values[:, :, channel].T, columns=found.forecast_keys)
+            part.insert(0, "timestamp", found.index.start_time)
+            part.insert(0, "channel", channel)
+            part.insert(0, "item_id", found.item_id)
+            parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(3, "mean", table.pop("mean"))
+    return table if table["channel"].any() else table.drop(columns="channel")
+
+
+def check_format(path: str) -> None:
+    """Refuse a name of a table that is neither CSV nor Parquet."""
+    if not path.endswith(FORMATS):
+        remedy = f"end it in one of these, as in forecasts{FORMATS[0]}"
+        raise InputError("out", " or ".join(FORMATS), repr(path), remedy)
+
+
+def write(table: pd.DataFrame, path: str) -> None:
+    """Write a table, whole or not at all, as its name's ending says."""
+    check_format(path)
+    draft = Path(f"{path}.draft")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    if path.endswith(".csv"):
+        table.to_csv(draft, index=False, float_format="%.7g")
+    else:
+        table.to_parquet(draft, index=False)
+    draft.replace(path)

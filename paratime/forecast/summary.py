@@ -1,0 +1,34 @@
+"""What is in a collection of series, for people."""
+
+import numpy as np
+
+from paratime.forecast.calendar import quiet, season_length
+from paratime.forecast.series import Collection
+
+
+def summary(data: Collection) -> str:
+    """Return an aligned table: how many series, how long, what is missing, which features."""
+    targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
+    steps = np.array([target.shape[1] for target in targets])
+    missing = sum(int(np.isnan(target).sum()) for target in targets)
+    season = data.season or season_length(data.freq)
+    rows = {
+        "series": f"{len(targets):,}",
+        "frequency": f"{data.freq}, a season of {season} steps" if season > 1 else data.freq,
+        "dates": _span(data) if data.dated else "nominal",
+        "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
+        "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
+        "channels": str(len(targets[0])),
+        "known ahead": ", ".join(data.known),
+        "known to the present": ", ".join(data.past),
+        "numbers of a series": ", ".join(data.static_real),
+        "labels of a series": ", ".join(f"{k} ({len(v)})" for k, v in data.categories.items()),
+        "official horizon": str(data.prediction_length or ""),
+    }
+    return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+
+
+def _span(data: Collection) -> str:
+    with quiet():
+        ends = [entry["start"] + (entry["target"].shape[-1] - 1) for entry in data.entries]
+    return f"{min(e['start'] for e in data.entries)} to {max(ends)}"
