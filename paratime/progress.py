@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 class TrainingProgress(TQDMProgressBar):
     """Lightning's bar with short names and readable numbers, for terminals of 80 columns.
 
+    A run of so many steps has one bar for all of them, a run of epochs one for each.
+
     Args:
         refresh_rate: Batches between updates.
     """
@@ -17,6 +19,30 @@ class TrainingProgress(TQDMProgressBar):
 
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
+
+    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
+        """Begin the bar of an epoch, or of the run."""
+        if trainer.max_steps < 1:
+            super().on_train_epoch_start(trainer, *arguments)
+        elif self.train_progress_bar.total != trainer.max_steps:
+            self.train_progress_bar.reset(trainer.max_steps)
+            self.train_progress_bar.initial = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the bar."""
+        bar = self.train_progress_bar
+        if trainer.max_steps < 1:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        elif self._should_update(trainer.global_step, bar.total):
+            bar.n = trainer.global_step
+            bar.set_postfix(self.get_metrics(trainer, pl_module))
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the figures to show: ``train/`` dropped, rates in whole numbers."""

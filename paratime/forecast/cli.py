@@ -50,7 +50,14 @@ def fit(
         resume: Whether to end an interrupted run of the same command.
     """
     last = interrupted(out) if resume else None
-    series = SeriesData(chosen(data, source), prediction_length, batch_size, 24, 0, held_out, seed)
+    series = SeriesData(
+        chosen(data, source),
+        prediction_length,
+        batch_size,
+        validation_windows=0,
+        test_windows=held_out,
+        seed=seed,
+    )
     estimator = ParaRNNEstimator(
         series.collection.freq,
         series.prediction_length,

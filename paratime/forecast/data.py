@@ -50,7 +50,7 @@ class SeriesData(DataModule):
         source: Source,
         prediction_length: int | None = None,
         batch_size: int = 32,
-        origins: int = 24,
+        origins: int = 48,
         validation_windows: int = 1,
         test_windows: int = 1,
         seed: int = 0,

@@ -74,12 +74,12 @@ class ParaRNNEstimator(Estimator):
         output: Output = Quantiles(),  # noqa: B008 (frozen)
         forecasts: Kind = AsQuantiles(),  # noqa: B008 (frozen)
         lags: int | None = None,
-        dropout_rate: float = 0.1,
+        dropout_rate: float = 0.2,
         squash: bool = False,
         lr: float = 3e-3,
-        weight_decay: float = 1.0,
+        weight_decay: float = 3.0,
         batch_size: int = 32,
-        max_steps: int = 400,
+        max_steps: int = 600,
         seed: int = 0,
         trainer_kwargs: dict[str, Any] | None = None,
         checkpoint_every: int = 50,

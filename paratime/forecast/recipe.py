@@ -33,10 +33,10 @@ class Recipe:
     mixer: Callable[[int], Mixer] = ParaGRU
     output: Output = field(default_factory=Quantiles)
     lags: int | None = None
-    dropout_rate: float = 0.1
+    dropout_rate: float = 0.2
     squash: bool = False
     lr: float = 3e-3
-    weight_decay: float = 1.0
+    weight_decay: float = 3.0
 
     def task(self, series: dict[str, Any]) -> ForecastTask:
         """Build the task for series of a description."""

@@ -22,6 +22,9 @@ def load(path: str) -> ForecastTask:
     """
     if Path(path).is_dir():
         return ParaRNNPredictor.deserialize(Path(path)).task
+    if not Path(path).exists():
+        remedy = "name what paratime forecast fit, or paratime fit, has printed at its end"
+        raise InputError("model", "a forecaster's folder, or a checkpoint", repr(path), remedy)
     check_checkpoint(path)
     return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
 

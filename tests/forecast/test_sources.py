@@ -13,8 +13,17 @@ from jsonargparse import ArgumentParser
 from tables import DAYS, HEAD, entries_of, frame_of, refused, same
 
 from paratime.forecast.calendar import season_length
+from paratime.forecast.channels import Channels
 from paratime.forecast.series import from_gluonts
-from paratime.forecast.sources import FPP3, Competition, JsonLines, Source, Table, TsData
+from paratime.forecast.sources import (
+    FPP3,
+    Competition,
+    InMemory,
+    JsonLines,
+    Source,
+    Table,
+    TsData,
+)
 from paratime.forecast.table import read_table
 
 pytestmark = pytest.mark.filterwarnings(
@@ -313,3 +322,21 @@ def test_packages_that_are_missing(monkeypatch):
         TsData("vic_elec").read,
     )
     refused(r"name: expected ansett, .*, vic_elec, got 'nothing'; choose", TsData("nothing").read)
+
+
+def test_channels_are_series_of_their_own():
+    entries = [
+        {
+            "item_id": name,
+            "start": pd.Period("2024-01", "M"),
+            "target": rows,
+            "feat_static_cat": [1],
+        }
+        for name, rows in (("a", np.eye(2, 5)), ("b", np.ones((2, 3))))
+    ]
+    joint = from_gluonts(entries)
+    data = Channels(InMemory(joint)).read()
+    assert [x["item_id"] for x in data.entries] == ["a / 0", "a / 1", "b / 0", "b / 1"]
+    assert [x["target"].tolist() for x in data.entries[:2]] == np.eye(2, 5).tolist()
+    assert [x["feat_static_cat"].tolist() for x in data.entries] == [[1, 0], [1, 1]] * 2
+    assert data.categories == joint.categories | {"channel": ("0", "1")}

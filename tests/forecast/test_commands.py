@@ -1,0 +1,94 @@
+"""``paratime forecast``: from a table to forecasts, and mistakes in one line."""
+
+import pandas as pd
+import pytest
+from tables import frame_of
+
+from paratime.forecast.saved import to_frame, write
+
+
+@pytest.fixture
+def table(tmp_path):
+    frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
+    return tmp_path / "sales.csv"
+
+
+def test_from_a_table_to_forecasts(paratime, table, tmp_path):
+    status, out, _ = paratime("forecast", "data", "--data", table)
+    assert status == 0 and "series               3" in out and "D, a season of 7 steps" in out
+    model, small = tmp_path / "model", ("--recipe.hidden_size", 8, "--recipe.num_layers", 1)
+    fit = ("forecast", "fit", "--data", table, "--out", model, "--max_steps", 3)
+    status, out, err = paratime(*fit, "--prediction_length", 5, *small)
+    assert status == 0, err
+    for name, read in (("f.csv", pd.read_csv), ("deep/f.parquet", pd.read_parquet)):
+        predict = ("forecast", "predict", "--model", model, "--data", table)
+        status, out, err = paratime(*predict, "--out", tmp_path / name, "--levels", "[0.1,0.5]")
+        assert status == 0, err
+        found = read(tmp_path / name)
+        assert [*found] == ["item_id", "timestamp", "mean", "0.1", "0.5"]
+        assert len(found) == 15 and (found["0.1"] <= found["0.5"]).all()
+        first = pd.to_datetime(found["timestamp"])[0]
+        assert first == pd.Timestamp("2024-02-20") + pd.Timedelta(days=60)
+    assert not [*tmp_path.rglob("*.draft")]
+
+
+def test_a_checkpoint_of_the_lightning_command_forecasts_too(paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = frame_of(freq="MS", steps=60)[["item_id", "timestamp", "target"]]
+    frame.to_csv("sales.csv", index=False)
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", "sales.csv"),
+        *("--data.prediction_length", 4, "--trainer.max_steps", 2),
+        *("--trainer.default_root_dir", tmp_path, "--trainer.logger", "false"),
+    ]
+    status, _, err = paratime("fit", *config)
+    assert status == 0, err
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    predict = ("forecast", "predict", "--model", checkpoint, "--data", "sales.csv")
+    status, _, err = paratime(*predict, "--out", "f.csv")
+    assert status == 0, err
+    assert len(pd.read_csv("f.csv")) == 12
+
+
+def test_resuming_a_run(paratime, table, tmp_path):
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit, "--resume", "true")
+    assert status == 2 and "resume: expected checkpoints/last.ckpt" in err
+
+
+MISTAKES = {
+    "no data": (("data",), "data: expected a path, or a source instead, got neither"),
+    "both": (
+        ("data", "--data", "x.csv", "--source", "TsData", "--source.name", "vic_elec"),
+        "data: expected a path, or a source instead, got both",
+    ),
+    "no file": (("data", "--data", "nowhere.csv"), "nowhere.csv"),
+    "no horizon": (("fit", "--data", "{table}", "--out", "m"), "prediction_length: expected at"),
+    "no model": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv"),
+        "expected a forecaster",
+    ),
+    "format": (("predict", "--model", "m", "--data", "{table}", "--out", "f.txt"), ".csv or"),
+    "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_end_in_one_line(name, paratime, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = MISTAKES[name]
+    status, _, err = paratime("forecast", *(x.format(table=table) for x in arguments))
+    assert status == 2 and expected in err and err.count("\n") == 1
+
+
+def test_tables_of_several_channels(tmp_path):
+    from gluonts.model.forecast import QuantileForecast
+
+    start, keys = pd.Period("2024-01", "M"), ["0.5", "mean"]
+    joint = QuantileForecast(pd.Series(range(12)).to_numpy().reshape(2, 3, 2), start, keys, "a")
+    table = to_frame([joint])
+    assert [*table] == ["item_id", "channel", "timestamp", "mean", "0.5"]
+    assert table["0.5"].tolist() == [0, 2, 4, 1, 3, 5]
+    write(table, str(tmp_path / "f.csv"))
+    assert pd.read_csv(tmp_path / "f.csv")["mean"].tolist() == table["mean"].tolist()
