@@ -102,12 +102,12 @@ class ForecastTask(Task):
     def quantiles(self, batch: dict[str, Tensor], levels: tuple[float, ...]) -> Tensor:
         """Return quantiles (N, H, C, levels) in the units of the series."""
         raw, loc, scale = self(batch)
-        return self.network.output.quantiles(raw, *_over_horizon(raw, loc, scale), levels)
+        return self.network.output.quantiles(raw, *over_horizon(raw, loc, scale), levels)
 
     def _loss(self, batch: dict[str, Tensor], raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         target = batch["future_target"]
         there = ~target.isnan()
-        loc, scale = _over_horizon(raw, loc, scale)
+        loc, scale = over_horizon(raw, loc, scale)
         losses = self.network.output.loss(raw, target.nan_to_num(0.0), loc, scale)
         return torch.where(there, losses, 0.0).sum() / there.sum().clamp(min=1)
 
@@ -115,7 +115,7 @@ class ForecastTask(Task):
         raw, loc, scale = self(batch)
         origins = len(batch["origin"])
         self.log(f"{split}/loss", self._loss(batch, raw, loc, scale), batch_size=origins)
-        places = _over_horizon(raw, loc, scale)
+        places = over_horizon(raw, loc, scale)
         quantiles = self.network.output.quantiles(raw, *places, scores.levels)
         scores.update(quantiles, batch["future_target"])
 
@@ -125,6 +125,6 @@ class ForecastTask(Task):
         scores.reset()
 
 
-def _over_horizon(raw: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def over_horizon(raw: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return location and scale (N, C) in the shape (N, H, C) of the values."""
     return loc.unsqueeze(1).expand(raw.shape[:-1]), scale.unsqueeze(1).expand(raw.shape[:-1])
