@@ -50,7 +50,7 @@ class Memory:
         scale: Scale, (N, C), likewise.
         age: Steps seen, (N,).
         features: What the encoder says of the last step, (N, width).
-        state: The encoder's state.
+        state: The encoder's state; None where only forecasts are wanted.
     """
 
     recent: Tensor
@@ -118,14 +118,26 @@ class ForecastNetwork(nn.Module):
         Returns:
             Numbers of the output (N, H, C, size), location (N, C) and scale (N, C).
         """
+        return self.forecast(self.remember(batch, origin), batch["future"])
+
+    def remember(self, batch: dict[str, Tensor], origin: Tensor) -> Memory:
+        """Read series that lie end to end in one pass, and keep what some origins forecast from.
+
+        Args:
+            batch: As in ``forward``, without ``future``.
+            origin: Steps (N,).
+
+        Returns:
+            Memory of N origins without a state: from there one can forecast, but not carry on.
+        """
         target, reset = batch["target"], batch["reset"]
         stats = trailing(target, reset, self.scaling)
         steps = torch.arange(target.shape[1], device=target.device)
-        recent = lagged(target, stats.position, steps, self.lags)
-        x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
-        y, _ = self.encoder(x, reset=reset)
-        loc, scale = stats.loc[0, origin], stats.scale[0, origin]
-        return self.head(y[0, origin], recent[0, origin], loc, scale, batch["future"]), loc, scale
+        recent, age = lagged(target, stats.position, steps, self.lags), stats.position + 1
+        y, _ = self.encoder(self._inputs(recent, stats.loc, stats.scale, age, batch), reset=reset)
+        parts = (recent, stats.loc, stats.scale, age, y)
+        recent, loc, scale, age, y = (x[0, origin] for x in parts)
+        return Memory(recent, loc, scale, age, y, state=None)
 
     def step(self, batch: dict[str, Tensor], memory: Memory | None) -> Memory:
         """Observe one step of N series: ``target`` (N, C), ``known`` (N, F) of the next step,
