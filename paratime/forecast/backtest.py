@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.forecast.data import describe
 from paratime.forecast.evaluation import METRICS, REQUIRED, Sums, sums
+from paratime.forecast.match import matched
 from paratime.forecast.network import Memory
 from paratime.forecast.rolling import Windows, rolling
 from paratime.forecast.series import Collection
@@ -128,49 +128,13 @@ def backtest(
     """
     if batch_size < 1:
         raise InputError("batch_size", "at least 1", str(batch_size), "correct it")
-    collection = alike(collection, task.series)
+    collection = replace(collection, entries=matched(collection, task.series))
     chosen = rolling(collection, task.series["prediction_length"], windows, stride)
     levels = with_required(levels)
     with _evaluating(task):
         parts = [_forecasts(task, x, levels) for x in _batches(task, chosen, batch_size)]
     quantiles, mean = (np.concatenate(x) for x in zip(*parts, strict=True))
     return Backtest(chosen, levels, quantiles, mean)
-
-
-def alike(collection: Collection, trained: dict[str, Any]) -> Collection:
-    """Return series with the codes of categories that a task was trained on.
-
-    Args:
-        collection: Series.
-        trained: What the task knows of its series.
-
-    Raises:
-        InputError: They have another frequency or season, or other channels or features.
-    """
-    found = describe(collection, trained["prediction_length"], Standard())
-    for key in ("freq", "season", "target", "known", "past", "static_real"):
-        if found[key] != trained[key]:
-            remedy = "give series of the kind that the task was trained on"
-            raise InputError(f"{key} of the series", str(trained[key]), str(found[key]), remedy)
-    if list(found["categories"]) != list(trained["categories"]):
-        expected, got = (str(list(x["categories"])) for x in (trained, found))
-        raise InputError("labels of the series", expected, got, "give them the same labels")
-    if found["categories"] == trained["categories"]:
-        return collection
-    return _recoded(collection, {n: tuple(x) for n, x in trained["categories"].items()})
-
-
-def _recoded(collection: Collection, trained: dict[str, tuple[str, ...]]) -> Collection:
-    """Return series whose categories have other codes, -1 where there is none."""
-    tables = [
-        [known.index(name) if name in known else -1 for name in own] + [-1]
-        for known, own in zip(trained.values(), collection.categories.values(), strict=True)
-    ]
-    entries = []
-    for entry in collection.entries:
-        codes = [t[i] for t, i in zip(tables, entry["feat_static_cat"], strict=True)]
-        entries.append(entry | {"feat_static_cat": np.array(codes, dtype=np.int64)})
-    return replace(collection, entries=entries, categories=trained)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,6 +19,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from paratime.errors import InputError
 from paratime.forecast.backtest import Backtest
 from paratime.forecast.calendar import quiet
 
@@ -29,6 +31,11 @@ HISTORY = 3
 WIDE, LOW, TALL = 5.4, 2.6, 3.7
 SPACE = 0.2
 """Least distance of labels; like the sizes of charts, in inches."""
+
+PANELS = 12
+"""Forecasts in one figure."""
+
+FORMATS = ("png", "svg", "pdf")
 
 LONGEST = 50
 """Letters of a title."""
@@ -42,6 +49,44 @@ def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
         window: Which of them.
         channel: Channel of the target.
     """
+    with _style():
+        figure, axes = _canvas(LOW, "")
+        _fan(axes, backtest, window, channel)
+    return figure
+
+
+def fans(backtest: Backtest) -> Figure:
+    """Draw the first ``PANELS`` forecasts, of any channel, side by side."""
+    channels = backtest.windows.target.shape[-1]
+    places = [(i // channels, i % channels) for i in range(len(backtest.windows) * channels)]
+    places = places[:PANELS]
+    columns = min(len(places), 3)
+    rows = -(-len(places) // columns)
+    with _style():
+        figure = Figure(figsize=(WIDE * columns, LOW * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        for i, place in enumerate(places):
+            _fan(figure.add_subplot(rows, columns, i + 1), backtest, *place)
+    return figure
+
+
+def save(figure: Figure, path: str) -> None:
+    """Write a figure, whole or not at all, in the format of its name's ending.
+
+    Raises:
+        InputError: That format is unknown.
+    """
+    kind = path.rpartition(".")[2]
+    if kind not in FORMATS:
+        raise InputError("out", "a name in ." + ", .".join(FORMATS), repr(path), "rename it")
+    draft = Path(f"{path}.draft")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    with _style():
+        figure.savefig(draft, format=kind, dpi=130)
+    draft.replace(path)
+
+
+def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
     w = backtest.windows
     origin, h, values = int(w.origin[window]), w.prediction_length, w.values(window)[:, channel]
     first = max(0, origin + 1 - max(HISTORY * h, 2 * w.season))
@@ -51,16 +96,13 @@ def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
         dates = times.to_timestamp().to_numpy()
     split = origin + 1 - first
     several = w.target.shape[-1] > 1
-    title = shortened(w.item_id[window]) + (f", channel {channel + 1}" if several else "")
-    with _style():
-        figure, axes = _canvas(LOW, title)
-        axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
-        _bands(axes, backtest, window, channel, dates[split:])
-        axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
-        axes.axvline(dates[split - 1], color=PALE, lw=0.8, ls=(0, (2, 3)))
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
-        axes.margins(x=0.005)
-    return figure
+    axes.set_title(shortened(w.item_id[window]) + (f", channel {channel + 1}" if several else ""))
+    axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
+    _bands(axes, backtest, window, channel, dates[split:])
+    axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
+    axes.axvline(dates[split - 1], color=PALE, lw=0.8, ls=(0, (2, 3)))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.margins(x=0.005)
 
 
 def _bands(axes: Axes, backtest: Backtest, window: int, channel: int, dates: np.ndarray) -> None:

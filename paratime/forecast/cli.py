@@ -2,20 +2,26 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from jsonargparse import auto_cli
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from paratime.errors import InputError
+from paratime.forecast.backtest import backtest as run_backtest
 from paratime.forecast.data import SeriesData
 from paratime.forecast.direct import forecast
 from paratime.forecast.estimator import ParaRNNEstimator
 from paratime.forecast.kinds import LEVELS, AsQuantiles
 from paratime.forecast.recipe import Recipe
+from paratime.forecast.rolling import Windows, with_future
 from paratime.forecast.saved import check_format, load, to_frame, write
+from paratime.forecast.series import Collection
 from paratime.forecast.sources import Source, source_of
 from paratime.forecast.summary import summary
+from paratime.forecast.task import ForecastTask
 from paratime.parser import Parser, mistakes_in_one_line
 
 LAST = Path("checkpoints", "last.ckpt")
@@ -101,6 +107,81 @@ def predict(
     print(f"{'forecasts':<20} {out}")
 
 
+def backtest(
+    model: str,
+    data: str | None = None,
+    source: Source | None = None,
+    windows: int = 1,
+    stride: int | None = None,
+    baselines: tuple[str, ...] = ("seasonal_naive",),
+    out: str | None = None,
+) -> None:
+    """Score forecasts of the last windows of each series, beside other models.
+
+    Args:
+        model: As for predict. Fit it with held_out, or it has seen what it is tested on.
+        data: As for fit.
+        source: As for fit.
+        windows: Windows of a series; the last one ends where the series does.
+        stride: Steps from one window to the next; the horizon by default.
+        baselines: Models beside it: seasonal_naive, auto_ets, auto_theta (both fitted at every
+            origin, by the package statsforecast) and deepar (GluonTS's, trained first).
+        out: Folder for report.html and series.csv; none are written by default.
+    """
+    from paratime.forecast.reference_models import BASELINES
+    from paratime.forecast.report import table, write_report, write_series
+
+    for name in baselines:
+        if name not in BASELINES:
+            raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
+    task = load(model)
+    ours = run_backtest(task, chosen(data, source).read(), windows=windows, stride=stride)
+    found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
+    print(table(found))
+    print(seen_in_training(task, ours.windows), end="")
+    if out is not None:
+        write_series(found, Path(out) / "series.csv")
+        write_report(found, Path(out) / "report.html")
+        print(f"{'report':<20} {Path(out) / 'report.html'}")
+
+
+def seen_in_training(task: ForecastTask, windows: Windows) -> str:
+    """Return a line that says so if the model was trained on what it is tested on."""
+    lengths = [entry["target"].shape[-1] for entry in windows.collection.entries]
+    tested = max(lengths[i] - 1 - o for i, o in zip(windows.series, windows.origin, strict=True))
+    held = task.series["held_out"]
+    if tested <= held:
+        return ""
+    return (
+        f"note: the windows are the last {tested} steps, of which training held out {held};"
+        " if these are the series of the training, fit with --held_out first\n"
+    )
+
+
+def plot(
+    model: str,
+    out: str,
+    data: str | None = None,
+    source: Source | None = None,
+    items: tuple[str, ...] = (),
+) -> None:
+    """Draw forecasts of what comes, with their intervals, behind the end of each series.
+
+    Args:
+        model: As for predict.
+        out: Figure to write, .png, .svg or .pdf.
+        data: As for fit.
+        source: As for fit.
+        items: Names of the series to draw; the first twelve by default.
+    """
+    from paratime.forecast.charts import fans, save
+
+    task, given = load(model), chosen(data, source).read()
+    ahead = with_future(select(given, items), task.series["prediction_length"])
+    save(fans(run_backtest(task, ahead, windows=1)), out)
+    print(f"{'figure':<20} {out}")
+
+
 def describe(data: str | None = None, source: Source | None = None) -> None:
     """Say what is in a source of series: how many, how long, what is missing, which features.
 
@@ -109,6 +190,17 @@ def describe(data: str | None = None, source: Source | None = None) -> None:
         source: As for fit.
     """
     print(summary(chosen(data, source).read()))
+
+
+def select(data: Collection, items: tuple[str, ...]) -> Collection:
+    """Return the series of some names, or all."""
+    named = {entry["item_id"]: entry for entry in data.entries}
+    for name in items:
+        if name not in named:
+            near = get_close_matches(name, named, n=1)
+            remedy = f"nearest: {near[0]}" if near else "see paratime forecast data"
+            raise InputError("items", "names of series", repr(name), remedy)
+    return replace(data, entries=[named[name] for name in items]) if items else data
 
 
 def chosen(path: str | None, source: Source | None) -> Source:
@@ -126,7 +218,13 @@ def interrupted(out: str) -> Path:
     return Path(out) / LAST
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "data": describe}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit,
+    "predict": predict,
+    "backtest": backtest,
+    "plot": plot,
+    "data": describe,
+}
 
 
 def main() -> None:

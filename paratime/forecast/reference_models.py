@@ -10,11 +10,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from gluonts.model.predictor import Predictor
+from gluonts.torch.model.deepar import DeepAREstimator
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
@@ -103,6 +106,20 @@ def from_predictor(
     return Backtest(windows, levels, np.stack(quantiles), np.stack(means))
 
 
+def deepar(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
+    """Forecast with GluonTS's DeepAR at its defaults, trained on what precedes all windows."""
+    data = windows.collection
+    earlier = [windows.until_origin(i) for i in windows.firsts]
+    with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        estimator = DeepAREstimator(
+            data.freq,
+            windows.prediction_length,
+            num_feat_dynamic_real=len(data.known),
+            trainer_kwargs={"logger": False, "default_root_dir": folder},
+        )
+        return from_predictor(windows, estimator.train(earlier), levels)
+
+
 def statistical(
     windows: Windows, model: str = "AutoETS", levels: Sequence[float] = (), processes: int = 1
 ) -> Backtest:
@@ -188,3 +205,12 @@ def _statsforecast(model: str) -> Callable[..., Any]:
         expected = "a model of statsforecast, such as AutoETS"
         raise InputError("model", expected, repr(model), "choose one of them")
     return getattr(kinds, model)
+
+
+BASELINES: dict[str, Callable[[Windows], Backtest]] = {
+    "seasonal_naive": seasonal_naive,
+    "auto_ets": partial(statistical, model="AutoETS"),
+    "auto_theta": partial(statistical, model="AutoTheta"),
+    "deepar": deepar,
+}
+"""By the names that the command line takes."""

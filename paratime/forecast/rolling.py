@@ -5,7 +5,7 @@ follow it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -128,6 +128,24 @@ def rolling(
         remedy = "give longer series, or a smaller prediction_length"
         raise InputError("series", expected, got, remedy)
     return Windows(collection, prediction_length, series, origin[series, place])
+
+
+def with_future(collection: Collection, prediction_length: int) -> Collection:
+    """Return series that go on for so many steps, whose values are missing."""
+
+    def longer(rows: Floats, value: float) -> Floats:
+        ends = [(0, 0)] * (rows.ndim - 1) + [(0, prediction_length)]
+        return np.pad(rows, ends, constant_values=value)
+
+    entries = [
+        entry
+        | {
+            "target": longer(entry["target"], np.nan),
+            "past_feat_dynamic_real": longer(entry["past_feat_dynamic_real"], 0.0),
+        }
+        for entry in collection.entries
+    ]
+    return replace(collection, entries=entries)
 
 
 def seasonal_error(values: Floats, origin: Ints, season: int) -> Floats:

@@ -17,12 +17,13 @@ from torch import nn
 from paratime import Encoder
 from paratime.errors import InputError
 from paratime.forecast import backtest as module
-from paratime.forecast.backtest import Backtest, alike, backtest, with_required
+from paratime.forecast.backtest import Backtest, backtest, with_required
 from paratime.forecast.data import describe
 from paratime.forecast.evaluation import METRICS, REQUIRED
+from paratime.forecast.match import matched
 from paratime.forecast.outputs import Output, Quantiles, StudentT
 from paratime.forecast.reference_models import from_predictor, seasonal_naive, statistical
-from paratime.forecast.rolling import Windows, rolling
+from paratime.forecast.rolling import Windows, rolling, with_future
 from paratime.forecast.series import Collection
 from paratime.forecast.task import ForecastTask
 from paratime.forecast.windows import Standard
@@ -162,14 +163,23 @@ def test_unusable_windows_are_refused():
 def test_series_of_another_kind_are_refused_and_categories_go_by_name():
     data = series()
     trained = describe(data, H, Standard.of(data.entries))
-    for other in (series(channels=2), replace(data, season=4), replace(data, known=("a",))):
-        with pytest.raises(InputError, match=r"of the series.*trained on"):
-            alike(other, trained)
+    for other in (series(channels=2), replace(data, known=("a",)), replace(data, freq="D")):
+        with pytest.raises(InputError, match="as in training"):
+            matched(other, trained)
     with pytest.raises(InputError, match="labels"):
-        alike(replace(data, categories={"other": ("even", "odd")}), trained)
-    moved = alike(replace(data, categories={"kind": ("new", "even", "odd")}), trained)
-    assert [e["feat_static_cat"].tolist() for e in moved.entries] == [[-1], [0], [-1], [0]]
-    assert moved.categories == data.categories and alike(data, trained) is data
+        matched(replace(data, categories={"other": ("even", "odd")}), trained)
+    moved = matched(replace(data, categories={"kind": ("new", "even", "odd")}), trained)
+    assert [e["feat_static_cat"].tolist() for e in moved] == [[-1], [0], [-1], [0]]
+
+
+def test_the_future_is_missing():
+    data = series()
+    longer = with_future(data, H)
+    for entry, more in zip(data.entries, longer.entries, strict=True):
+        steps = len(entry["target"])
+        assert np.array_equal(more["target"][:steps], entry["target"], equal_nan=True)
+        assert np.isnan(more["target"][steps:]).all() and len(more["target"]) == steps + H
+        assert more["past_feat_dynamic_real"].shape[1] == steps + H
 
 
 def random_forecasts(w: Windows) -> Backtest:

@@ -23,12 +23,15 @@ def missing() -> list[dict]:
 
 
 def short() -> list[dict]:
-    return [entry | {"target": entry["target"][:n]} for n, entry in zip((1, 2, 30), waves())]
+    return [
+        entry | {"target": entry["target"][:n]}
+        for n, entry in zip((1, 2, 30), waves(), strict=True)
+    ]
 
 
 def constant() -> list[dict]:
     values = (0.0, 5.0, -1e6)
-    return [entry | {"target": np.full(40, x)} for x, entry in zip(values, waves())]
+    return [entry | {"target": np.full(40, x)} for x, entry in zip(values, waves(), strict=True)]
 
 
 def spiked() -> list[dict]:

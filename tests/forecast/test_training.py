@@ -44,7 +44,7 @@ class Waves(Source):
                     "item_id": f"wave {number}",
                     "start": pd.Period("2001-04", freq="M") + number,
                     "target": (target[0] if self.channels == 1 else target).astype(np.float32),
-                    "feat_dynamic_real": random.normal(size=(2, length + 3)).astype(np.float32),
+                    "feat_dynamic_real": random.normal(size=(2, length + 6)).astype(np.float32),
                     "past_feat_dynamic_real": 100 + t[None].astype(np.float32),
                     "feat_static_cat": np.array([number % 2]),
                     "feat_static_real": np.array([float(number)], dtype=np.float32),
