@@ -6,6 +6,7 @@ sources and a library for every capability of its architecture, and one for CUDA
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from setuptools import Distribution, setup
@@ -21,19 +22,23 @@ class BuildWithKernels(build_py):
     """Compile after the modules are in place."""
 
     def run(self) -> None:
-        """Build the modules, then the kernels; without a compiler, only the modules."""
+        """Build the modules, then the kernels that can be built."""
         super().run()
-        try:
-            if self.editable_mode:
-                build.library(targets.cpu(targets.capabilities()[0]))
-                return
-            package = Path(self.build_lib) / "paratime"
-            shutil.copytree(build.sources(), package / "csrc", dirs_exist_ok=True)
-            for target in (*map(targets.cpu, targets.variants()), targets.cuda()):
-                if target.compiler or target.name.startswith("cpu"):
-                    build.build(target, build.packaged(target, package))
-        except build.CannotBuild as error:
-            print(f"paratime: no native kernels: {error}", file=sys.stderr)
+        if self.editable_mode:
+            _attempt(build.library, targets.cpu(targets.capabilities()[0]))
+            return
+        package = Path(self.build_lib) / "paratime"
+        shutil.copytree(build.sources(), package / "csrc", dirs_exist_ok=True)
+        for target in (*map(targets.cpu, targets.variants()), targets.cuda()):
+            _attempt(build.build, target, build.packaged(target, package))
+
+
+def _attempt(make: Callable[..., Path], target: build.Target, *arguments: Path) -> None:
+    """Make a library; say which one it is if it cannot be made, and go on without it."""
+    try:
+        make(target, *arguments)
+    except build.CannotBuild as error:
+        print(f"paratime: no {target.kernels}: {error}", file=sys.stderr)
 
 
 class PlatformWheel(bdist_wheel):

@@ -101,17 +101,44 @@ PARATIME_DEVICE void store_release(int* p, int x) {
   asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(p), "r"(x) : "memory");
 }
 
+// An error that is returned is forgotten: the next one who asks for the last error is another.
+inline cudaError_t returned(cudaError_t error) {
+  if (error != cudaSuccess) (void)cudaGetLastError();
+  return error;
+}
+
+// Make a device the current one, and find whether it can run a kernel.
+template <class... Parameters>
+int probe(int device, void (*kernel)(Parameters...)) {
+  cudaFuncAttributes found;
+  const cudaError_t error = cudaSetDevice(device);
+  return returned(error ? error : cudaFuncGetAttributes(&found, kernel));
+}
+
+// Bytes of shared memory that a block can have on a device; 0 if there is an error.
+inline int most_shared(int device) {
+  int bytes = 0;
+  const auto most = cudaDevAttrMaxSharedMemoryPerBlockOptin;
+  return returned(cudaDeviceGetAttribute(&bytes, most, device)) == cudaSuccess ? bytes : 0;
+}
+
+// Let a kernel have the most shared memory on the current device. The limit is the process's, not
+// a launch's: by what one launch needs, a thread could lower it before another one's launch.
+template <class... Parameters>
+cudaError_t permit_shared(void (*kernel)(Parameters...)) {
+  const auto limit = cudaFuncAttributeMaxDynamicSharedMemorySize;
+  int device = 0;
+  const cudaError_t error = cudaGetDevice(&device);
+  return returned(error ? error : cudaFuncSetAttribute(kernel, limit, most_shared(device)));
+}
+
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int shared, void* stream,
            Arguments... arguments) {
   if (blocks == 0) return cudaSuccess;
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
-  const auto most = cudaFuncAttributeMaxDynamicSharedMemorySize;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, most, shared);
-  if (error != cudaSuccess) {
-    (void)cudaGetLastError();  // forget it: the next launch is another's
-    return error;
-  }
+  const cudaError_t error = shared > 0 ? permit_shared(kernel) : cudaSuccess;
+  if (error != cudaSuccess) return error;
   kernel<<<unsigned(blocks), threads, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
   return cudaGetLastError();
 }
@@ -142,6 +169,12 @@ PARATIME_DEVICE void add_to(E* p, E x) {
 
 using simt::load_acquire;
 using simt::store_release;
+
+template <class... Parameters>
+int probe(int, void (*)(Parameters...)) {
+  return 0;
+}
+inline int most_shared(int) { return int(simt::kMostShared); }
 
 template <class... Parameters, class... Arguments>
 int launch(void (*kernel)(Parameters...), int64_t blocks, int threads, int shared, void*,

@@ -1,7 +1,8 @@
 // The plain C interface of the kernels of a recurrence: one symbol a kernel and format of drives.
 //
-// Pointers are the device's; shapes are those of problem.h. Every function takes the stream last,
-// and returns 0 or the error of its launch, which paratime_error spells out.
+// Pointers are the device's; shapes are those of problem.h. A function that launches takes the
+// stream last, and returns 0 or the error of the launch, which paratime_error spells out. `tile` is
+// the steps of a tile of the backward scan, `shared` the bytes of a block of the Newton kernel.
 #pragma once
 
 #include "adjoint.h"
@@ -84,6 +85,9 @@ int launch_scan(const Source& source, int64_t batch, int64_t channels, int64_t t
   extern "C" int64_t paratime_##name##_tile_##format(int64_t lanes_log2) {                        \
     using Tile = LookBackTile<Adjoint<cell, Drive>>;                                              \
     return Tile::steps(Tile::threads(), int(lanes_log2));                                         \
+  }                                                                                               \
+  extern "C" int64_t paratime_##name##_shared_##format(int64_t threads, int64_t lanes_log2) {     \
+    return NewtonTile<cell, Drive>(int(threads), int(lanes_log2)).bytes;                          \
   }                                                                                               \
   }
 

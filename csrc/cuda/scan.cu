@@ -23,3 +23,13 @@
 PARATIME_SCAN_FORMATS(1)
 PARATIME_SCAN_FORMATS(2)
 PARATIME_SCAN_FORMATS(4)
+
+// 0 if a device, which becomes the current one, can run the kernels: one of them tells for all.
+extern "C" int paratime_probe(int64_t device) {
+  return paratime::probe(int(device), paratime::scan_tiles<paratime::Linear<1, float>>);
+}
+
+// Bytes of shared memory that a block can have on a device.
+extern "C" int64_t paratime_most_shared(int64_t device) {
+  return paratime::most_shared(int(device));
+}

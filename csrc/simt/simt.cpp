@@ -38,7 +38,7 @@ namespace simt {
 namespace {
 
 constexpr size_t kStack = 256 * 1024, kGuard = 64 * 1024;
-constexpr size_t kMostThreads = 1024, kMostShared = 227 * 1024;  // of a block, on an H100
+constexpr size_t kMostThreads = 1024;  // of a block
 constexpr int64_t kPatience = 10'000'000;  // turns without progress that mean a deadlock
 constexpr unsigned kWithoutOrder = 1;      // a switch of ThreadSanitizer's fibers
 

@@ -47,6 +47,8 @@ const char* paratime_simt_error();
 
 namespace simt {
 
+constexpr size_t kMostShared = 227 * 1024;  // of a block, on an H100
+
 // What a running thread sees of itself.
 struct Thread {
   dim3 thread, block, block_dim, grid_dim;

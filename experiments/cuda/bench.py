@@ -1,6 +1,7 @@
 """What the CUDA kernels take on this machine's GPU, and where one method beats the other.
 
     python experiments/cuda/bench.py
+    python experiments/cuda/bench.py --folder /tmp/results --no-thresholds    # change no file here
 
 It first holds the kernels against the CPU, and times nothing unless they are right. Then it times
 the kernels by themselves over a range of channels, and whole layers beside torch's and peers'. It
@@ -8,6 +9,7 @@ writes accuracy.csv, results.csv and bench.png, and with the crossovers the tabl
 chooses by.
 """
 
+import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -48,19 +50,25 @@ MARGIN = 0.05
 """Times closer than this are taken as equal; then the sequential kernel is to be preferred."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Check, time, write and print everything."""
-    where = find_device()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=HERE, help="where the results go")
+    parser.add_argument("--no-thresholds", action="store_true", help="keep the package's table")
+    options = parser.parse_args(arguments)
+    where, folder = find_device(), options.folder
+    folder.mkdir(parents=True, exist_ok=True)
     accuracy = pd.DataFrame(errors(where))
-    accuracy.to_csv(HERE / "accuracy.csv", index=False, float_format="%.2g")
+    accuracy.to_csv(folder / "accuracy.csv", index=False, float_format="%.2g")
     clock = EventClock(where)
     kernels, layers = pd.DataFrame(sweep(where, clock)), pd.DataFrame(compete(where, clock))
     name = torch.cuda.get_device_name(where)
     table = pd.concat([kernels, layers]).assign(device=name)
-    table.to_csv(HERE / "results.csv", index=False, float_format="%.4g")
-    draw(kernels, layers, HERE / "bench.png")
+    table.to_csv(folder / "results.csv", index=False, float_format="%.4g")
+    draw(kernels, layers, folder / "bench.png")
     found = crossovers(kernels)
-    write_thresholds(thresholds(found), f"measured on {name}")
+    if not options.no_thresholds:
+        write_thresholds(thresholds(found), f"measured on {name}")
     for title, part in (
         ("Largest errors against the CPU", accuracy),
         ("Milliseconds of the layers", wide(layers)),

@@ -14,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,11 @@ from pathlib import Path
 _log = logging.getLogger("paratime")
 
 PACKAGE = Path(__file__).parent.parent
+WORKSHOP = ".build-"
+"""How the name of a folder begins in which a library is being built."""
+
+STALE = 3600
+"""Seconds after which nobody works in such a folder any more."""
 
 
 class CannotBuild(RuntimeError):
@@ -99,6 +106,7 @@ def build(target: Target, path: Path) -> Path:
         raise CannotBuild(target.missing)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         return _build(target, path)
     except OSError as error:
         remedy = "set XDG_CACHE_HOME to a folder that can be written"
@@ -107,7 +115,7 @@ def build(target: Target, path: Path) -> Path:
 
 def _build(target: Target, path: Path) -> Path:
     compiler = " ".join(target.compiler or ())
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=WORKSHOP) as folder:
         (Path(folder) / "build.ninja").write_text("\n".join(_rules(target)), encoding="utf-8")
         command = [_ninja(), "-C", folder, "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -123,6 +131,14 @@ def _build(target: Target, path: Path) -> Path:
             os.fsync(file.fileno())  # before the name, so that no crash leaves half a library
         made.replace(path)
     return path
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds have left that were killed; a build takes minutes, not an hour."""
+    for left in folder.glob(f"{WORKSHOP}*"):
+        with suppress(FileNotFoundError):  # a build that has just ended
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def sources() -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 from paratime.errors import InputError
 from paratime.ops import native
 
-SEQUENTIAL, PARALLEL = "sequential", "parallel"
+METHODS = SEQUENTIAL, PARALLEL = "sequential", "parallel"
 DIRECTIONS = ("forward", "backward")
 LANES = (32, 8, 4, 1)
 WARP, THREADS = 32, 256
@@ -45,6 +45,17 @@ class Choice:
     method: str
     lanes: int = 32
     threads: int = THREADS
+
+    def __post_init__(self) -> None:
+        """Refuse what no kernel can do."""
+        whole = self.threads in range(WARP, THREADS + 1, WARP)
+        for what, right, expected, got in (
+            ("method", self.method in METHODS, f"one of {', '.join(METHODS)}", self.method),
+            ("lanes", self.lanes in LANES, f"one of {', '.join(map(str, LANES))}", self.lanes),
+            ("threads", whole, f"a multiple of {WARP} from {WARP} to {THREADS}", self.threads),
+        ):
+            if not right:
+                raise InputError(f"Choice.{what}", expected, str(got), "name one of these")
 
 
 _forced: list[Choice] = []
@@ -85,7 +96,7 @@ def choose(direction: str, u: Tensor) -> Choice:
     if batch * channels >= thresholds()[direction, _format(u)]:
         return Choice(SEQUENTIAL)
     lanes = lanes_of(batch, channels, _multiprocessors(u.device))
-    segments = -(-steps // SEGMENT.get(rows // 3, 1))
+    segments = max(1, -(-steps // SEGMENT.get(rows // 3, 1)))
     return Choice(PARALLEL, lanes, min(THREADS, WARP * -(-segments * lanes // WARP)))
 
 
@@ -122,9 +133,10 @@ def forward(
     choice = choose("forward", u)
     arguments = (*_problem(inputs), y, y.stride(0), memory, last)
     newton = _symbol(name, "forward_newton", u) if choice.method == PARALLEL else None
+    threads = 0 if newton is None else _fitting(_symbol(name, "shared", u), choice, u.device)
     sequential = _symbol(name, "forward_sequential", u)
-    if newton is not None:
-        how = TOLERANCES.get(u.dtype, TOLERANCE), report, _log2(choice.lanes), choice.threads
+    if newton is not None and threads > 0:
+        how = TOLERANCES.get(u.dtype, TOLERANCE), report, _log2(choice.lanes), threads
         _launch(newton, u.device, *arguments, *how)
     elif sequential is not None:
         _launch(sequential, u.device, *arguments)
@@ -170,6 +182,18 @@ def scan(a: Tensor, b: Tensor, h0: Tensor, h: Tensor, reverse: bool) -> bool:
     return True
 
 
+def _fitting(needs: Callable[..., int] | None, choice: Choice, device: torch.device) -> int:
+    """Return the threads of a block, halved until a device has the shared memory; 0 for none.
+
+    A scan needs no such question: ``LookBackTile::threads`` fits every device.
+    """
+    assert needs is not None
+    threads = choice.threads
+    while threads > 0 and native.ask(needs, threads, _log2(choice.lanes)) > _most_shared(device):
+        threads = threads // 2 // WARP * WARP
+    return threads
+
+
 def _chain(
     tile: Callable[..., int] | None, u: Tensor, size: int, dtype: torch.dtype
 ) -> tuple[int, int, Tensor, Tensor]:
@@ -205,6 +229,14 @@ def _multiprocessors(device: torch.device) -> int:
     if device.type != "cuda":
         return 1
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+@cache
+def _most_shared(device: torch.device) -> int:
+    """Return the bytes of shared memory that a block can have."""
+    most = native.device_function("most_shared", device)
+    assert most is not None
+    return native.ask(most, device.index or 0)
 
 
 def _format(u: Tensor) -> str:

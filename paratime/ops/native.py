@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from paratime.errors import InputError
-from paratime.ops import build, targets
+from paratime.ops import build, driver, targets
 
 REFERENCE = "reference"
 FORMATS = {
@@ -23,6 +23,8 @@ FORMATS = {
     torch.bfloat16: "bfloat16",
     torch.float16: "float16",
 }
+
+INSTEAD = "the torch path runs instead of the %s, which are many times faster: %s"
 
 _log = logging.getLogger("paratime")
 _forced: list[list[str]] = []
@@ -89,7 +91,8 @@ def device_function(symbol: str, device: torch.device) -> Callable[..., int] | N
         return _symbol(targets.simt(), symbol) if emulates() else None
     if device.type != "cuda" or _backend() == REFERENCE or torch.version.cuda is None:
         return None
-    return _symbol(_for_device(device), symbol)
+    target = _for_device(device)
+    return None if target is None else _symbol(target, symbol)
 
 
 def launch(kernel: Callable[..., int], device: torch.device, *arguments: Any, stream: int) -> None:
@@ -102,9 +105,8 @@ def launch(kernel: Callable[..., int], device: torch.device, *arguments: Any, st
     if code != 0:
         spell_out = device_function("error", device)
         assert spell_out is not None
-        spell_out.restype = ctypes.c_char_p  # type: ignore[attr-defined]
-        said = spell_out(ctypes.c_int32(code))
-        raise RuntimeError(f"{kernel.__name__}: launch failed: {said.decode()}")  # type: ignore[attr-defined]
+        said = driver.words(spell_out, code)
+        raise RuntimeError(f"{kernel.__name__}: launch failed: {said}")
 
 
 def ask(function: Callable[..., int], *arguments: Any) -> int:
@@ -144,10 +146,26 @@ def _backend() -> str:
 
 
 @cache
-def _for_device(device: torch.device) -> build.Target:
-    """Return the target for a device: a wheel's library if it has one, else one of its own."""
-    major, minor = torch.cuda.get_device_capability(device)
-    return targets.cuda((f"{major}{minor}",))
+def _for_device(device: torch.device) -> build.Target | None:
+    """Return the target for a device: a wheel's library if it has one, else one of its own.
+
+    If the device cannot run it, the reason is logged, once, and there is none.
+    """
+    capability = "".join(map(str, torch.cuda.get_device_capability(device)))
+    target = targets.cuda((capability,))
+    reason = driver.too_old(capability) or _refusal(target, device)
+    if reason is not None:
+        _log.warning(INSTEAD, target.kernels, reason)
+    return target if reason is None else None
+
+
+def _refusal(target: build.Target, device: torch.device) -> str | None:
+    """Return why a device cannot run a library; it has been logged already if there is none."""
+    library = _load(target)
+    if library is None:
+        return None
+    with torch.cuda.device(device):
+        return driver.refusal(library, torch.cuda.current_device())
 
 
 @cache
@@ -167,11 +185,7 @@ def _load(target: build.Target) -> ctypes.CDLL | None:
         except OSError:  # a file that something else has cut
             return ctypes.CDLL(str(build.build(target, path)))
     except (build.CannotBuild, OSError) as error:
-        _log.warning(
-            "the torch path runs instead of the %s, which are many times faster: %s",
-            target.kernels,
-            error,
-        )
+        _log.warning(INSTEAD, target.kernels, error)
         return None
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
@@ -20,7 +21,8 @@ X86 = {
 """Flags by capability, best first; the processor must have all that they name."""
 
 ARCHITECTURES = ("80", "90", "100")
-"""Compute capabilities that a wheel is compiled for; later ones translate the last one's PTX."""
+"""Compute capabilities that a wheel is compiled for, as far as its nvcc knows them; later ones
+translate the last one's PTX."""
 
 NO_COMPILER = "no C++ compiler on PATH; install g++ or clang++, or set CXX to the command of one"
 
@@ -71,8 +73,9 @@ def cpu(capability: str) -> Target:
     )
 
 
-def cuda(architectures: tuple[str, ...] = ARCHITECTURES) -> Target:
-    """Return the CUDA kernels for some compute capabilities, such as ``("90",)``."""
+def cuda(architectures: tuple[str, ...] | None = None) -> Target:
+    """Return the CUDA kernels for some compute capabilities, such as ``("90",)``, or a wheel's."""
+    architectures = architectures or _of_a_wheel(nvcc())
     code = [f"-gencode arch=compute_{x},code=sm_{x}" for x in architectures]
     last = architectures[-1]
     code.append(f"-gencode arch=compute_{last},code=compute_{last}")
@@ -99,6 +102,18 @@ def simt() -> Target:
         link="",
         sources=("cuda/*.cu", "simt/*.cpp"),
     )
+
+
+@cache
+def _of_a_wheel(compiler: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return those of ``ARCHITECTURES`` that a compiler knows; all of them if it does not say."""
+    try:
+        command = [*(compiler or ("nvcc",)), "--list-gpu-arch"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ARCHITECTURES
+    known = done.stdout.split()
+    return tuple(x for x in ARCHITECTURES if f"compute_{x}" in known) or ARCHITECTURES
 
 
 def _first(variable: str, *commands: str) -> tuple[str, ...] | None:

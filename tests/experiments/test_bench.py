@@ -58,7 +58,16 @@ def kernels(channels=(64, 256, 1024, 4096)) -> pd.DataFrame:
 def test_without_a_device_it_says_so_in_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match=r"^this needs a GPU, and [^\n]* there is none$"):
-        bench.main()
+        bench.main([])
+
+
+def test_help_starts_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "find_device", lambda: pytest.fail("the benchmark has started"))
+    with pytest.raises(SystemExit) as stop:
+        bench.main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert "--folder" in said and "--no-thresholds" in said
 
 
 def test_without_kernels_it_says_so_in_one_line(monkeypatch):
@@ -66,7 +75,7 @@ def test_without_kernels_it_says_so_in_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(device, "has", lambda *_: False)
     with pytest.raises(SystemExit, match=r"^this needs CUDA kernels, and [^\n]*$"):
-        bench.main()
+        bench.main([])
 
 
 def test_the_gate_opens_for_kernels_that_are_right(emulation):
@@ -198,18 +207,23 @@ def test_the_clock_stops_at_its_budget(each, runs, monkeypatch):
     assert len(calls) == runs + (2 if each < 2000 else 1)
 
 
-def test_the_whole_run(table, tmp_path, monkeypatch, capsys, emulation):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    monkeypatch.setattr(bench, "HERE", folder)
+@pytest.fixture
+def small(monkeypatch, emulation) -> None:
+    """Make a run of everything one of seconds, in emulation."""
     monkeypatch.setattr(bench, "find_device", lambda: CPU)
     monkeypatch.setattr(bench, "EventClock", lambda where: made_up)
     monkeypatch.setattr(bench, "errors", lambda where: gate.errors(where, (1, 20, 8)))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda where: "a made-up GPU")
-    small = bench.sweep.__defaults__
-    monkeypatch.setattr(bench.sweep, "__defaults__", ((64, 128), 8, *small[2:]))
+    others = bench.sweep.__defaults__[2:]
+    monkeypatch.setattr(bench.sweep, "__defaults__", ((64, 128), 8, *others))
     monkeypatch.setattr(bench.compete, "__defaults__", (((1, 8, 16), (2, 8, 16)),))
-    bench.main()
+
+
+def test_the_whole_run(small, table, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    monkeypatch.setattr(bench, "HERE", folder)
+    bench.main([])
     results = pd.read_csv(folder / "results.csv")
     assert set(results.what) == {"kernel", "layer"}
     assert set(results.device) == {"a made-up GPU"}
@@ -218,3 +232,12 @@ def test_the_whole_run(table, tmp_path, monkeypatch, capsys, emulation):
     assert set(device.thresholds().values()) == {64}  # equal times: the sequential kernel
     assert set(pd.read_csv(table).source) == {"measured on a made-up GPU"}
     assert "2 x 8 x 16 forward" in capsys.readouterr().out
+
+
+def test_a_run_that_changes_nothing_here(small, table, tmp_path, monkeypatch):
+    here, folder, before = tmp_path / "here", tmp_path / "a" / "b", table.read_bytes()
+    monkeypatch.setattr(bench, "HERE", here)
+    monkeypatch.setattr(bench, "draw", lambda kernels, layers, path: path.touch())
+    bench.main(["--folder", str(folder), "--no-thresholds"])
+    assert {x.name for x in folder.iterdir()} == {"accuracy.csv", "results.csv", "bench.png"}
+    assert table.read_bytes() == before and not here.exists()

@@ -139,10 +139,11 @@ def test_a_device_that_is_not_the_current_one(cuda, method):
         assert torch.cuda.current_device() == cuda.index
 
 
-def test_a_launch_that_fails_says_so_and_leaves_the_device_alone(cuda):
+def test_a_launch_that_fails_says_so_and_leaves_the_device_alone(cuda, monkeypatch):
     values = moved(problem("gru1", 33, 7, torch.float32, 1.0)[0], cuda)
+    monkeypatch.setattr(device, "_fitting", lambda *_: 4096)
     with (
-        device.running(device.Choice(device.PARALLEL, 32, 4096)),
+        device.running(CHOICES["32 lanes"]),
         pytest.raises(RuntimeError, match=r"gru1_forward_newton_float32: launch failed: "),
     ):
         CASES["gru1"][0](*values)

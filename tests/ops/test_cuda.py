@@ -146,10 +146,11 @@ def test_products_that_overflow():
     assert torch.equal(h.isfinite(), truth.isfinite())
 
 
-def test_a_launch_that_fails_says_so():
+def test_a_launch_that_fails_says_so(monkeypatch):
     inputs = problem("gru1", 33, 7, torch.float32, 1.0)[0]
+    monkeypatch.setattr(device, "_fitting", lambda *_: 48)  # a warp and a half
     with (
-        device.running(device.Choice("parallel", 8, 48)),
+        device.running(CHOICES["8 lanes"]),
         pytest.raises(RuntimeError, match=r"gru1_forward_newton_float32: launch failed: .*mask"),
     ):
         gru(*inputs)
@@ -191,3 +192,93 @@ def test_a_table_of_thresholds_that_somebody_has_spoilt(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"thresholds\.csv.*for every direction and format"):
             device.thresholds()
     device.thresholds.cache_clear()
+
+
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Return a list to which every launch adds its kernel, and the last argument."""
+    launches, launch = [], native.launch
+
+    def spy(kernel, where, *arguments, stream):
+        launches.append((kernel.__name__, arguments[-1]))
+        launch(kernel, where, *arguments, stream=stream)
+
+    monkeypatch.setattr(native, "launch", spy)
+    return launches
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "threads", "expected"),
+    [(227, 256, 256), (99, 256, 128), (64, 256, 64), (64, 96, 96), (37, 96, 32), (16, 256, None)],
+)
+def test_a_block_has_as_many_threads_as_shared_memory_allows(
+    kilobytes, threads, expected, monkeypatch
+):
+    monkeypatch.setattr(device, "_most_shared", lambda _: 1024 * kilobytes)
+    launches = launched(monkeypatch)
+    inputs, _, truth, _ = problem("lstm2", 33, 7, torch.float64, 0.5)
+    with device.running(device.Choice("parallel", 32, threads)), torch.no_grad():
+        y, final, report = lstm(*inputs)
+    for x, exact in zip((y, final), truth, strict=True):
+        assert (x - exact).abs().max() <= TOLERANCE[torch.float64].value
+    ((name, last),) = launches
+    if expected is None:
+        assert name == "paratime_lstm2_forward_sequential_float64" and report.tolist() == [0, 0]
+    else:
+        assert (name, last) == ("paratime_lstm2_forward_newton_float64", expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_the_shared_memory_of_a_block_is_what_its_kernel_takes(case, dtype, monkeypatch):
+    needs = native.device_function(f"{case}_shared_{native.FORMATS[dtype]}", torch.device("cpu"))
+    if needs is None:
+        assert case == "gru4" and dtype == torch.float64, "has no parallel kernels"
+        return
+    taken = native.ask(needs, 64, 3)
+    launches = launched(monkeypatch)
+    inputs = problem(case, 33, 7, dtype, 0.5)[0]
+    for most, threads in ((taken, 64), (taken - 1, 32)):
+        monkeypatch.setattr(device, "_most_shared", lambda _, most=most: most)
+        with device.running(CHOICES["8 lanes"]), torch.no_grad():
+            CASES[case][0](*inputs)
+        assert launches[-1][1] == threads
+
+
+def test_the_emulation_has_the_shared_memory_of_an_h100():
+    assert device._most_shared(torch.device("cpu")) == 227 * 1024
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("fast",), "Choice.method: expected one of sequential, parallel, got fast; name one"),
+        (("parallel", 16), "Choice.lanes: expected one of 32, 8, 4, 1, got 16; name one"),
+        (("parallel", 8, 48), "Choice.threads: expected a multiple of 32 from 32 to 256, got 48;"),
+        (("parallel", 8, 0), "Choice.threads: .* got 0;"),
+        (("parallel", 8, 288), "Choice.threads: .* got 288;"),
+    ],
+    ids=str,
+)
+def test_a_choice_that_no_kernel_can_follow(values, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        device.Choice(*values)
+
+
+def test_no_steps_at_all():
+    inputs = problem("gru1", 33, 7, torch.float32, 1.0)[0]
+    y, final, _ = gru(inputs[0][:, :0], inputs[1], inputs[2], inputs[3][:, :0], None)
+    assert y.shape == (2, 0, 1, 7) and torch.equal(final, inputs[2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_infinite_states_go_the_same_way_by_both_methods(case, dtype):
+    inputs = [x.clone() for x in problem(case, 300, 7, dtype, 2.0)[0][:3]]
+    inputs[2][:, :, ::2] = torch.tensor([torch.inf, -torch.inf]).to(inputs[2]).view(2, 1, 1)
+    with device.running(CHOICES["sequential"]):
+        expected, _, _ = CASES[case][0](*inputs, None, None)
+    with device.running(CHOICES["8 lanes"]):
+        y, _, _ = CASES[case][0](*inputs, None, None)
+    assert not expected.isfinite().all()
+    for kind in (torch.isnan, torch.isposinf, torch.isneginf):
+        assert torch.equal(kind(y), kind(expected))

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +127,48 @@ def test_the_header_is_for_single_numbers_too(tmp_path):
     expected = (1 - z) * 0.6 + z * np.tanh(0.5 - 0.4 * 0.6 * r)
     found = float(subprocess.run([target], capture_output=True, check=True).stdout)
     assert abs(found - expected) <= 1e-15
+
+
+def test_what_a_killed_build_has_left_is_removed(tmp_path):
+    target = targets.cpu("baseline")
+    now, ages = time.time(), {".build-old": 2 * build.STALE, ".build-new": 60, "other": 1e6}
+    for name, age in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.o").write_bytes(b"")
+        os.utime(tmp_path / name, (now - age, now - age))
+    with pytest.raises(build.CannotBuild, match="false failed"):
+        build.build(replace(target, compiler=("false",)), tmp_path / "lib.so")
+    assert {path.name for path in tmp_path.iterdir()} == {".build-new", "other"}
+
+
+def nvcc_that_knows(folder: Path, *architectures: str) -> tuple[str, ...]:
+    """Make a compiler that lists virtual architectures, and compiles nothing."""
+    script = folder / "nvcc"
+    lines = " ".join(f"compute_{x}" for x in architectures)
+    script.write_text(f'#!/bin/sh\n[ "$1" = --list-gpu-arch ] && printf "%s\\n" {lines}\n')
+    script.chmod(0o755)
+    return (str(script),)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (("75", "80", "89", "90"), ("80", "90")),
+        (("80", "90", "100", "120"), ("80", "90", "100")),
+        (("90", "100"), ("90", "100")),
+        ((), targets.ARCHITECTURES),
+    ],
+    ids=("before 12.8", "all", "later", "does not say"),
+)
+def test_a_wheel_is_compiled_for_what_its_nvcc_knows(known, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "nvcc", lambda: nvcc_that_knows(tmp_path, *known))
+    target = targets.cuda()
+    assert target.name == f"cuda_{'_'.join(expected)}"
+    assert ("arch=compute_100,code=sm_100" in target.flags) == ("100" in expected)
+    assert target.flags.endswith(f"arch=compute_{expected[-1]},code=compute_{expected[-1]}")
+    assert targets.cuda(("120",)).name == "cuda_120"
+
+
+def test_without_nvcc_a_wheel_would_be_for_all(monkeypatch):
+    monkeypatch.setattr(targets, "nvcc", lambda: None)
+    assert targets.cuda().name == "cuda_80_90_100"
