@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.forecast.outputs import Output
-from paratime.forecast.scaling import Scaling, lagged, trailing, usable
+from paratime.forecast.scaling import Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 
 
@@ -46,9 +46,9 @@ class Memory:
 
     Attributes:
         recent: The last values, the newest first, (N, lags or more, C), NaN where missing.
-        loc: Location, (N, C), NaN while unknown.
-        scale: Scale, (N, C), likewise.
-        age: Steps seen, (N,).
+        loc: Location, (N, C), 0 while unknown.
+        scale: Scale, (N, C), 1 while unknown.
+        age: Steps seen, (N,); a series without any starts from the encoder's initial state.
         features: What the encoder says of the last step, (N, width).
         state: The encoder's state; None where only forecasts are wanted.
     """
@@ -130,40 +130,67 @@ class ForecastNetwork(nn.Module):
         Returns:
             Memory of N origins without a state: from there one can forecast, but not carry on.
         """
-        target, reset = batch["target"], batch["reset"]
-        stats = trailing(target, reset, self.scaling)
-        steps = torch.arange(target.shape[1], device=target.device)
-        recent, age = lagged(target, stats.position, steps, self.lags), stats.position + 1
-        y, _ = self.encoder(self._inputs(recent, stats.loc, stats.scale, age, batch), reset=reset)
-        parts = (recent, stats.loc, stats.scale, age, y)
-        recent, loc, scale, age, y = (x[0, origin] for x in parts)
-        return Memory(recent, loc, scale, age, y, state=None)
+        stats, recent, y, _ = self._pass(batch)
+        parts = (recent, stats.loc, stats.scale, stats.position + 1, y)
+        recent, loc, scale, age, features = (x[0, origin] for x in parts)
+        return Memory(recent, loc, scale, age, features, None)
+
+    def memory(self, batch: dict[str, Tensor]) -> Memory:
+        """Observe whole histories in one pass: what ``step`` gives at their last step.
+
+        Args:
+            batch: As in ``forward``, without ``future``; one history of T steps a row, (N, T, ...).
+        """
+        stats, _, y, state = self._pass(batch)
+        last = torch.tensor([y.shape[1] - 1], device=y.device)
+        recent = lagged(batch["target"], stats.position, last, self.remembered)[:, 0]
+        age = stats.position[:, -1] + 1
+        return Memory(recent, stats.loc[:, -1], stats.scale[:, -1], age, y[:, -1], state)
+
+    def start(self, series: int) -> Memory:
+        """Return the memory of some series before their first step."""
+        like, c = self.skip, self.shape.target
+        return Memory(
+            like.new_full((series, self.remembered, c), torch.nan),
+            like.new_zeros(series, c),
+            like.new_ones(series, c),
+            torch.zeros(series, dtype=torch.long, device=like.device),
+            like.new_zeros(series, self.encoder.width),
+            None,
+        )
 
     def step(self, batch: dict[str, Tensor], memory: Memory | None) -> Memory:
         """Observe one step of N series: ``target`` (N, C), ``known`` (N, F) of the next step,
         ``past`` (N, P), ``series`` (N,), and the static tables as in ``forward``.
         """  # noqa: D205
         value = batch["target"]
-        if memory is None:
-            length = max(self.lags, self.scaling.length)
-            recent = value.new_full((len(value), length, value.shape[1]), torch.nan)
-            age, state = torch.zeros(len(value), dtype=torch.long, device=value.device), None
-            before = torch.full_like(value, torch.nan), torch.full_like(value, torch.nan)
-        else:
-            recent, age, state = memory.recent, memory.age, memory.state
-            before = memory.loc, memory.scale
-        recent, age = torch.cat([value[:, None], recent[:, :-1]], dim=1), age + 1
-        now = self.scaling.of(recent)
-        loc, scale = (torch.where(x.isnan(), y, x) for x, y in zip(now, before, strict=True))
-        x = self._inputs(recent[:, : self.lags], *usable(loc, scale), age, batch)
-        features, state = self.encoder.step(x, state)
-        return Memory(recent, loc, scale, age, features, state)
+        memory = self.start(len(value)) if memory is None else memory
+        recent = torch.cat([value[:, None], memory.recent[:, :-1]], dim=1)
+        loc, scale = self.scaling.of(recent)
+        loc = torch.where(loc.isnan(), memory.loc, loc)
+        scale = torch.where(scale.isnan(), memory.scale, scale)
+        x = self._inputs(recent[:, : self.lags], loc, scale, memory.age + 1, batch)
+        fresh = memory.age == 0
+        features, state = self.encoder.step(x, memory.state, fresh if fresh.any() else None)
+        return Memory(recent, loc, scale, memory.age + 1, features, state)
 
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
-        loc, scale = usable(memory.loc, memory.scale)
-        recent = memory.recent[:, : self.lags]
+        recent, loc, scale = memory.recent[:, : self.lags], memory.loc, memory.scale
         return self.head(memory.features, recent, loc, scale, future), loc, scale
+
+    @torch.inference_mode()
+    def quantiles(self, memory: Memory, future: Tensor, levels: tuple[float, ...]) -> Tensor:
+        """Forecast quantiles, and then the mean, in units of the series, (N, levels + 1, H, C)."""
+        raw, *place = self.forecast(memory, future)
+        loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in place)
+        quantiles = self.output.quantiles(raw, loc, scale, levels).movedim(-1, 1)
+        return torch.cat([quantiles, self.output.mean(raw, loc, scale).unsqueeze(1)], dim=1)
+
+    @property
+    def remembered(self) -> int:
+        """Last values that have to be remembered."""
+        return max(self.lags, self.scaling.length)
 
     def head(
         self, features: Tensor, recent: Tensor, loc: Tensor, scale: Tensor, future: Tensor
@@ -176,6 +203,15 @@ class ForecastNetwork(nn.Module):
             raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
         skip = torch.einsum("hl,nlc->nhc", self.skip, self._scaled(recent, loc, scale))
         return torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
+
+    def _pass(self, batch: dict[str, Tensor]) -> tuple[Trailing, Tensor, Tensor, Any]:
+        """Return statistics, last values and features of all steps, and the encoder's state."""
+        target, reset = batch["target"], batch["reset"]
+        stats = trailing(target, reset, self.scaling)
+        steps = torch.arange(target.shape[1], device=target.device)
+        recent = lagged(target, stats.position, steps, self.lags)
+        x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
+        return stats, recent, *self.encoder(x, reset=reset)
 
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]

@@ -47,11 +47,13 @@ class Scaling:
         """
         exact = values[..., : self.length, :].double()
         recent, before = exact[..., : self.window, :], exact[..., self.season :, :]
-        loc, spread = mean(recent), mean((recent - mean(recent).unsqueeze(-2)).square()).sqrt()
         differences = (recent - before).abs()
-        share = ((~differences.isnan()).sum(-2) / self.season).clamp(max=1)
-        scale = torch.lerp(spread, mean(differences).nan_to_num(0.0), share.to(spread))
-        scale = scale + FLOOR * mean(recent.abs())
+        count, pairs = ((~x.isnan()).sum(-2) for x in (recent, differences))
+        loc = _total(recent) / count
+        spread = (_total((recent - loc.unsqueeze(-2)).square()) / count).sqrt()
+        share = (pairs / self.season).clamp(max=1).to(spread)
+        scale = torch.lerp(spread, (_total(differences) / pairs).nan_to_num(0.0), share)
+        scale = scale + FLOOR * (_total(recent.abs()) / count)
         return loc.to(values), torch.where(scale > 0, scale, torch.nan).to(values)
 
 
@@ -103,10 +105,9 @@ def lagged(target: Tensor, position: Tensor, steps: Tensor, count: int) -> Tenso
     return torch.where((back > position[:, steps, None])[..., None], torch.nan, values)
 
 
-def mean(values: Tensor) -> Tensor:
-    """Return the mean over the last axis but one, without NaN; NaN if there is nothing else."""
-    there = ~values.isnan()
-    return values.nan_to_num(0.0).sum(-2) / there.sum(-2)
+def _total(values: Tensor) -> Tensor:
+    """Return the sum over the last axis but one, without NaN."""
+    return values.nan_to_num(0.0).sum(-2)
 
 
 def usable(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,6 +60,29 @@ def test_step_by_step_is_one_pass(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("steps", (1, 2, 14))
+def test_the_memory_of_whole_histories_is_that_of_their_steps(name, steps):
+    net, data = network(name), batch()
+    rows = {
+        key: data[key][0, : 3 * steps].unflatten(0, (3, -1)) for key in ("target", "known", "past")
+    }
+    rows["target"][2] = torch.nan
+    tables = {key: data[key] for key in ("static_real", "static_cat")}
+    series = torch.tensor([2, 0, 1])
+    memory = None
+    for t in range(steps):
+        now = {key: x[:, t] for key, x in rows.items()}
+        memory = net.step(now | tables | {"series": series}, memory)
+    reset = torch.zeros(3, steps, dtype=torch.bool)
+    reset[:, 0] = True
+    whole = rows | tables | {"reset": reset, "series": series[:, None].expand(-1, steps)}
+    found, future = net.memory(whole), data["future"][:3]
+    assert torch.equal(found.age, memory.age) and found.recent.shape == memory.recent.shape
+    for x, y in zip(net.forecast(found, future), net.forecast(memory, future), strict=True):
+        assert (x - y).abs().max() <= TOLERANCE[torch.float64].value
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_no_origin_sees_its_future(name):
     net, data = network(name), batch()
     origin, data["future"] = torch.arange(20), data["future"][:20]
