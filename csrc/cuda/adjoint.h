@@ -38,13 +38,14 @@ struct Adjoint {
     const P& p;
     const Place& place;
     Channel at;
-    Weights<P> w;
-    V sum[P::weights];
-    int64_t last;  // t of this segment's first step, which is its latest
-    int offset, warps, count;
+    int offset, warps;
     Drives drives;
     Outputs before, arriving;
     Memory memory;
+    int64_t last;  // t of this segment's first step, which is its latest
+    int count;
+    Weights<P> w;  // after the tile, which takes registers while it is filled
+    V sum[P::weights];
 
     PARATIME_DEVICE Work(const Adjoint& source, const Place& place, int offset, int warps,
                          int64_t sequence, int64_t first)
@@ -52,39 +53,17 @@ struct Adjoint {
           p(source.p),
           place(place),
           at(place, p.channels, sequence),
-          w(p, at.c),
           offset(offset),
           warps(warps),
           drives(offset, warps),
           before(offset + Drives::bytes(warps), warps),
           arriving(offset + Drives::bytes(warps) + Outputs::bytes(warps), warps),
-          memory(offset + Drives::bytes(warps) + 2 * Outputs::bytes(warps), warps) {
-      const int64_t b = at.b, c0 = at.c0, width = p.channels - c0;
-      const int64_t length = p.length(b), left = length - first, t = left - 1;
-      const int tile = warps * place.segments * chunk;
-      const int all = int(left < 0 ? 0 : left < tile ? left : tile);
-      const int mine = all - place.segment * chunk;
-      count = mine < chunk ? mine : chunk;
-      last = t - place.segment * chunk;
-      // The state before step 0 is h0, which lies elsewhere.
-      const int known = all == left && all > 0 ? all - 1 : all;
-      const auto row = [&](int rows) { return rows * p.channels; };
-      drives.fill(place, p.u + p.at(b, t, P::drives, c0), -row(P::drives), p.channels, width, all);
-      before.fill(place, from.y + p.at(b, t - 1, P::outputs, c0), -row(P::outputs), p.channels,
-                  width, known);
-      if constexpr (P::memory > 0)
-        memory.fill(place, from.kept + p.at(b, t - 1, P::memory, c0), -row(P::memory), p.channels,
-                    width, known);
-      if (from.g)
-        arriving.fill(place, from.g + p.at(b, t, P::outputs, c0), -row(P::outputs), p.channels,
-                      width, all);
+          memory(offset + Drives::bytes(warps) + 2 * Outputs::bytes(warps), warps),
+          last(p.length(at.b) - 1 - first - place.segment * chunk),
+          count(fill(first)),
+          w(p, at.c) {
 #pragma unroll
       for (int i = 0; i < P::weights; ++i) sum[i] = V(0);
-      const int64_t begin = first > length ? first : length;
-      if (at.here)
-        for (int64_t s = begin + place.segment; s < first + tile && s < p.steps;
-             s += warps * place.segments)
-          zero_column<P::drives>(from.d_u + p.at(b, s, P::drives, at.c), p.channels);
     }
 
     PARATIME_DEVICE void initial(V* lam) const {
@@ -156,6 +135,33 @@ struct Adjoint {
     }
 
    private:
+    // Begin to fill the tile; return the steps of this thread's segment.
+    PARATIME_DEVICE int fill(int64_t first) const {
+      const int64_t b = at.b, c0 = at.c0, width = p.channels - c0;
+      const int64_t length = p.length(b), left = length - first, t = left - 1;
+      const int tile = warps * place.segments * chunk;
+      const int all = int(left < 0 ? 0 : left < tile ? left : tile);
+      const int mine = all - place.segment * chunk;
+      // The state before step 0 is h0, which lies elsewhere.
+      const int known = all == left && all > 0 ? all - 1 : all;
+      const auto row = [&](int rows) { return rows * p.channels; };
+      drives.fill(place, p.u + p.at(b, t, P::drives, c0), -row(P::drives), p.channels, width, all);
+      before.fill(place, from.y + p.at(b, t - 1, P::outputs, c0), -row(P::outputs), p.channels,
+                  width, known);
+      if constexpr (P::memory > 0)
+        memory.fill(place, from.kept + p.at(b, t - 1, P::memory, c0), -row(P::memory), p.channels,
+                    width, known);
+      if (from.g)
+        arriving.fill(place, from.g + p.at(b, t, P::outputs, c0), -row(P::outputs), p.channels,
+                      width, all);
+      const int64_t begin = first > length ? first : length;
+      if (at.here)
+        for (int64_t s = begin + place.segment; s < first + tile && s < p.steps;
+             s += warps * place.segments)
+          zero_column<P::drives>(from.d_u + p.at(b, s, P::drives, at.c), p.channels);
+      return mine < chunk ? mine : chunk;
+    }
+
     PARATIME_DEVICE bool load(int i, V* h) const {
       const int64_t t = last - i;
       if (t == 0) {

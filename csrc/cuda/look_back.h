@@ -26,6 +26,11 @@ namespace paratime {
 
 constexpr int kGroup = kWarp;  // tiles that are combined between two published states
 
+// Maps that a lane loads before it applies them, as many as its registers hold: each by itself would
+// wait for the cache.
+template <int K>
+constexpr int kMapsAhead = K == 1 ? 8 : 2;
+
 // What tiles tell each other; all zero before the launch.
 enum Told { kAggregate = 1, kNoAggregate = 2, kState = 4 };
 
@@ -68,7 +73,7 @@ struct LookBackTile {
 template <int K, class Work, class E, class V>
 PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Place& place,
                                int64_t sequence, int64_t tile, V* x) {
-  constexpr int rows = K * K + K;
+  constexpr int rows = K * K + K, ahead = kMapsAhead<K>;
   const int64_t row = sequence * chain.tiles;
   const int* told = chain.told + row;
   const auto wait = [&](int64_t of, int what) {
@@ -97,18 +102,25 @@ PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Pl
   } else {
     work.initial(x);
   }
-  for (; from < tile; ++from) {
-    if (place.lane >= place.lanes) continue;
-    const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
-    Affine<V, K> f;
+  if (place.lane >= place.lanes) return;
+  const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
+#pragma unroll 1
+  for (int left = int(tile - from); left > 0; left -= ahead) {
+    Affine<V, K> f[ahead];
 #pragma unroll
-    for (int i = 0; i < K * K; ++i) f.a[i] = map[i * kWarp];
+    for (int n = 0; n < ahead; ++n, map += rows * kWarp) {
 #pragma unroll
-    for (int i = 0; i < K; ++i) f.b[i] = map[(K * K + i) * kWarp];
-    V y[K];
-    f.apply(x, y);
+      for (int i = 0; i < K * K; ++i) f[n].a[i] = n < left ? map[i * kWarp] : E(0);
 #pragma unroll
-    for (int i = 0; i < K; ++i) x[i] = y[i];
+      for (int i = 0; i < K; ++i) f[n].b[i] = n < left ? map[(K * K + i) * kWarp] : E(0);
+    }
+#pragma unroll
+    for (int n = 0; n < ahead; ++n) {
+      V y[K];
+      f[n].apply(x, y);
+#pragma unroll
+      for (int i = 0; i < K; ++i) x[i] = n < left ? y[i] : x[i];
+    }
   }
 }
 

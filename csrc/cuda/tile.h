@@ -87,32 +87,53 @@ struct Staged {
   // Ask for the lines of such steps, so that they are near when they are wanted.
   static PARATIME_DEVICE void prefetch(const T* from, int64_t stride, int64_t channels,
                                        int count) {
-    for (int line = threadIdx.x; line < count * rows; line += blockDim.x)
-      paratime::prefetch(from + line / rows * stride + line % rows * channels);
+#pragma unroll 1
+    for (int t = threadIdx.x; t < count; t += blockDim.x)
+#pragma unroll
+      for (int i = 0; i < rows; ++i) paratime::prefetch(from + t * stride + i * channels);
   }
 
  private:
+  // A thread keeps to its n channels and goes from step to step, so that most of what a copy needs
+  // is known beforehand, or the same for all rows of a step.
   template <int n>
   PARATIME_DEVICE void fill_by(const Place& place, const T* from, int64_t stride,
                                int64_t channels, int64_t width, int count) const {
-    // All that is not known here is a power of two: a division would take forty instructions.
     constexpr int n_log2 = n == 8 ? 3 : n == 4 ? 2 : n == 2 ? 1 : 0;
-    const int units_log2 = place.lanes_log2 - n_log2, segments_log2 = 5 - place.lanes_log2;
-    const int units = 1 << units_log2, total = count * rows * units;
-    for (int item = threadIdx.x; item < total; item += blockDim.x) {
-      const int channel = (item & (units - 1)) << n_log2, line = item >> units_log2;
-      const int i = line % rows, t = line / rows, segment = t / chunk;
-      const int lane = ((segment & (place.segments - 1)) << place.lanes_log2) + channel;
-      const int to = (segment >> segments_log2) * warp + t % chunk * step + i * row + lane;
-      const T* source = from + t * stride + i * channels + channel;
-      if (channel >= width) {
-        for (int k = 0; k < n; ++k) values.store(to + k, T{});
-      } else if (n == 1) {
-        values.store(to, *source);
-      } else {
-        copy_16_bytes(values.address(to, n), source);
+    // Opaque, so that nothing of this is kept in registers from one tile to the next.
+    const int thread = int(opaque(threadIdx.x)), lanes_log2 = int(opaque(place.lanes_log2));
+    const int units_log2 = lanes_log2 - n_log2;
+    const int channel = (thread & ((1 << units_log2) - 1)) << n_log2;
+    const int first = thread >> units_log2, apart = int(blockDim.x) >> units_log2;
+    if (channel >= width) {
+#pragma unroll 1
+      for (int t = first; t < count; t += apart)
+#pragma unroll 1
+        for (int k = 0; k < rows * n; ++k)
+          values.store(index(place, t, channel) + k / n * row + k % n, T{});
+      return;
+    }
+    const int64_t hop = opaque(apart * stride);
+    const T* source = from + first * stride + channel;
+#pragma unroll 1
+    for (int t = first; t < count; t += apart, source += hop) {
+      const int to = index(place, t, channel);
+      const T* line = source;
+#pragma unroll
+      for (int k = 0; k < rows; ++k, line += opaque(channels)) {  // else an address for each row
+        if (n == 1)
+          values.store(to + k * row, *line);
+        else
+          copy_16_bytes(values.address(to + k * row, n), line);
       }
     }
+  }
+
+  // Where row 0 of step t of the tile is, for one channel.
+  static PARATIME_DEVICE int index(const Place& place, int t, int channel) {
+    const unsigned segment = unsigned(t) / chunk, i = unsigned(t) % chunk;
+    const unsigned column = (segment << place.lanes_log2) + channel;  // of all warps' lanes
+    return column / row * warp + i * step + column % row;
   }
 };
 

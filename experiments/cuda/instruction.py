@@ -59,6 +59,11 @@ class Instruction:
         return self.base in GLOBAL_LOADS
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it copies 16 bytes from global to shared memory."""
+        return self.base == "LDGSTS" and self.bits == 128
+
+    @property
     def is_store(self) -> bool:
         """Whether it stores to global memory."""
         return self.base in GLOBAL_STORES

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from loops import NO_STAGING, Staging
 from machines import SCHEDULERS, WARP, Machine
 
 TABLE = Path(__file__).parent / "static.csv"
@@ -72,6 +73,14 @@ class Cell:
         """The same of the scan of the backward pass: ``Adjoint::chunk``."""
         return 8 if self.k == 1 else 4
 
+    def staged(self, kernel: str, format: Format) -> tuple[tuple[int, int], ...]:
+        """Return rows and bytes a number of the tensors that a kernel brings to shared memory."""
+        drives = (self.drives, format.size)
+        if kernel == "forward_newton":
+            return (drives,)
+        outputs = (self.k, format.size)
+        return (drives, outputs, outputs, (self.memory, format.state))
+
     def ahead(self, format: Format) -> int:
         """Return the steps whose drives the sequential kernels have under way: ``kAhead``."""
         size = self.drives * format.state
@@ -112,12 +121,25 @@ def latencies(machine: Machine, format: Format) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Code:
-    """What a kernel's machine code takes; a row of ``static.csv``, its counts those of a step."""
+    """What a kernel's machine code takes; a row of ``static.csv``.
+
+    Attributes:
+        registers: Of a thread.
+        instructions: Of a step.
+        mufu: Of these, those of the unit for transcendental functions.
+        arithmetic: Of these, additions and multiplications.
+        staging: Instructions that bring a tile to shared memory.
+        loads: Those of one turn of the loop in which a tile looks back.
+        ahead: How many of these are under way at once.
+    """
 
     registers: int
     instructions: float
     mufu: float
     arithmetic: float
+    staging: Staging = NO_STAGING
+    loads: int = 1
+    ahead: int = 1
 
     def clocks(self, machine: Machine, format: Format) -> float:
         """Return for how many clocks a step of one warp keeps a scheduler or its units busy."""
@@ -125,7 +147,7 @@ class Code:
         if format.code == "double":
             units["doubles"] = (self.arithmetic, machine.doubles)
         busy = [count * WARP * SCHEDULERS / lanes for count, lanes in units.values()]
-        return max(self.instructions * SCHEDULERS / machine.issue, *busy)
+        return max(self.instructions * machine.issue_clocks, *busy)
 
 
 class Missing(LookupError):
@@ -147,6 +169,9 @@ def read_codes(path: Path = TABLE) -> dict[tuple[str, str, str, str], Code]:
             float(row["instructions/step"]),
             float(row["MUFU/step"]),
             float(row["FP/step"]),
+            Staging(*(float(row[f"instructions/{x}"]) for x in ("copy", "number", "prefetch"))),
+            max(1, int(row["loads/look"])),
+            max(1, int(row["under way"])),
         )
         for row in table.to_dict("records")
     }

@@ -18,6 +18,11 @@ class Loop:
         shared_loads: Loads from shared memory.
         global_loads: Loads from global memory.
         bytes: What a thread loads from and stores to global memory.
+        ahead: Those of the loads from global memory that come before all arithmetic, and so are
+            under way at once; 0 without arithmetic.
+        shared_stores: Stores to shared memory.
+        copies: Copies of 16 bytes from global to shared memory.
+        prefetches: Lines of memory that L2 is asked for.
     """
 
     innermost: bool = True
@@ -27,6 +32,10 @@ class Loop:
     shared_loads: int = 0
     global_loads: int = 0
     bytes: float = 0
+    ahead: int = 0
+    shared_stores: int = 0
+    copies: int = 0
+    prefetches: int = 0
 
     @property
     def loads(self) -> int:
@@ -38,6 +47,37 @@ class Loop:
         if not self.innermost or self.mufu < mufu or self.loads < loads:
             return 0
         return self.mufu // mufu if mufu else self.loads // loads
+
+    @property
+    def staged_numbers(self) -> int:
+        """Numbers that it moves from global to shared memory, where it does nothing else."""
+        alone = self.innermost and not (self.copies or self.arithmetic or self.shared_loads)
+        whole = self.bytes > self.global_loads == self.shared_stores  # flags have a byte
+        return self.global_loads if alone and whole else 0
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it computes with what it loads from global memory, and does nothing else."""
+        others = self.mufu or self.shared_loads or self.shared_stores
+        return self.innermost and bool(self.arithmetic and self.global_loads) and not others
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Instructions with which a thread moves something to where it is near.
+
+    Attributes:
+        copy: Those of 16 bytes that go to shared memory.
+        number: Those of a number that goes there.
+        line: Those of a line of memory that L2 is asked for.
+    """
+
+    copy: float = 0
+    number: float = 0
+    line: float = 0
+
+
+NO_STAGING = Staging()
 
 
 def find_loops(code: Sequence[Instruction]) -> list[Loop]:
@@ -63,7 +103,7 @@ def find_loops(code: Sequence[Instruction]) -> list[Loop]:
 
 def _loop(kernel: Sequence[Instruction], head: int, bodies: dict[int, set[int]]) -> Loop:
     inner = [body for other, body in bodies.items() if other != head and other in bodies[head]]
-    code = [kernel[i] for i in bodies[head].difference(*inner)]
+    code = [kernel[i] for i in sorted(bodies[head].difference(*inner))]
     return Loop(
         innermost=not inner,
         instructions=sum(x.base != "NOP" for x in code),
@@ -72,7 +112,16 @@ def _loop(kernel: Sequence[Instruction], head: int, bodies: dict[int, set[int]])
         shared_loads=sum(x.base in ("LDS", "LDSM") for x in code),
         global_loads=sum(x.is_load for x in code),
         bytes=sum(x.bits for x in code if x.is_load or x.is_store) / 8,
+        ahead=_ahead(code),
+        shared_stores=sum(x.base == "STS" for x in code),
+        copies=sum(x.is_copy for x in code),
+        prefetches=sum(x.opcode.startswith("CCTL.E.PF") for x in code),
     )
+
+
+def _ahead(code: Sequence[Instruction]) -> int:
+    first = next((i for i, x in enumerate(code) if x.is_arithmetic), 0)
+    return sum(x.is_load for x in code[:first])
 
 
 def _successors(code: Sequence[Instruction]) -> list[list[int]]:

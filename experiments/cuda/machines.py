@@ -45,6 +45,11 @@ class Machine:
     launch: float = _constant("s", f"from one kernel's end to the next one's start, {GUESS}", 3e-6)
     iterations: int = _constant("", "of Newton, as `iterations.py` counts them", 3)
 
+    @property
+    def issue_clocks(self) -> float:
+        """Clocks that an instruction of a warp keeps its scheduler busy."""
+        return SCHEDULERS / self.issue
+
 
 MACHINES = {
     "A100": Machine(

@@ -13,7 +13,7 @@ Four things limit a kernel, and the slowest of them is its time, as if they over
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kernels import Cell, Code, Codes, Format
+from kernels import Cell, Code, Codes, Format, latencies
 from machines import SCHEDULERS, WARP, Machine
 from occupancy import resident_warps
 
@@ -21,11 +21,11 @@ from paratime.ops.device import LANES, THREADS, lanes_of
 
 SEQUENTIAL_THREADS = 64
 SCAN_SHARED = 80 * 1024
+COPY = 16
+"""Bytes that a thread copies at once."""
+
 GROUP = 32
 """Tiles from one state to the next that the look-back publishes."""
-
-AT_A_TIME = 4
-"""Loads that a warp has under way as it looks back, since the compiler unrolls that loop."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class Problem:
     def code(self, kernel: str) -> Code:
         """Return the machine code of a kernel."""
         return self.codes.of(kernel, self.machine, self.cell, self.format)
+
+    def staging(self, kernel: str, lanes: int) -> float:
+        """Return the instructions with which a warp brings a step to shared memory.
+
+        As ``Staged::fill`` does, 16 bytes at a time where the lanes and channels allow it.
+        """
+        each, count = self.code(kernel).staging, 0.0
+        for rows, size in self.cell.staged(kernel, self.format):
+            wide = COPY // size
+            whole = lanes >= wide and self.channels % wide == 0
+            count += rows * (each.copy / wide if whole else each.number)
+        return count + self.cell.drives * each.line / lanes
 
     def clocks(self, kernel: str) -> float:
         """Return the clocks that a warp's step keeps a scheduler busy."""
@@ -168,14 +180,14 @@ def forward_newton(p: Problem, lanes: int | None = None) -> Prediction:
     grid = _grid(p, "forward_newton", blocks, threads, newton_shared(p, threads, lanes))
     correction = _scan_latency(p, grid.warps, lanes)
     walks = (passes + 1) * segment * p.step_latency + passes * correction
-    steps = tiles * segment
+    steps, staging = tiles * segment, p.staging("forward_newton", lanes)
     return _predict(
         p,
         grid,
         size=p.forward_bytes,
         sectors=_sectors(p, lanes),
-        instructions=steps * _passes(p, lambda kernel: p.code(kernel).instructions),
-        issue=steps * _passes(p, p.clocks),
+        instructions=steps * (staging + _passes(p, lambda kernel: p.code(kernel).instructions)),
+        issue=steps * (staging * p.machine.issue_clocks + _passes(p, p.clocks)),
         latency=tiles * (walks + p.machine.cache_latency),
     )
 
@@ -194,7 +206,7 @@ def backward_scan(p: Problem, lanes: int | None = None) -> Prediction:
     grid = _grid(p, "scan_tiles", blocks, threads, scan_shared(p, threads))
     adjoint = p.cell.adjoint_latency(p.machine, p.format)
     walks = segment * (2 * p.step_latency + adjoint) + _scan_latency(p, grid.warps, lanes)
-    look_back = (2 + GROUP / AT_A_TIME) * p.machine.cache_latency
+    look_back, staging = look_back_latency(p), p.staging("scan_tiles", lanes)
     rounds = grid.rounds(p.machine)
     chain = max(1, tiles // GROUP) * look_back
     return _predict(
@@ -202,10 +214,23 @@ def backward_scan(p: Problem, lanes: int | None = None) -> Prediction:
         grid,
         size=p.backward_bytes,
         sectors=_sectors(p, lanes),
-        instructions=2 * segment * p.code("scan_tiles").instructions,
-        issue=2 * segment * p.clocks("scan_tiles"),
+        instructions=segment * (staging + 2 * p.code("scan_tiles").instructions),
+        issue=segment * (staging * p.machine.issue_clocks + 2 * p.clocks("scan_tiles")),
         latency=p.machine.cache_latency + walks + max(chain / rounds, look_back),
     )
+
+
+def look_back_latency(p: Problem) -> float:
+    """Return the clocks from one published state to the next, a group of tiles later.
+
+    The state is seen and loaded; then the maps of the tiles come from L2, so many loads at a time,
+    and are applied one after another.
+    """
+    code, state = p.code("scan_tiles"), p.cell.state
+    turns = _ceil(GROUP, max(1, code.loads // (state**2 + state)))
+    waits = 2 + turns * _ceil(code.loads, code.ahead)
+    add, _, _ = latencies(p.machine, p.format)
+    return waits * p.machine.cache_latency + GROUP * state * add
 
 
 def _predict(

@@ -38,6 +38,9 @@ BASE, CELL, STEPS = "H100", "gru1", 8192
 GRID = tuple(sorted({8 * round(2 ** (i / 16) / 8) for i in range(5 * 16, 17 * 16 + 1)}))
 """Channels B C from 32 to 131072."""
 
+SEQUENTIAL_ONLY = {("gru4", "float64")}
+"""Cells and formats without parallel kernels."""
+
 SOURCE = "estimated for an H100 by experiments/cuda/roofline.py"
 
 
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (f"Times on an {BASE} in microseconds, and what limits them", summary(table)),
         (f"Channels B C from which the sequential kernel wins, T = {STEPS}", met),
         ("Channels B C from which the sequential kernel is bound by memory", saturation()),
+        ("Times by the one table for all, at worst, over those of the better method", losses()),
     ):
         print(f"{title}\n\n{part.to_string(index=False)}\n")
     if options.thresholds:
@@ -148,7 +152,7 @@ def crossovers() -> pd.DataFrame:
 
 
 def _meeting_text(machine: str, cell: str, format: str, direction: str) -> str:
-    if (cell, format) == ("gru4", "float64"):  # has no parallel kernels
+    if (cell, format) in SEQUENTIAL_ONLY:
         return "always"
     return str(rounded(meeting(machine, cell, format, direction), GRID[-1]))
 
@@ -177,6 +181,29 @@ def thresholds() -> dict[Key, int]:
         for direction in ("forward", "backward")
         for format in FORMATS
     }
+
+
+def losses() -> pd.DataFrame:
+    """Return by what factor the table's method is the slower one at worst, over channels."""
+    table, rows = thresholds(), []
+    for machine in MACHINES:
+        for cell in CELLS:
+            row: dict[str, object] = {"machine": machine, "cell": cell}
+            for direction in ("forward", "backward"):
+                formats = [x for x in FORMATS if (cell, x) not in SEQUENTIAL_ONLY]
+                found = (_loss(machine, cell, x, direction, table[direction, x]) for x in formats)
+                row[direction] = round(max(found), 2)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _loss(machine: str, cell: str, format: str, direction: str, threshold: int) -> float:
+    sequential, parallel = (
+        np.array(curve(machine, cell, format, (direction, method)))
+        for method in ("sequential", "parallel")
+    )
+    chosen = np.where(np.array(GRID) >= threshold, sequential, parallel)
+    return float(np.max(chosen / np.minimum(sequential, parallel)))
 
 
 def draw(path: Path) -> None:

@@ -6,13 +6,15 @@ next; what is read here, opcodes, guards and the addresses that branches name, d
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
+from operator import attrgetter
 
 from binary import demangle
 from instruction import Instruction
-from loops import Loop, find_loops
+from loops import Loop, Staging, find_loops
 
 from paratime.ops.build import CannotBuild
 
@@ -101,12 +103,28 @@ class Kernel:
     @property
     def copies(self) -> int:
         """Copies of 16 bytes a thread from global to shared memory."""
-        return sum(x.base == "LDGSTS" and x.bits == 128 for x in self.code)
+        return sum(x.is_copy for x in self.code)
 
     @cached_property
     def loops(self) -> list[Loop]:
         """All its loops."""
         return find_loops(self.code)
+
+    @property
+    def staging(self) -> Staging:
+        """What the loops take that fill shared memory, by what they move."""
+        moves = (attrgetter(x) for x in ("copies", "staged_numbers", "prefetches"))
+        return Staging(*(self._instructions_of_each(of) for of in moves))
+
+    def _instructions_of_each(self, of: Callable[[Loop], int]) -> float:
+        found = [x for x in self.loops if x.innermost and of(x)]
+        return sum(x.instructions for x in found) / sum(map(of, found)) if found else 0.0
+
+    @property
+    def look_back(self) -> Loop:
+        """The loop in which a tile of a scan looks back; the one with fewest loads under way."""
+        found = (x for x in self.loops if x.looks_back)
+        return min(found, key=lambda x: x.ahead, default=Loop())
 
     def main_loop(self, mufu: int, loads: int) -> tuple[Loop, int]:
         """Return the loop whose steps have most arithmetic, and the steps of one turn.

@@ -5,10 +5,11 @@ every architecture,
 
 - spills nothing to memory, calls no function (slow paths of divisions, functions of the
   mathematical library), and has no double precision unless a template argument is double;
-- has registers, instructions a step and resident warps within ``LIMITS``;
+- has registers, instructions a step and resident warps within ``limits.py``;
 - has the transcendental instructions of its activations in a step, and moves no more bytes than
   its tensors have, each number once; lanes are neighbours, so that these are whole lines;
-- copies its tiles to shared memory by 16 bytes a thread;
+- copies its tiles to shared memory by 16 bytes a thread, with few instructions, and has several
+  loads under way as it looks back;
 
 and the library exports the symbols of the C interface. The table is kept in ``static.csv``.
 
@@ -20,7 +21,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +29,8 @@ import pandas as pd
 import sass
 from binary import disassemble, exported
 from launches import Block, blocks_of
+from limits import LIMITS, STAGED, Limit
+from loops import NO_STAGING
 from occupancy import resident_warps
 
 from paratime.ops import build, targets
@@ -36,52 +39,6 @@ from paratime.ops.build import CannotBuild
 HERE = Path(__file__).parent
 ARCHITECTURES = tuple(f"sm_{x}" for x in targets.ARCHITECTURES)
 
-
-@dataclass(frozen=True)
-class Limit:
-    """What a kernel may take.
-
-    Attributes:
-        registers: Most registers a thread, on each of ``ARCHITECTURES``.
-        instructions: Most instructions a step of the main loop.
-        warps: Fewest warps that are resident on a multiprocessor of any architecture.
-    """
-
-    registers: tuple[int, ...]
-    instructions: float
-    warps: int
-
-
-LIMITS: dict[str, tuple[Limit, ...]] = {
-    "forward_newton Gru<1>": (Limit((64, 64, 56), 53, 24), Limit((80, 80, 104), 201, 8)),
-    "forward_newton Gru<2>": (Limit((64, 64, 64), 139, 16), Limit((128, 136, 168), 421, 8)),
-    "forward_newton Gru<4>": (Limit((176, 192, 224), 446, 8),),
-    "forward_newton Lstm<1>": (Limit((64, 64, 64), 88, 16), Limit((112, 112, 136), 311, 8)),
-    "forward_newton Lstm<2>": (Limit((144, 160, 168), 254, 8), Limit((224, 224, 240), 812, 8)),
-    "scan_tiles Gru<1>": (Limit((64, 64, 64), 109, 24), Limit((88, 88, 96), 222, 12)),
-    "scan_tiles Gru<2>": (Limit((64, 64, 64), 222, 24), Limit((136, 152, 160), 414, 12)),
-    "scan_tiles Gru<4>": (Limit((168, 168, 168), 487, 8),),
-    "scan_tiles Lstm<1>": (Limit((64, 64, 64), 124, 16), Limit((112, 120, 120), 281, 8)),
-    "scan_tiles Lstm<2>": (Limit((136, 152, 152), 296, 8), Limit((200, 200, 216), 591, 8)),
-    "scan_tiles Linear<1>": (Limit((56, 64, 64), 4.8, 32), Limit((88, 88, 80), 4.9, 16)),
-    "scan_tiles Linear<2>": (Limit((64, 64, 64), 22, 16), Limit((96, 104, 112), 22, 8)),
-    "scan_tiles Linear<4>": (Limit((104, 120, 120), 124, 12), Limit((160, 160, 176), 130, 6)),
-    "forward_sequential Gru<1>": (Limit((64, 64, 104), 68, 16), Limit((96, 112, 128), 178, 16)),
-    "forward_sequential Gru<2>": (Limit((72, 72, 128), 127, 16), Limit((112, 120, 144), 354, 12)),
-    "forward_sequential Gru<4>": (Limit((96, 96, 160), 245, 12), Limit((136, 192, 224), 863, 8)),
-    "forward_sequential Lstm<1>": (Limit((88, 88, 128), 81, 16), Limit((104, 128, 152), 228, 12)),
-    "forward_sequential Lstm<2>": (Limit((80, 96, 144), 169, 12), Limit((152, 152, 184), 440, 8)),
-    "backward_sequential Gru<1>": (Limit((120, 120, 184), 125, 8), Limit((128, 152, 192), 218, 8)),
-    "backward_sequential Gru<2>": (Limit((128, 128, 192), 249, 8), Limit((184, 192, 216), 444, 8)),
-    "backward_sequential Gru<4>": (Limit((192, 200, 255), 533, 8), Limit((255, 248, 255), 1301, 8)),
-    "backward_sequential Lstm<1>": (Limit((128, 136, 192), 151, 8), Limit((144, 168, 208), 288, 8)),
-    "backward_sequential Lstm<2>": (Limit((144, 152, 216), 300, 8), Limit((216, 232, 248), 631, 8)),
-}
-"""By kernel and cell, for formats of up to 32 bits and for float64.
-
-Registers are those found, rounded up to the 8 by which they are allocated; instructions are those
-found and 3 per cent; warps are those found.
-"""
 
 MUFU = {
     "Gru": {"float": 6, "Half": 6, "BFloat16": 5, "double": 3},
@@ -218,10 +175,12 @@ def limit_of(kernel: sass.Kernel) -> Limit:
     Raises:
         CannotBuild: It says nothing.
     """
-    said, double = LIMITS.get(f"{kernel.name} {kernel.cell}", ()), kernel.drive == "double"
+    key = f"{kernel.name} {kernel.cell}"
+    said, double = LIMITS.get(key, ()), kernel.drive == "double"
     if double >= len(said):
-        raise CannotBuild(f"LIMITS says nothing of {kernel.full_name}; add it to static.py")
-    return said[double]
+        raise CannotBuild(f"LIMITS says nothing of {kernel.full_name}; add it to limits.py")
+    staging, ahead = STAGED.get(key, (NO_STAGING, 0))
+    return replace(said[double], staging=staging, ahead=ahead)
 
 
 def judge(compiled: Compiled) -> Iterator[str]:
@@ -233,12 +192,16 @@ def judge(compiled: Compiled) -> Iterator[str]:
     if kernel.doubles and not kernel.may_use_doubles:
         yield f"double precision: {', '.join(kernel.doubles)}"
     loop, steps = compiled.main_loop
+    staging, most_staging = kernel.staging, limit.staging
     for what, value, most in (
         ("calls", kernel.calls, 0),
         ("registers", kernel.registers, limit.registers[ARCHITECTURES.index(compiled.arch)]),
         ("instructions a step", loop.instructions / steps, limit.instructions),
         ("MUFU a step", loop.mufu / steps, step.mufu),
         ("bytes a step", loop.bytes / steps, step.bytes),
+        ("instructions a copy", staging.copy, most_staging.copy),
+        ("instructions a number", staging.number, most_staging.number),
+        ("instructions a prefetch", staging.line, most_staging.line),
     ):
         if value > most:
             yield f"{what}: {value:g}, at most {most:g}"
@@ -247,6 +210,7 @@ def judge(compiled: Compiled) -> Iterator[str]:
         ("loads a step", loop.loads / steps, step.loads),
         ("copies of 16 bytes", kernel.copies, step.copies),
         ("resident warps", compiled.warps, limit.warps),
+        ("loads under way", kernel.look_back.ahead, limit.ahead),
     ):
         if value < least:
             yield f"{what}: {value:g}, at least {least:g}"
@@ -256,6 +220,7 @@ def row(compiled: Compiled, violations: int) -> dict[str, object]:
     """Return the table's row of a kernel; the numbers of its main loop are those of one step."""
     kernel = compiled.kernel
     loop, steps = compiled.main_loop
+    staging, look = kernel.staging, kernel.look_back
     return {
         "arch": compiled.arch,
         "kernel": kernel.name,
@@ -271,6 +236,11 @@ def row(compiled: Compiled, violations: int) -> dict[str, object]:
         "FP/step": round(loop.arithmetic / steps, 1),
         "LDS/step": round(loop.shared_loads / steps, 1),
         "bytes/step": round(loop.bytes / steps, 1),
+        "instructions/copy": round(staging.copy, 1),
+        "instructions/number": round(staging.number, 1),
+        "instructions/prefetch": round(staging.line, 1),
+        "loads/look": look.global_loads,
+        "under way": look.ahead,
         "loads": _by_bits(kernel.loads),
         "stores": _by_bits(kernel.stores),
         "verdict": f"{violations} wrong" if violations else "good",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from instruction import Instruction
-from loops import Loop, find_loops
+from loops import Loop, Staging, find_loops
 from sass import Kernel, kernels
 
 from paratime.ops.build import CannotBuild
@@ -69,7 +69,7 @@ def test_shared_memory_is_without_what_is_reserved(arch):
 def test_the_main_loop_is_the_unrolled_one(arch, instructions):
     loop, steps = sample(arch)["good"].main_loop(mufu=2, loads=1)
     assert steps == 4
-    assert loop == Loop(True, instructions, mufu=8, arithmetic=8, global_loads=4, bytes=32)
+    assert loop == Loop(True, instructions, mufu=8, arithmetic=8, global_loads=4, bytes=32, ahead=1)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -172,6 +172,32 @@ def test_bits_of_an_access(opcode, bits):
 def test_kinds_of_instructions(opcode, is_double, is_arithmetic):
     instruction = Instruction(0, False, opcode, "")
     assert (instruction.is_double, instruction.is_arithmetic) == (is_double, is_arithmetic)
+
+
+def test_staging_is_counted_by_what_it_moves():
+    """Copies and numbers go to shared memory, lines to L2; flags of a byte are not counted."""
+    copies = program(*2 * ("IADD3", "LDGSTS.E.BYPASS.128"), "@BRA 0", "EXIT")
+    numbers = program("IADD3", "IADD3", "LDG.E.U16", "STS.U16", "@BRA 0", "EXIT")
+    lines = program("IADD3", "CCTL.E.PF2", "CCTL.E.PF2", "@BRA 0", "EXIT")
+    flags = program("LDG.E.U8", "STS.U8", "@BRA 0", "EXIT")
+    found = [made(code).staging for code in (copies, numbers, lines, flags)]
+    assert found == [Staging(copy=2.5), Staging(number=5), Staging(line=2), Staging()]
+
+
+def test_staging_is_a_mean_over_all_loops():
+    code = program("LDGSTS.E.128", "@BRA 0", *3 * ("LDGSTS.E.128",), "IADD3", "@BRA 2", "EXIT")
+    assert made(code).staging == Staging(copy=7 / 4)
+
+
+def test_loads_that_come_before_all_arithmetic_are_under_way_at_once():
+    """Of two loops that look back, the one with fewer loads under way counts."""
+    first = ("LDG.E", "LDG.E", "LDG.E", "FFMA", "FFMA", "@BRA 0")
+    then = ("LDG.E", "FFMA", "LDG.E", "LDG.E", "FFMA", "@BRA 6", "EXIT")
+    found = made(program(*first, *then))
+    assert [x.ahead for x in found.loops] == [3, 1]
+    assert found.look_back == found.loops[1] and found.look_back.global_loads == 3
+    others = program("LDG.E", "FFMA", "LDS", "@BRA 0", "LDG.E", "@BRA 4", "EXIT")
+    assert made(others).look_back == Loop()
 
 
 def test_a_guarded_call_over_an_instruction_is_a_jump():

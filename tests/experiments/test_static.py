@@ -13,8 +13,10 @@ import static
 from binary import disassemble, exported
 from instruction import Instruction
 from launches import Block, blocks_of
+from limits import LIMITS, STAGED, Limit
+from loops import Staging
 from sass import Kernel, kernels
-from static import LIMITS, Compiled, Limit, Step, judge, limit_of, missing, step_of
+from static import Compiled, Step, judge, limit_of, missing, step_of
 
 from paratime.ops import targets
 from paratime.ops.build import CannotBuild
@@ -50,6 +52,20 @@ def with_code(*opcodes: str) -> dict[str, Kernel]:
     return {"kernel": replace(good().kernel, code=(*code, *more))}
 
 
+def with_staging(ahead: int = 0) -> Limit:
+    return replace(good().limit, staging=Staging(2, 3, 2), ahead=ahead)
+
+
+def staging(*opcodes: str) -> dict[str, Kernel]:
+    """Return the good kernel with one more loop, instead of its end."""
+    code = good().kernel.code
+    end = next(i for i, x in enumerate(code) if x.base == "EXIT" and not x.guarded)
+    first = code[end].address
+    more = [Instruction(first + 16 * i, False, x, "") for i, x in enumerate(opcodes)]
+    back = Instruction(first + 16 * len(more), True, "BRA", f"{first:#x}")
+    return {"kernel": replace(good().kernel, code=(*code[:end], *more, back))}
+
+
 def test_a_good_kernel_passes():
     assert list(judge(good())) == []
 
@@ -81,6 +97,19 @@ VIOLATIONS = {
     "steps that are none": ({"step": Step(1, 1, 8)}, "loads a step: 0.5, at least 1"),
     "too many bytes": ({"step": Step(2, 1, 7)}, "bytes a step: 8, at most 7"),
     "narrow copies": ({"step": Step(2, 1, 8, copies=1)}, "copies of 16 bytes: 0, at least 1"),
+    "slow copies": (
+        {"limit": with_staging(), **staging("IADD3", "LDGSTS.E.BYPASS.128")},
+        "instructions a copy: 3, at most 2",
+    ),
+    "slow numbers": (
+        {"limit": with_staging(), **staging("IADD3", "LDG.E", "STS")},
+        "instructions a number: 4, at most 3",
+    ),
+    "slow prefetches": (
+        {"limit": with_staging(), **staging("IADD3", "CCTL.E.PF2")},
+        "instructions a prefetch: 3, at most 2",
+    ),
+    "loads one by one": ({"limit": with_staging(ahead=2)}, "loads under way: 0, at least 2"),
     "occupancy": ({"block": Block(256, 29000)}, "resident warps: 56, at least 64"),
 }
 
@@ -135,10 +164,13 @@ def test_the_newton_kernel_is_within_the_bars_of_the_issue():
 def test_every_kernel_has_limits():
     names = ("forward_sequential", "backward_sequential", "forward_newton", "scan_tiles")
     for name, cell in itertools.product(names, CELLS):
-        assert limit_of(recurrence(name, cell, "paratime::Half")) == LIMITS[f"{name} {cell}"][0]
-    assert (
-        limit_of(recurrence("scan_tiles", "Lstm<1>", "double")) == LIMITS["scan_tiles Lstm<1>"][1]
-    )
+        found = limit_of(recurrence(name, cell, "paratime::Half"))
+        staging, ahead = STAGED.get(f"{name} {cell}", (Staging(), 0))
+        assert found == replace(LIMITS[f"{name} {cell}"][0], staging=staging, ahead=ahead)
+        assert (found.staging.copy > 0) == (name in ("forward_newton", "scan_tiles"))
+        assert (found.ahead > 1) == (name == "scan_tiles")
+    found = limit_of(recurrence("scan_tiles", "Lstm<1>", "double"))
+    assert found.registers == LIMITS["scan_tiles Lstm<1>"][1].registers
     with pytest.raises(CannotBuild, match=r"^LIMITS says nothing of .*forward_newton<.*; add it"):
         limit_of(recurrence("forward_newton", "Gru<4>", "double"))
     with pytest.raises(CannotBuild, match=r"^LIMITS says nothing of .*Gru<8>"):

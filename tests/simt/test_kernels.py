@@ -119,8 +119,8 @@ MUTANTS = {
     "a tile is read one step too far": Mutant(
         "gru1_forward_newton",
         "tile.h",
-        "total = count * rows * units",
-        "total = (count + 1) * rows * units",
+        "t < count; t += apart, source += hop",
+        "t <= count; t += apart, source += hop",
         r"heap-buffer-overflow|shared memory: element \d+ of \d+",
         "address",
     ),
@@ -144,6 +144,13 @@ MUTANTS = {
         "look_back.h",
         "  __syncwarp();  // a lane reads what others have seen told\n",
         "",
+        "data race",
+    ),
+    "a tile applies maps that nobody has told": Mutant(
+        "gru1_backward_scan",
+        "look_back.h",
+        "f[n].a[i] = n < left ? map[i * kWarp] : E(0);",
+        "f[n].a[i] = map[i * kWarp];",
         "data race",
     ),
     "the state before a tile is read early": Mutant(
