@@ -60,7 +60,8 @@ EXPORTS = {
     rf"{CELL}_(forward|backward)_sequential_{FORMATS}": 40,
     rf"{CELL}_(forward_newton|backward_scan|tile)_{FORMATS}": 57,  # not gru4 in float64
     r"paratime_scan[124]_(tile_)?(float32|float64)": 12,
-    r"paratime_error": 1,
+    rf"{CELL}_shared_{FORMATS}": 19,
+    r"paratime_(error|probe|most_shared)": 3,
 }
 """Patterns of symbols of the C interface, and how many there must be of each."""
 

@@ -101,9 +101,11 @@ class ForecastNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.direct = nn.Linear(width, shape.prediction_length * c * size)
         self.skip = nn.Parameter(seasonal_naive(shape.prediction_length, lags, shape.season))
+        self.amplitude = nn.Linear(width, shape.prediction_length * c)
         self.ahead = Ahead(width, shape.known, decoder_size, c * size) if shape.known else None
-        nn.init.zeros_(self.direct.weight)
-        nn.init.zeros_(self.direct.bias)
+        for layer in (self.direct, self.amplitude):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, batch: dict[str, Tensor], origin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from some origins of series that lie end to end.
@@ -202,6 +204,7 @@ class ForecastNetwork(nn.Module):
         if self.ahead is not None:
             raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
         skip = torch.einsum("hl,nlc->nhc", self.skip, self._scaled(recent, loc, scale))
+        skip = skip * (1 + self.amplitude(features).unflatten(-1, sizes[:2]))  # seasons that grow
         return torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
 
     def _pass(self, batch: dict[str, Tensor]) -> tuple[Trailing, Tensor, Tensor, Any]:
