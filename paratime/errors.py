@@ -17,3 +17,10 @@ class InputError(ValueError):
     def __str__(self) -> str:
         what, expected, got, remedy = self.args
         return f"{what}: expected {expected}, got {got}; {remedy}"
+
+
+def check_at_least(least: int, **numbers: int) -> None:
+    """Refuse numbers that are too small, by the names that they are given under."""
+    for name, number in numbers.items():
+        if number < least:
+            raise InputError(name, f"at least {least}", str(number), "raise it")

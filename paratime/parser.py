@@ -15,6 +15,15 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from paratime.errors import InputError
 from paratime.messages import explain
 
+MISTAKES = (
+    InputError,
+    MisconfigurationException,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
 
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line."""
@@ -45,7 +54,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         yield
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError | MisconfigurationException):
+        while cause is not None and not isinstance(cause, MISTAKES):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise

@@ -9,12 +9,13 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.forecast.backtest import backtest as run_backtest
 from paratime.forecast.data import SeriesData
 from paratime.forecast.direct import forecast
 from paratime.forecast.estimator import ParaRNNEstimator
 from paratime.forecast.kinds import LEVELS, AsQuantiles
+from paratime.forecast.match import check_ahead
 from paratime.forecast.recipe import Recipe
 from paratime.forecast.rolling import Windows, with_future
 from paratime.forecast.saved import check_format, load, to_frame, write
@@ -33,7 +34,7 @@ def fit(
     source: Source | None = None,
     prediction_length: int | None = None,
     recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
-    max_steps: int = 600,
+    max_steps: int | None = None,
     batch_size: int = 32,
     held_out: int = 0,
     seed: int = 0,
@@ -48,13 +49,14 @@ def fit(
         source: A source with options, instead of a path.
         prediction_length: Steps of a forecast; the data's official horizon by default.
         recipe: What the network is made of, and how fast it learns.
-        max_steps: Optimiser steps.
+        max_steps: Optimiser steps; by default as many as the amount of data asks for.
         batch_size: Series a batch.
         held_out: Windows of ``prediction_length`` at the end of each series that are kept from
             training, for a backtest.
         seed: Seed of everything that is drawn.
         resume: Whether to end an interrupted run of the same command.
     """
+    check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
     series = SeriesData(
         chosen(data, source),
@@ -100,7 +102,8 @@ def predict(
         levels: Levels of the quantiles, a column each.
     """
     check_format(out)
-    found = forecast(load(model), chosen(data, source).read(), AsQuantiles(levels))
+    kind = AsQuantiles(levels)
+    found = forecast(load(model), chosen(data, source).read(), kind)
     table = to_frame(found)
     write(table, out)
     print(f"{'series':<20} {table['item_id'].nunique():,}")
@@ -176,8 +179,9 @@ def plot(
     """
     from paratime.forecast.charts import fans, save
 
-    task, given = load(model), chosen(data, source).read()
-    ahead = with_future(select(given, items), task.series["prediction_length"])
+    task, given = load(model), select(chosen(data, source).read(), items)
+    check_ahead(given.entries, task.series["prediction_length"])
+    ahead = with_future(given, task.series["prediction_length"])
     save(fans(run_backtest(task, ahead, windows=1)), out)
     print(f"{'figure':<20} {out}")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.forecast.calendar import calendar_features, season_length
 from paratime.forecast.match import COVARIATES, check_ahead
 from paratime.forecast.series import Collection
@@ -57,6 +57,8 @@ class SeriesData(DataModule):
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        check_at_least(1, batch_size=batch_size, origins=origins)
+        check_at_least(0, validation_windows=validation_windows, test_windows=test_windows)
         self.source, self.batch_size, self.origins = source, batch_size, origins
         self.validation_windows, self.test_windows = validation_windows, test_windows
         self.seed, self.num_workers = seed, num_workers
@@ -84,10 +86,15 @@ class SeriesData(DataModule):
         standard = Standard.of(self._cut(held_out), data.dated)
         return {"series": describe(data, length, standard) | {"held_out": held_out}}
 
+    @cached_property
+    def training(self) -> "TrainingSeries":
+        """The training part, with its origins."""
+        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
+        return TrainingSeries(self._prepared(held_out), self.origins)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
-        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
-        series = TrainingSeries(self._prepared(held_out), self.origins)
+        series = self.training
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
@@ -96,6 +103,12 @@ class SeriesData(DataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+
+    def steps(self, passes: int, limits: tuple[int, int]) -> int:
+        """Return the batches in which training sees every origin so many times, within limits."""
+        epochs = passes * self.training.possible / self.training.drawn
+        least, most = limits
+        return min(most, max(least, round(epochs * -(-len(self.training) // self.batch_size))))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation windows."""
@@ -113,7 +126,11 @@ class SeriesData(DataModule):
 
     def _windows(self, windows: int, after: int) -> DataLoader[Any]:
         series = self._prepared(after * self.prediction_length)
-        return self._loader(last_windows(series, self.prediction_length, windows))
+        examples = last_windows(series, self.prediction_length, windows)
+        if windows and not examples:
+            expected = f"one of more than {self.prediction_length} steps"
+            raise InputError("series", expected, "none", "give longer series")
+        return self._loader(examples)
 
     def _loader(self, examples: list[Example]) -> DataLoader[Any]:
         return DataLoader(
@@ -121,6 +138,7 @@ class SeriesData(DataModule):
             batch_size=self.batch_size,
             collate_fn=self._collate,
             num_workers=self.num_workers,
+            generator=torch.Generator(),  # else a worker's seed is drawn from training's numbers
         )
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -182,12 +200,25 @@ class TrainingSeries(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._series)
 
+    @property
+    def possible(self) -> int:
+        """Origins of all series."""
+        return sum(len(x.target) - 1 for x in self._series)
+
+    @property
+    def drawn(self) -> int:
+        """Origins of an epoch."""
+        return sum(self._count(len(x.target) - 1) for x in self._series)
+
     def __getitem__(self, index: tuple[int, int]) -> Example:
         series, seed = self._series[index[0]], index[1]
         possible = len(series.target) - 1
-        count = min(possible, max(self._origins, possible // SPACING))
+        count = self._count(possible)
         generator = torch.Generator().manual_seed(seed)
         return series, torch.randperm(possible, generator=generator)[:count]
+
+    def _count(self, possible: int) -> int:
+        return min(possible, max(self._origins, possible // SPACING))
 
 
 class ShuffledSeries(Sampler[tuple[int, int]]):

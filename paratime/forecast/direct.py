@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from gluonts.model.forecast import Forecast
 
+from paratime.errors import check_at_least
 from paratime.forecast.calendar import quiet
 from paratime.forecast.kinds import AsQuantiles, Kind
 from paratime.forecast.match import check_ahead, matched
@@ -34,6 +35,7 @@ def forecast(
     Raises:
         InputError: A series is unlike those of the training.
     """
+    check_at_least(1, batch_size=batch_size)
     entries = matched(data, task.series)
     check_ahead(entries, task.series["prediction_length"])
     for first in range(0, len(entries), batch_size):

@@ -18,8 +18,9 @@ from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.forecast.data import SeriesData
+from paratime.forecast.grid import period_frequency
 from paratime.forecast.kinds import AsQuantiles, Kind
 from paratime.forecast.match import matched
 from paratime.forecast.outputs import Output, Quantiles
@@ -30,7 +31,11 @@ from paratime.forecast.sources import InMemory
 from paratime.forecast.task import ForecastTask
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
+from paratime.parser import check_checkpoint
 from paratime.progress import TrainingProgress
+
+PASSES, STEPS = 7, (200, 2000)
+"""How often training sees every origin, and the fewest and the most steps of it."""
 
 
 class ParaRNNEstimator(Estimator):
@@ -49,13 +54,14 @@ class ParaRNNEstimator(Estimator):
             options, such as ``partial(ParaGRU, block_size=4)``.
         output: What a forecast is made of.
         forecasts: Which of GluonTS's forecasts the predictor gives.
-        lags: Last values that the encoder reads at every step; two seasons by default.
+        lags: Last values that the encoder reads at every step; ``ForecastTask``'s by default.
         dropout_rate: Share of the features that the head does without, in training.
         squash: Whether inputs are passed through asinh, so that outliers do no harm.
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
         batch_size: Series a batch.
-        max_steps: Optimiser steps; ``max_epochs`` or ``max_steps`` of the trainer come first.
+        max_steps: Optimiser steps; by default as many as see every origin ``PASSES`` times, within
+            ``STEPS``. ``max_epochs`` or ``max_steps`` of the trainer come first.
         seed: Seed of the weights, of the order of series, of origins and of dropout.
         trainer_kwargs: Further arguments of Lightning's ``Trainer``. With ``default_root_dir``,
             checkpoints are written to ``checkpoints`` in it, every ``checkpoint_every`` steps;
@@ -77,16 +83,21 @@ class ParaRNNEstimator(Estimator):
         dropout_rate: float = 0.2,
         squash: bool = False,
         lr: float = 3e-3,
-        weight_decay: float = 3.0,
+        weight_decay: float = 1.0,
         batch_size: int = 32,
-        max_steps: int = 600,
+        max_steps: int | None = None,
         seed: int = 0,
         trainer_kwargs: dict[str, Any] | None = None,
         checkpoint_every: int = 50,
     ) -> None:
         super().__init__()
-        if prediction_length < 1:
-            raise InputError("prediction_length", "at least 1", str(prediction_length), "raise it")
+        check_at_least(
+            1,
+            prediction_length=prediction_length,
+            max_steps=1 if max_steps is None else max_steps,
+            batch_size=batch_size,
+            checkpoint_every=checkpoint_every,
+        )
         self.freq, self.prediction_length, self.forecasts = freq, prediction_length, forecasts
         self.batch_size, self.max_steps, self.seed = batch_size, max_steps, seed
         self.trainer_kwargs = {} if trainer_kwargs is None else trainer_kwargs
@@ -133,6 +144,11 @@ class ParaRNNEstimator(Estimator):
         if not isinstance(predictor, ParaRNNPredictor):
             got = type(predictor).__name__
             raise InputError("predictor", "a ParaRNNPredictor", got, "train one first")
+        ours = self.prediction_length, self.recipe.output
+        theirs = predictor.prediction_length, predictor.recipe.output
+        if ours != theirs:
+            remedy = "make the estimator as the predictor's was"
+            raise InputError("horizon and output", str(theirs), str(ours), remedy)
         data = self._data(training_data, predictor.series)
         held = self._held(validation_data, data)
         return self.train_on(data, held, ckpt_path=ckpt_path, predictor=predictor)
@@ -158,7 +174,9 @@ class ParaRNNEstimator(Estimator):
             series = data.facts["series"]
             trained = ParaRNNPredictor(self.recipe, series, self.forecasts, self.batch_size)
             if predictor is not None:
-                trained.task.load_state_dict(predictor.task.state_dict())
+                weights = predictor.task.state_dict()
+                trained.task.on_load_checkpoint({"state_dict": weights})  # refuses other shapes
+                trained.task.load_state_dict(weights)
             self._fit(trained.task, data, held, ckpt_path)
         return trained
 
@@ -170,6 +188,8 @@ class ParaRNNEstimator(Estimator):
     ) -> SeriesData:
         """Read a dataset, in the terms of a description if there is one."""
         given = dataset if isinstance(dataset, Collection) else from_gluonts(dataset, self.freq)
+        if given.freq != (freq := period_frequency(self.freq)):
+            raise InputError("freq", f"{given.freq} as in the data", freq, "correct one of them")
         if series is not None:
             given = replace(given, entries=matched(given, series))
         data = SeriesData(
@@ -191,15 +211,23 @@ class ParaRNNEstimator(Estimator):
         held: SeriesData | None,
         ckpt_path: str | Path | None,
     ) -> None:
+        if ckpt_path is not None:
+            check_run(ckpt_path, task)
         with TemporaryDirectory() as draft, _quiet():
             root = self.trainer_kwargs.get("default_root_dir")
-            saves = partial(
-                ModelCheckpoint, Path(root or draft) / "checkpoints", enable_version_counter=False
-            )
-            last = saves("last", every_n_train_steps=self.checkpoint_every)
+            folder = Path(root or draft) / "checkpoints"
+            if ckpt_path is None:
+                for name in ("best", "last"):  # of an earlier run
+                    (folder / f"{name}.ckpt").unlink(missing_ok=True)
+            saves = partial(ModelCheckpoint, folder, enable_version_counter=False)
             best = saves("best", "val/mean_wQL")
-            callbacks = [last] * (root is not None) + [best] * (held is not None)
-            trainer = lightning.Trainer(**self._options(callbacks))
+            if held is None:
+                last = saves("last", every_n_train_steps=self.checkpoint_every)
+            else:  # after validation, which a resumed run would not make up for
+                last = saves("last", save_on_train_epoch_end=False)
+            callbacks = [best] * (held is not None) + [last] * (root is not None)
+            steps = data.steps(PASSES, STEPS) if self.max_steps is None else self.max_steps
+            trainer = lightning.Trainer(**self._options(steps, callbacks))
             trainer.fit(
                 task,
                 data.train_dataloader(),
@@ -207,21 +235,32 @@ class ParaRNNEstimator(Estimator):
                 ckpt_path=ckpt_path,
                 weights_only=True,
             )
-            if held is not None:
+            if best.best_model_path:
                 kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
                 task.load_state_dict(kept["state_dict"])
-        task.cpu()
+        task.cpu().float()
 
-    def _options(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    def _options(self, max_steps: int, callbacks: Sequence[Callback]) -> dict[str, Any]:
         """Return the trainer's arguments: quiet ones, below those that the user has given."""
-        given = dict(self.trainer_kwargs)
-        steps = {} if {"max_epochs", "max_steps"} & given.keys() else {"max_steps": self.max_steps}
-        callbacks = [*callbacks, *given.pop("callbacks", [])]
+        given = {"callbacks": None} | self.trainer_kwargs
+        steps = {} if {"max_epochs", "max_steps"} & given.keys() else {"max_steps": max_steps}
+        users = given.pop("callbacks") or []
+        callbacks = [*callbacks, *([users] if isinstance(users, Callback) else users)]
         if given.get("enable_progress_bar"):
             callbacks.append(TrainingProgress())
         quiet = {name: False for name in ("logger", "enable_progress_bar", "enable_model_summary")}
-        rest = {"enable_checkpointing": bool(callbacks), "gradient_clip_val": 1.0}
+        saves = any(isinstance(x, ModelCheckpoint) for x in callbacks)
+        rest = {"enable_checkpointing": saves, "gradient_clip_val": 1.0}
         return quiet | rest | steps | given | {"callbacks": callbacks}
+
+
+def check_run(ckpt_path: str | Path, task: ForecastTask) -> None:
+    """Refuse a checkpoint that is none, or of a run on other series."""
+    check_checkpoint(str(ckpt_path))
+    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+    if saved.get("hyper_parameters", {}).get("series") != task.series:
+        remedy = "give the data of the interrupted run, or train anew"
+        raise InputError(str(ckpt_path), "a checkpoint of a run on these series", "others", remedy)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import pandas as pd
 import torch
@@ -50,6 +51,14 @@ class AsQuantiles(Kind):
 
     levels: tuple[float, ...] = LEVELS
 
+    def __post_init__(self) -> None:
+        """Check the levels."""
+        if len({*self.levels}) < max(1, len(self.levels)) or not all(
+            0 < x < 1 for x in self.levels
+        ):
+            expected = "different numbers between 0 and 1"
+            raise InputError("levels", expected, str([*self.levels]), "correct them")
+
     def __call__(
         self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
@@ -57,8 +66,8 @@ class AsQuantiles(Kind):
         mean = output.mean(raw, loc, scale).unsqueeze(-1)
         values = torch.cat([output.quantiles(raw, loc, scale, self.levels), mean], dim=-1)
         keys = [*map(str, self.levels), "mean"]
-        for numbers, (name, start) in zip(_arrays(values.movedim(-1, 1)), origins, strict=True):
-            yield QuantileForecast(numbers, start, keys, name)
+        for numbers, (name, start) in zip(values.movedim(-1, 1), origins, strict=True):
+            yield QuantileForecast(_array(numbers), start, keys, name)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class AsSamples(Kind):
 
     Args:
         num_samples: Samples of a forecast.
-        seed: Seed of the samples.
+        seed: Seed of the samples, which are a function of it, of the series' name and of the date.
     """
 
     num_samples: int = 100
@@ -77,12 +86,12 @@ class AsSamples(Kind):
         self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
         """Yield the forecasts."""
-        many = (x.expand(self.num_samples, *x.shape) for x in (raw, loc, scale))
-        with torch.random.fork_rng(devices=[raw.device] if raw.is_cuda else []):
-            torch.manual_seed(self.seed)
-            samples = output.sample(*many)
-        for numbers, (name, start) in zip(_arrays(samples.movedim(0, 1)), origins, strict=True):
-            yield SampleForecast(numbers, start, name)
+        for n, (name, start) in enumerate(origins):
+            many = (x[n].expand(self.num_samples, *x[n].shape) for x in (raw, loc, scale))
+            with torch.random.fork_rng(devices=[raw.device] if raw.is_cuda else []):
+                torch.manual_seed(crc32(f"{self.seed} {name} {start}".encode()))
+                samples = output.sample(*many)
+            yield SampleForecast(_array(samples), start, name)
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,6 @@ class AsDistribution(Kind):
             yield DistributionForecast(output.distribution(*parts), start, name)
 
 
-def _arrays(values: Tensor) -> NDArray[Any]:
-    """Return (N, numbers, H, C) for GluonTS, which drops a single channel."""
+def _array(values: Tensor) -> NDArray[Any]:
+    """Return (numbers, H, C) for GluonTS, which drops a single channel."""
     return (values.squeeze(-1) if values.shape[-1] == 1 else values).cpu().numpy()

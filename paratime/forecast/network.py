@@ -220,7 +220,7 @@ class ForecastNetwork(nn.Module):
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
     ) -> Tensor:
         lags = self._scaled(recent, loc, scale).flatten(-2)
-        present, spread = ~recent[..., 0, :].isnan(), (scale / (loc.abs() + scale)).log()
+        present, spread = ~recent[..., 0, :].isnan(), -(loc.abs() / scale).log1p()
         parts = [lags, present.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]

@@ -146,25 +146,26 @@ class Parametric(Output):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood, in nats of the scaled value."""
-        return -self.distribution(raw, loc, scale).log_prob(target) - scale.log()
+        return (-self.distribution(raw, loc, scale).log_prob(target)).to(raw) - scale.log()
 
     def quantiles(
         self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
     ) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
-        return torch.stack([self._inverse(known, raw.new_full(loc.shape, x)) for x in levels], -1)
+        found = [self._inverse(known, raw.new_full(loc.shape, x)) for x in levels]
+        return torch.stack(found, -1).to(raw)
 
     def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
         return known.icdf(level)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
-        return self.distribution(raw, loc, scale).mean
+        return self.distribution(raw, loc, scale).mean.to(raw)
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw one value each."""
-        return self.distribution(raw, loc, scale).sample()
+        return self.distribution(raw, loc, scale).sample().to(raw)
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,8 @@ class NegativeBinomial(Parametric):
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
-        centre, dispersion = raw.unbind(-1)
+        loc, scale = loc.double(), scale.double()  # large counts cancel each other in float32
+        centre, dispersion = raw.double().unbind(-1)
         mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
         total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
         output = NegativeBinomialOutput()
@@ -218,7 +220,7 @@ class NegativeBinomial(Parametric):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats."""
-        return -self.distribution(raw, loc, scale).log_prob(target.clamp(min=0))
+        return -self.distribution(raw, loc, scale).log_prob(target.double().clamp(min=0)).to(raw)
 
 
 @dataclass(frozen=True)

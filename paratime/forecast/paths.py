@@ -11,7 +11,7 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.forecast.calendar import quiet
 from paratime.forecast.match import check_ahead, matched
 from paratime.forecast.network import ForecastNetwork, Memory
@@ -44,7 +44,8 @@ def sample_paths(
     Raises:
         InputError: A series is unlike those of the training, or empty.
     """
-    length = prediction_length or task.series["prediction_length"]
+    length = task.series["prediction_length"] if prediction_length is None else prediction_length
+    check_at_least(1, num_samples=num_samples, prediction_length=length)
     entries = matched(data, task.series)
     check_ahead(entries, length)
     standard = Standard(**task.series["standard"])

@@ -1,8 +1,11 @@
 """A trained forecaster as GluonTS knows it."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import islice
+from json import JSONDecodeError
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,7 +21,7 @@ from paratime.forecast.recipe import Recipe
 from paratime.forecast.serde import register
 from paratime.forecast.series import from_gluonts
 
-WEIGHTS = "weights.pt"
+ABOUT, WEIGHTS = "predictor.json", "weights.pt"
 
 register()
 
@@ -42,7 +45,8 @@ class ParaRNNPredictor(RepresentablePredictor):
         batch_size: int = 32,
     ) -> None:
         super().__init__(prediction_length=series["prediction_length"])
-        self.series, self.forecasts, self.batch_size = series, forecasts, batch_size
+        self.recipe, self.series = recipe, series
+        self.forecasts, self.batch_size = forecasts, batch_size
         self.task = recipe.task(series)
 
     @property
@@ -61,9 +65,9 @@ class ParaRNNPredictor(RepresentablePredictor):
         Raises:
             InputError: A series is unlike those of the training.
         """
-        entries = iter(dataset)
+        entries = ({"item_id": str(i)} | entry for i, entry in enumerate(dataset))
         while batch := list(islice(entries, self.batch_size)):
-            data = from_gluonts(batch, self.freq)
+            data = from_gluonts(batch, self.freq, names_of=dataset)
             yield from forecast(self.task, data, self.forecasts, batch_size=self.batch_size)
 
     def to(self, device: str | torch.device) -> "ParaRNNPredictor":
@@ -72,12 +76,12 @@ class ParaRNNPredictor(RepresentablePredictor):
         return self
 
     def serialize(self, path: Path) -> None:
-        """Write the predictor into a folder; the weights appear whole or not at all."""
+        """Write the predictor into a folder; half of it, or halves of two, are known as such."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         draft = path / f"{WEIGHTS}.draft"
-        torch.save(self.task.state_dict(), draft)
+        torch.save({"of": _digest(path), "weights": self.task.state_dict()}, draft)
         draft.replace(path / WEIGHTS)
 
     @classmethod
@@ -88,10 +92,21 @@ class ParaRNNPredictor(RepresentablePredictor):
             InputError: The folder holds no whole predictor.
         """
         path = Path(path)
-        if not (path / WEIGHTS).is_file():
-            remedy = "name a folder that serialize, or paratime forecast fit, has written"
-            raise InputError(str(path), f"a predictor with {WEIGHTS}", "none", remedy)
-        predictor = super().deserialize(path)
-        weights = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-        predictor.task.load_state_dict(weights)
+        remedy = "name a folder that serialize, or paratime forecast fit, has written to its end"
+        expected = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
+        if not (path / WEIGHTS).is_file() or not (path / ABOUT).is_file():
+            raise InputError(str(path), expected, "none", remedy)
+        try:
+            saved = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
+            if saved["of"] != _digest(path):
+                raise InputError(str(path), expected, "those of another", remedy)
+            predictor = super().deserialize(path)
+        except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
+            raise InputError(str(path), expected, "damaged ones", remedy) from error
+        predictor.task.load_state_dict(saved["weights"])
         return predictor.to(device)
+
+
+def _digest(path: Path) -> str:
+    """Return what tells one description of a predictor from another."""
+    return sha256((path / ABOUT).read_bytes()).hexdigest()

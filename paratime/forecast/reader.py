@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import calendar_features
 from paratime.forecast.windows import Floats, Standard, scaled
 
 Covariates = Mapping[str, Any] | Sequence[Any]
@@ -69,7 +68,7 @@ class Reader:
         """Return the reader for a model that was trained on series with these facts."""
         kept = ("target", "past", "static_real", "categories", "prediction_length")
         return cls(
-            known=facts["known"] - calendar_features(facts["freq"]),
+            known=len(facts["names"]["known"]),
             standard=Standard(**facts["standard"]),
             **{name: facts[name] for name in kept},
         )
@@ -141,17 +140,6 @@ class Reader:
             self._standardised("static_real", values[:, None], where),
             np.array(codes, dtype=np.int64)[None],
         )
-
-    def codes(
-        self, codes: NDArray[np.int64], categories: Mapping[str, Sequence[str]]
-    ) -> NDArray[np.int64]:
-        """Return the codes (L,) that the model has for labels which are coded by ``categories``."""
-        if len(categories) != len(self.categories):
-            expected, got = (", ".join(x) or "none" for x in (self.categories, categories))
-            raise InputError("static_cat", expected, got, "give the labels of the training data")
-        labels = zip(codes, categories.values(), self.categories.values(), strict=True)
-        found = [_place(own[code], there) if code >= 0 else -1 for code, own, there in labels]
-        return np.array(found, dtype=np.int64)
 
     def _named(self, covariates: Covariates | None, where: Where) -> Mapping[str, Any]:
         if covariates is None or isinstance(covariates, Mapping):

@@ -21,7 +21,7 @@ class Recipe:
         num_layers: Blocks of the encoder.
         mixer: Builds the recurrent layer of a block from its width.
         output: What a forecast is made of.
-        lags: Last values that the encoder reads at every step; two seasons by default.
+        lags: Last values that the encoder reads at every step; ``ForecastTask``'s by default.
         dropout_rate: Share of the features that the head does without, in training.
         squash: Whether inputs are passed through asinh.
         lr: Peak learning rate.
@@ -36,7 +36,7 @@ class Recipe:
     dropout_rate: float = 0.2
     squash: bool = False
     lr: float = 3e-3
-    weight_decay: float = 3.0
+    weight_decay: float = 1.0
 
     def task(self, series: dict[str, Any]) -> ForecastTask:
         """Build the task for series of a description."""

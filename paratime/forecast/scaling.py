@@ -54,7 +54,8 @@ class Scaling:
         share = (pairs / self.season).clamp(max=1).to(spread)
         scale = torch.lerp(spread, (_total(differences) / pairs).nan_to_num(0.0), share)
         scale = scale + FLOOR * (_total(recent.abs()) / count)
-        return loc.to(values), torch.where(scale > 0, scale, torch.nan).to(values)
+        scale = scale.to(values)
+        return loc.to(values), torch.where(scale > 0, scale, torch.nan)
 
 
 @dataclass(frozen=True)

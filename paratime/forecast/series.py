@@ -51,7 +51,9 @@ class Collection:
     dated: bool = True
 
 
-def from_gluonts(dataset: Iterable[dict[str, Any]], freq: str | None = None) -> Collection:
+def from_gluonts(
+    dataset: Iterable[dict[str, Any]], freq: str | None = None, *, names_of: Any = None
+) -> Collection:
     """Read any GluonTS dataset: entries with ``start``, ``target`` and, optionally, features.
 
     Features present in the first entry must be present in all. ``feat_dynamic_cat`` and keys that
@@ -62,10 +64,12 @@ def from_gluonts(dataset: Iterable[dict[str, Any]], freq: str | None = None) -> 
         dataset: A list of entries, ``ListDataset``, ``PandasDataset``, ``FileDataset`` and so on.
             A start is a period, or a date (a timestamp or text) if the frequency is given.
         freq: Frequency; that of the dataset, or of its first start, by default.
+        names_of: The dataset that knows the names of features, if this is a part of it.
 
     Raises:
         InputError: There are no entries, or one of them is unusable.
     """
+    names_of = dataset if names_of is None else names_of
     freq = freq or getattr(dataset, "freq", None)
     entries: list[dict[str, Any]] = []
     for number, entry in enumerate(dataset, start=1):
@@ -87,7 +91,7 @@ def from_gluonts(dataset: Iterable[dict[str, Any]], freq: str | None = None) -> 
         raise InputError("series", "at least one", "none", "check that the data is not empty")
     first = entries[0]
     known, past = (
-        tuple(getattr(dataset, key, None) or numbered(key, len(first[key]))) for key in DYNAMIC
+        tuple(getattr(names_of, key, None) or numbered(key, len(first[key]))) for key in DYNAMIC
     )
     static_real = numbered("feat_static_real", len(first["feat_static_real"]))
     codes = np.array([e["feat_static_cat"] for e in entries]).max(0, initial=-1)

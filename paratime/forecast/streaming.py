@@ -20,6 +20,7 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.clock import Clock
+from paratime.forecast.match import matched
 from paratime.forecast.outputs import LEVELS
 from paratime.forecast.reader import EMPTY, Covariates, Observation, Reader
 from paratime.forecast.series import Collection, from_gluonts
@@ -94,22 +95,9 @@ class Forecaster:
         """Begin all series of a collection with their histories, as ``add``; labels go by name.
 
         Raises:
-            InputError: As ``add``, or the frequency is another one.
+            InputError: As ``add``, or frequency or covariates are not those of the training.
         """
-        if collection.freq != self._clock.freq:
-            remedy = "read the series at the frequency of the training data"
-            raise InputError("freq", self._clock.freq, collection.freq, remedy)
-        self._add(
-            [
-                e
-                | {
-                    "feat_static_cat": self._reader.codes(
-                        e["feat_static_cat"], collection.categories
-                    )
-                }
-                for e in collection.entries
-            ]
-        )
+        self._add(matched(collection, self._facts))
 
     def update(
         self, item_id: str, timestamp: Any, value: Any, covariates: Covariates | None = None
@@ -270,8 +258,11 @@ class Forecaster:
 
     def _known(self, ordinals: list[int], known: Floats) -> Tensor:
         """Return calendar and covariates (N, H, F) of steps that begin at N ordinals."""
-        dates = torch.stack([self._clock.calendar(o, known.shape[1]) for o in ordinals])
-        return self._states.tensor(torch.cat([dates, torch.from_numpy(known)], dim=-1))
+        rows = torch.from_numpy(known)
+        if self._reader.standard.dated:
+            dates = torch.stack([self._clock.calendar(o, known.shape[1]) for o in ordinals])
+            rows = torch.cat([dates, rows], dim=-1)
+        return self._states.tensor(rows)
 
     def _add(self, entries: Sequence[dict[str, Any]]) -> None:
         names: set[str] = set()

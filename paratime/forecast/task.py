@@ -20,9 +20,9 @@ class ForecastTask(Task):
         encoder: The encoder over the history.
         series: What the network must know of the series; the command line takes it from the data.
         output: What a forecast is made of: quantiles, or a distribution.
-        lags: Last values that a linear skip connection reads; two seasons, and at least 8, by
-            default.
-        window: Steps that the scale is computed from; likewise.
+        lags: Last values that the encoder and a linear skip connection read; by default as many
+            whole seasons as there are in the horizon, and one more, but at least 8.
+        window: Steps that the scale is computed from; two seasons, and at least 8, by default.
         decoder_size: Width inside the head.
         dropout: Share of the encoder's features that the head does without, in training.
         squash: Whether inputs are passed through asinh, so that outliers do no harm.
@@ -50,15 +50,15 @@ class ForecastTask(Task):
             remedy = "use data with series (SeriesData), or pass series"
             raise InputError("series", "what the data says of itself", "None", remedy)
         self.series = series
-        usual = max(8, 2 * int(series["season"]))
+        season, horizon = int(series["season"]), int(series["prediction_length"])
         counts = ("prediction_length", "season", "target", "known", "past", "static_real")
         cardinality = tuple(len(x) for x in series["categories"].values())
         self.network = ForecastNetwork(
             encoder,
             output,
             Shape(**{name: series[name] for name in counts}, cardinality=cardinality),
-            lags=usual if lags is None else lags,
-            window=usual if window is None else window,
+            lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
+            window=max(8, 2 * season) if window is None else window,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,

@@ -70,6 +70,22 @@ MISTAKES = {
         "expected a forecaster",
     ),
     "format": (("predict", "--model", "m", "--data", "{table}", "--out", "f.txt"), ".csv or"),
+    "levels": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "[1.5]"),
+        "levels: expected different numbers between 0 and 1",
+    ),
+    "steps": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--max_steps", "0"),
+        "max_steps: expected at least 1, got 0",
+    ),
+    "held out": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--held_out", "-1"),
+        "held_out: expected at least 0, got -1",
+    ),
+    "a file for a folder": (
+        ("fit", "--data", "{table}", "--out", "{table}", "--prediction_length", "5"),
+        "sales.csv",
+    ),
     "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
 }
 
@@ -92,3 +108,39 @@ def test_tables_of_several_channels(tmp_path):
     assert table["0.5"].tolist() == [0, 2, 4, 1, 3, 5]
     write(table, str(tmp_path / "f.csv"))
     assert pd.read_csv(tmp_path / "f.csv")["mean"].tolist() == table["mean"].tolist()
+
+
+def test_scores_and_pictures(paratime, table, tmp_path):
+    model, small = tmp_path / "model", ("--recipe.hidden_size", 8, "--recipe.num_layers", 1)
+    fit = ("forecast", "fit", "--data", table, "--out", model, "--max_steps", 3, *small)
+    status, _, err = paratime(*fit, "--prediction_length", 5, "--held_out", 2)
+    assert status == 0, err
+    about = ("--model", model, "--data", table)
+    status, out, err = paratime("forecast", "backtest", *about, "--windows", 2, "--out", tmp_path)
+    assert status == 0, err
+    rows = out.splitlines()
+    assert rows[0].split()[:3] == ["model", "mean_wQL", "MASE"]
+    assert [row.split()[0] for row in rows[1:3]] == ["paratime", "seasonal_naive"]
+    assert "note:" not in out and (tmp_path / "report.html").stat().st_size > 10_000
+    assert len(pd.read_csv(tmp_path / "series.csv")) == 6
+    status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3)
+    assert status == 0 and "held out 10; if these" in out
+    plot = ("forecast", "plot", *about, "--out", tmp_path / "f.svg", "--items")
+    status, _, err = paratime(*plot, "[b]")
+    assert status == 0, err
+    assert "<svg" in (tmp_path / "f.svg").read_text()
+    status, _, err = paratime(*plot, "[x]")
+    assert status == 2 and "items: expected names of series" in err
+    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "[prophet]")
+    assert status == 2 and "seasonal_naive, auto_ets" in err
+
+
+def test_no_picture_without_the_covariates_of_the_future(paratime, table, tmp_path):
+    known = ("--source", "Table", "--source.path", table, "--source.known", "[price]")
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 2)
+    model = tmp_path / "m"
+    fit = ("forecast", "fit", *known, "--out", model, "--prediction_length", 5, *small)
+    status, _, err = paratime(*fit)
+    assert status == 0, err
+    status, _, err = paratime("forecast", "plot", "--model", model, *known, "--out", "f.png")
+    assert status == 2 and "known covariates of series 'a'" in err

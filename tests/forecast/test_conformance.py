@@ -44,6 +44,14 @@ def many() -> list[dict]:
     return waves(1000, 12)
 
 
+def extreme() -> list[dict]:
+    data = waves(4)
+    data[0]["target"][3] = -3.4e38
+    data[1]["target"] *= 1e-44
+    data[2]["target"] *= 1e9
+    return data
+
+
 SCENARIOS: dict[str, Callable[[], list[dict]]] = {
     "missing": missing,
     "short": short,
@@ -51,6 +59,7 @@ SCENARIOS: dict[str, Callable[[], list[dict]]] = {
     "spikes": spiked,
     "one": lambda: waves(1),
     "many": many,
+    "extreme": extreme,
 }
 
 

@@ -27,6 +27,7 @@ from paratime.errors import InputError
 from paratime.forecast.estimator import ParaRNNEstimator
 from paratime.forecast.kinds import AsDistribution, AsQuantiles, AsSamples
 from paratime.forecast.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
+from paratime.forecast.series import from_gluonts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # GluonTS's use of pandas
 
@@ -205,15 +206,29 @@ def test_another_process_gives_identical_forecasts(tmp_path):
         assert np.array_equal(next(iter(found.predict(data))).forecast_array, np.load(out))
 
 
-def test_half_a_predictor_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"predictor with weights.pt.*none"):
-        Predictor.deserialize(make_half(tmp_path))
-
-
-def make_half(folder: Path) -> Path:
-    make_estimator().train(waves()).serialize(folder)
+def missing(folder: Path) -> None:
     (folder / "weights.pt").unlink()
-    return folder
+
+
+def cut(folder: Path) -> None:
+    (folder / "weights.pt").write_bytes((folder / "weights.pt").read_bytes()[:200])
+
+
+def empty(folder: Path) -> None:
+    (folder / "weights.pt").write_bytes(b"")
+
+
+def mixed(folder: Path) -> None:
+    make_estimator(lags=3).train(waves()).serialize(folder / "other")
+    (folder / "other" / "predictor.json").replace(folder / "predictor.json")
+
+
+@pytest.mark.parametrize("damage", [missing, cut, empty, mixed])
+def test_half_a_predictor_is_refused(damage, tmp_path):
+    make_estimator().train(waves()).serialize(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=r"expected a predictor: predictor.json and the weights"):
+        Predictor.deserialize(tmp_path)
 
 
 TRAIN = """
@@ -243,3 +258,95 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
     whole = make().train(waves(5))
     for x, y in zip(resumed.task.parameters(), whole.task.parameters(), strict=True):
         assert torch.equal(x, y)
+
+
+def test_a_resumed_run_with_validation_keeps_the_same_weights(tmp_path):
+    class Stop(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.current_epoch == 2:
+                raise KeyboardInterrupt
+
+    def train(folder: Path, callbacks: tuple = (), **options) -> np.ndarray:
+        kwargs = {"default_root_dir": str(folder), "max_epochs": 4, "callbacks": callbacks}
+        estimator = make_estimator(batch_size=2, lr=0.1, dropout_rate=0.5, trainer_kwargs=kwargs)
+        return arrays(estimator.train(waves(5), waves(2, 46), **options).predict(waves(5)))
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(SystemExit):
+        train(tmp_path / "halves", (Stop(),))
+    last = tmp_path / "halves" / "checkpoints" / "last.ckpt"
+    assert np.array_equal(train(tmp_path / "halves", ckpt_path=last), whole)
+
+
+def test_runs_on_other_series_are_not_resumed(tmp_path):
+    options = {"trainer_kwargs": {"default_root_dir": str(tmp_path)}, "checkpoint_every": 1}
+    make_estimator(**options).train(waves(feat_static_real=lambda n, _: [float(n)]))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    with pytest.raises(InputError, match=r"a checkpoint of a run on these series, got others"):
+        make_estimator().train(waves(), ckpt_path=last)
+    with pytest.raises(InputError, match="existing checkpoint"):
+        make_estimator().train(waves(), ckpt_path=tmp_path / "nowhere.ckpt")
+    make_estimator(**options | {"checkpoint_every": 9}).train(waves())
+    assert not last.exists(), "the checkpoint of an earlier run is left"
+
+
+def test_training_shorter_than_an_epoch_keeps_its_last_weights():
+    estimator = make_estimator(batch_size=1, max_steps=2)
+    with_validation = arrays(estimator.train(waves(5), waves(2)).predict(waves()))
+    assert np.array_equal(with_validation, arrays(estimator.train(waves(5)).predict(waves())))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_forecasts_after_training_in_another_precision(precision):
+    predictor = make_estimator(trainer_kwargs={"precision": precision}).train(waves())
+    assert np.isfinite(arrays(predictor.predict(waves()))).all()
+
+
+def test_samples_do_not_depend_on_the_batch_and_differ_between_series():
+    data = [waves(1)[0] | {"item_id": name} for name in "abc"]
+    predictor = make_estimator(forecasts=AsSamples(4), batch_size=1).train(data)
+    alone = [x.samples for x in predictor.predict(data)]
+    predictor.batch_size = 3
+    together = [x.samples for x in predictor.predict(data)]
+    assert all(np.allclose(x, y, rtol=1e-4) for x, y in zip(alone, together, strict=True))
+    assert not np.allclose(alone[0], alone[1], rtol=1e-4)
+
+
+def test_names_of_features_and_series_outlive_batches():
+    def frames(order: list[str]) -> PandasDataset:
+        index = pd.period_range("2003-01", periods=36, freq="M")
+        frame = pd.DataFrame({"target": np.nan, "price": 1.0, "count": 2.0}, index=index)
+        frame.iloc[:30, 0] = np.arange(30.0)
+        many = {str(i): frame for i in range(3)}
+        return PandasDataset(many, feat_dynamic_real=order, future_length=6)
+
+    predictor = make_estimator(batch_size=2).train(frames(["price", "count"]))
+    assert len(list(predictor.predict(frames(["price", "count"])))) == 3
+    with pytest.raises(InputError, match="covariates, known"):
+        list(predictor.predict(frames(["count", "price"])))
+    unnamed = [{key: x for key, x in e.items() if key != "item_id"} for e in waves()]
+    plain = make_estimator(batch_size=2).train(unnamed)
+    assert [x.item_id for x in plain.predict(unnamed)] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"prediction_length": 3}, {"output": Gaussian()}, {"hidden_size": 4}], ids=str
+)
+def test_training_goes_on_only_from_a_predictor_of_the_same_make(options):
+    first = make_estimator().train(waves())
+    with pytest.raises(InputError):
+        make_estimator(**options).train_from(first, waves())
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_steps": 0}, {"prediction_length": 0}, {"batch_size": 0}], ids=str
+)
+def test_numbers_that_are_too_small_are_refused(options):
+    with pytest.raises(InputError, match="at least 1, got 0"):
+        make_estimator(**options)
+
+
+def test_data_of_another_frequency_is_refused():
+    data = from_gluonts(waves(freq="D"))
+    with pytest.raises(InputError, match=r"freq: expected D as in the data, got M"):
+        make_estimator().train(data)

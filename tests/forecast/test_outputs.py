@@ -109,3 +109,14 @@ def test_outliers_pull_gently_when_squashed():
 def test_levels_that_are_none(levels):
     with pytest.raises(InputError, match=r"levels.*rising numbers between 0 and 1"):
         Quantiles(levels=levels)
+
+
+def test_large_counts_are_as_exact_as_small_ones():
+    raw = torch.randn(50, 2)
+    loc, scale = torch.full((50,), 3e7), torch.full((50,), 1e7)
+    target = (loc + scale * torch.randn(50)).round()
+    output = NegativeBinomial()
+    exact = output.loss(raw.double(), target.double(), loc.double(), scale.double())
+    assert torch.allclose(output.loss(raw, target, loc, scale).double(), exact, rtol=1e-4)
+    found = output.quantiles(raw, loc, scale, (0.1, 0.5, 0.9))
+    assert found.isfinite().all() and (found.diff(dim=-1) >= 0).all()

@@ -437,11 +437,15 @@ REFUSED = {
     ),
     "histories of another frequency": (
         lambda f: f.observe(read_table(frame_of("D"), **ALL)),
-        r"freq: expected h, got D; read the series at the frequency of the training data",
+        r"freq: expected h as in training, got D",
+    ),
+    "histories with covariates in another order": (
+        lambda f: f.observe(read_table(frame_of("h"), **ALL | {"known": ["holiday", "price"]})),
+        r"covariates, known: expected \['price', 'holiday'\] as in training, got \['holiday'",
     ),
     "histories with other labels": (
         lambda f: f.observe(read_table(frame_of("h"), **ALL | {"static_cat": []})),
-        r"static_cat: expected kind, got none; give the labels of the training data",
+        r"labels of series: expected \['kind'\] as in training, got \[\]",
     ),
 }
 
