@@ -220,10 +220,10 @@ class ParaRNNEstimator(Estimator):
                 for name in ("best", "last"):  # of an earlier run
                     (folder / f"{name}.ckpt").unlink(missing_ok=True)
             saves = partial(ModelCheckpoint, folder, enable_version_counter=False)
-            best = saves("best", "val/mean_wQL")
+            best = saves("best", "val/mean_wQL", save_on_train_epoch_end=False)
             if held is None:
                 last = saves("last", every_n_train_steps=self.checkpoint_every)
-            else:  # after validation, which a resumed run would not make up for
+            else:  # behind the best one: a resumed run has to know it
                 last = saves("last", save_on_train_epoch_end=False)
             callbacks = [best] * (held is not None) + [last] * (root is not None)
             steps = data.steps(PASSES, STEPS) if self.max_steps is None else self.max_steps
