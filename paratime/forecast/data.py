@@ -86,15 +86,10 @@ class SeriesData(DataModule):
         standard = Standard.of(self._cut(held_out), data.dated)
         return {"series": describe(data, length, standard) | {"held_out": held_out}}
 
-    @cached_property
-    def training(self) -> "TrainingSeries":
-        """The training part, with its origins."""
-        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
-        return TrainingSeries(self._prepared(held_out), self.origins)
-
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
-        series = self.training
+        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
+        series = TrainingSeries(self._prepared(held_out), self.origins)
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
@@ -103,12 +98,6 @@ class SeriesData(DataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
-
-    def steps(self, passes: int, limits: tuple[int, int]) -> int:
-        """Return the batches in which training sees every origin so many times, within limits."""
-        epochs = passes * self.training.possible / self.training.drawn
-        least, most = limits
-        return min(most, max(least, round(epochs * -(-len(self.training) // self.batch_size))))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation windows."""
@@ -200,25 +189,12 @@ class TrainingSeries(Dataset[Example]):
     def __len__(self) -> int:
         return len(self._series)
 
-    @property
-    def possible(self) -> int:
-        """Origins of all series."""
-        return sum(len(x.target) - 1 for x in self._series)
-
-    @property
-    def drawn(self) -> int:
-        """Origins of an epoch."""
-        return sum(self._count(len(x.target) - 1) for x in self._series)
-
     def __getitem__(self, index: tuple[int, int]) -> Example:
         series, seed = self._series[index[0]], index[1]
         possible = len(series.target) - 1
-        count = self._count(possible)
+        count = min(possible, max(self._origins, possible // SPACING))
         generator = torch.Generator().manual_seed(seed)
         return series, torch.randperm(possible, generator=generator)[:count]
-
-    def _count(self, possible: int) -> int:
-        return min(possible, max(self._origins, possible // SPACING))
 
 
 class ShuffledSeries(Sampler[tuple[int, int]]):

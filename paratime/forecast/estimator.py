@@ -34,8 +34,8 @@ from paratime.layers.recurrent import ParaGRU
 from paratime.parser import check_checkpoint
 from paratime.progress import TrainingProgress
 
-PASSES, STEPS = 7, (200, 2000)
-"""How often training sees every origin, and the fewest and the most steps of it."""
+EPOCHS, STEPS = 14, (300, 2000)
+"""How often training sees every series, and the fewest and the most steps of it."""
 
 
 class ParaRNNEstimator(Estimator):
@@ -60,8 +60,7 @@ class ParaRNNEstimator(Estimator):
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
         batch_size: Series a batch.
-        max_steps: Optimiser steps; by default as many as see every origin ``PASSES`` times, within
-            ``STEPS``. ``max_epochs`` or ``max_steps`` of the trainer come first.
+        max_steps: Optimiser steps; by default those of ``EPOCHS``, within ``STEPS``. ``max_epochs`` or ``max_steps`` of the trainer come first.
         seed: Seed of the weights, of the order of series, of origins and of dropout.
         trainer_kwargs: Further arguments of Lightning's ``Trainer``. With ``default_root_dir``,
             checkpoints are written to ``checkpoints`` in it, every ``checkpoint_every`` steps;
@@ -226,11 +225,12 @@ class ParaRNNEstimator(Estimator):
             else:  # behind the best one: a resumed run has to know it
                 last = saves("last", save_on_train_epoch_end=False)
             callbacks = [best] * (held is not None) + [last] * (root is not None)
-            steps = data.steps(PASSES, STEPS) if self.max_steps is None else self.max_steps
-            trainer = lightning.Trainer(**self._options(steps, callbacks))
+            loader = data.train_dataloader()
+            steps = min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
+            trainer = lightning.Trainer(**self._options(self.max_steps or steps, callbacks))
             trainer.fit(
                 task,
-                data.train_dataloader(),
+                loader,
                 None if held is None else held.test_dataloader(),
                 ckpt_path=ckpt_path,
                 weights_only=True,

@@ -22,7 +22,7 @@ class ForecastTask(Task):
         output: What a forecast is made of: quantiles, or a distribution.
         lags: Last values that the encoder and a linear skip connection read; by default as many
             whole seasons as there are in the horizon, and one more, but at least 8.
-        window: Steps that the scale is computed from; two seasons, and at least 8, by default.
+        window: Steps that the scale is computed from; a season, and at least 8, by default.
         decoder_size: Width inside the head.
         dropout: Share of the encoder's features that the head does without, in training.
         squash: Whether inputs are passed through asinh, so that outliers do no harm.
@@ -58,7 +58,7 @@ class ForecastTask(Task):
             output,
             Shape(**{name: series[name] for name in counts}, cardinality=cardinality),
             lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
-            window=max(8, 2 * season) if window is None else window,
+            window=max(8, season) if window is None else window,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,
