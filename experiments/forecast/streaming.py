@@ -1,9 +1,9 @@
 """What an observation and a forecast cost while a series goes on, on one core.
 
-The model is a ParaGRU of two layers and width 64 over half-hourly values; its weights do not
-matter here. Histories are read in one pass, and forecasts from them are first compared with those
-of the same steps taken one by one. Times are in milliseconds; the least of them is what a machine
-that others use as well would take by itself.
+The model is the default recipe, a ParaGRU of two layers and width 64, over half-hourly values; its
+weights do not matter here. Histories are read in one pass, and forecasts from them are first
+compared with those of the same steps taken one by one. Times are in milliseconds; the least of them
+is what a machine that others use as well would take by itself.
 """
 
 import resource
@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paratime import Encoder
-from paratime.forecast.calendar import calendar_features
+from paratime.forecast.data import SeriesData
+from paratime.forecast.recipe import Recipe
+from paratime.forecast.series import from_gluonts
+from paratime.forecast.sources import InMemory
 from paratime.forecast.streaming import Forecaster
 from paratime.forecast.task import ForecastTask
 
@@ -32,17 +34,8 @@ def main() -> None:
     """Check, measure, and print a table."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    series = {
-        "freq": FREQ,
-        "prediction_length": HORIZON,
-        "season": SEASON,
-        "target": 1,
-        "known": calendar_features(FREQ),
-        "past": 0,
-        "static_real": 0,
-        "categories": {},
-        "standard": {"known": (), "past": (), "static_real": ()},
-    }
+    data = SeriesData(InMemory(from_gluonts([history(1000)])), HORIZON)
+    series = data.facts["series"]
     many(trained(series, 96))
     for lags in (48, 96):
         task = trained(series, lags)
@@ -55,7 +48,7 @@ def main() -> None:
 
 def trained(series: dict[str, object], lags: int) -> ForecastTask:
     """Return a model with weights such that its forecasts depend on its state."""
-    task = ForecastTask(Encoder(64, 2), series, lags=lags)
+    task = Recipe(lags=lags).task(series)
     torch.nn.init.normal_(task.network.direct.weight, std=0.1)
     return task
 

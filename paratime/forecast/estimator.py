@@ -60,7 +60,8 @@ class ParaRNNEstimator(Estimator):
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
         batch_size: Series a batch.
-        max_steps: Optimiser steps; by default those of ``EPOCHS``, within ``STEPS``. ``max_epochs`` or ``max_steps`` of the trainer come first.
+        max_steps: Optimiser steps; by default those of ``EPOCHS``, within ``STEPS``. ``max_epochs``
+            or ``max_steps`` of the trainer come first.
         seed: Seed of the weights, of the order of series, of origins and of dropout.
         trainer_kwargs: Further arguments of Lightning's ``Trainer``. With ``default_root_dir``,
             checkpoints are written to ``checkpoints`` in it, every ``checkpoint_every`` steps;

@@ -48,12 +48,11 @@ class Scaling:
         exact = values[..., : self.length, :].double()
         recent, before = exact[..., : self.window, :], exact[..., self.season :, :]
         differences = (recent - before).abs()
-        count, pairs = ((~x.isnan()).sum(-2) for x in (recent, differences))
-        loc = _total(recent) / count
-        spread = (_total((recent - loc.unsqueeze(-2)).square()) / count).sqrt()
-        share = (pairs / self.season).clamp(max=1).to(spread)
-        scale = torch.lerp(spread, (_total(differences) / pairs).nan_to_num(0.0), share)
-        scale = scale + FLOOR * (_total(recent.abs()) / count)
+        loc = recent.nanmean(-2)
+        spread = (recent - loc.unsqueeze(-2)).square_().nanmean(-2).sqrt()
+        share = (~differences.isnan()).sum(-2).div(self.season).clamp_(max=1)
+        scale = torch.lerp(spread, differences.nanmean(-2).nan_to_num_(0.0), share.to(spread))
+        scale = scale + FLOOR * recent.abs().nanmean(-2)
         scale = scale.to(values)
         return loc.to(values), torch.where(scale > 0, scale, torch.nan)
 
@@ -104,11 +103,6 @@ def lagged(target: Tensor, position: Tensor, steps: Tensor, count: int) -> Tenso
     back = torch.arange(count, device=target.device)
     values = target[:, (steps[:, None] - back).clamp(min=0)]
     return torch.where((back > position[:, steps, None])[..., None], torch.nan, values)
-
-
-def _total(values: Tensor) -> Tensor:
-    """Return the sum over the last axis but one, without NaN."""
-    return values.nan_to_num(0.0).sum(-2)
 
 
 def usable(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

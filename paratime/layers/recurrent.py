@@ -1,5 +1,7 @@
 """Recurrent layers: any cell, solved over whole sequences or stepped."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -156,7 +158,8 @@ class Recurrent(Mixer):
         check_step(x, reset)
         drive = self.cell.drive(x)
         state = self._start(drive, state)
-        with torch.autocast(x.device.type, enabled=False):
+        mixed = torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
         return self._output(state).to(drive.dtype), state
 
