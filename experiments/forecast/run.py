@@ -61,6 +61,7 @@ TASKS = {
     "m3_monthly": Task(Competition("M3", "monthly"), 18, 1, CLASSICAL + NEURAL),
     "tourism_monthly": Task(Competition("Tourism", "monthly"), 24, 1, CLASSICAL + NEURAL),
     "vic_elec": Task(TsData("vic_elec"), 48, 28, ("seasonal_naive", "paratime", "deepar")),
+    "pedestrian": Task(TsData("pedestrian"), 24, 28, ("seasonal_naive", "paratime")),
 }
 
 
@@ -114,7 +115,7 @@ def measure(data: str, model: str, seed: int) -> dict[str, float]:
     task = TASKS[data]
     collection = task.source.read()
     train, test = task.test(collection)
-    season = collection.season or {"M": 12, "30min": 48}[collection.freq]
+    season = collection.season or {"M": 12, "30min": 48, "h": 24}[collection.freq]
     began = time.process_time()
     with quiet():
         predict = MODELS[model](train, collection, task.prediction_length, season, seed)
