@@ -58,9 +58,8 @@ FORMATS = "(float32|float64|bfloat16|float16)"
 CELL = "paratime_(gru[124]|lstm[12])"
 EXPORTS = {
     rf"{CELL}_(forward|backward)_sequential_{FORMATS}": 40,
-    rf"{CELL}_(forward_newton|backward_scan|tile)_{FORMATS}": 57,  # not gru4 in float64
+    rf"{CELL}_(forward_newton|backward_scan|tile|shared)_{FORMATS}": 76,  # not gru4 in float64
     r"paratime_scan[124]_(tile_)?(float32|float64)": 12,
-    rf"{CELL}_shared_{FORMATS}": 19,
     r"paratime_(error|probe|most_shared)": 3,
 }
 """Patterns of symbols of the C interface, and how many there must be of each."""

@@ -15,6 +15,9 @@ from paratime.forecast.series import Collection
 from paratime.forecast.task import ForecastTask, over_horizon
 from paratime.forecast.windows import Standard, prepare, with_origins
 
+STEPS = 2**17
+"""Most steps of a batch of several series, as memory goes with them."""
+
 
 def forecast(
     task: ForecastTask,
@@ -30,7 +33,7 @@ def forecast(
         data: Series like those of the training; where the task has covariates that are known
             ahead, they go on for ``prediction_length`` steps after the target.
         kind: Which of GluonTS's forecasts are made.
-        batch_size: Series a batch.
+        batch_size: Series a batch, at most; fewer long ones.
 
     Raises:
         InputError: A series is unlike those of the training.
@@ -38,8 +41,17 @@ def forecast(
     check_at_least(1, batch_size=batch_size)
     entries = matched(data, task.series)
     check_ahead(entries, task.series["prediction_length"])
-    for first in range(0, len(entries), batch_size):
-        yield from _forecast(task, entries[first : first + batch_size], kind)
+    batch: list[dict[str, Any]] = []
+    for entry in entries:
+        if batch and (len(batch) == batch_size or _steps([*batch, entry]) > STEPS):
+            yield from _forecast(task, batch, kind)
+            batch = []
+        batch.append(entry)
+    yield from _forecast(task, batch, kind)
+
+
+def _steps(entries: list[dict[str, Any]]) -> int:
+    return sum(entry["target"].shape[-1] for entry in entries)
 
 
 @torch.inference_mode()

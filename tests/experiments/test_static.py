@@ -188,12 +188,14 @@ def test_the_kept_table_is_of_all_architectures_and_good():
 
 def names_of_the_interface() -> set[str]:
     formats = ("float32", "float64", "bfloat16", "float16")
-    parts = ("forward_sequential", "backward_sequential", "forward_newton", "backward_scan", "tile")
+    parallel = ("forward_newton", "backward_scan", "tile", "shared")
+    parts = ("forward_sequential", "backward_sequential", *parallel)
     cells = ("gru1", "gru2", "gru4", "lstm1", "lstm2")
     names = {f"paratime_{'_'.join(x)}" for x in itertools.product(cells, parts, formats)}
-    names -= {f"paratime_gru4_{part}_float64" for part in parts[2:]}
+    names -= {f"paratime_gru4_{part}_float64" for part in parallel}
     scans = itertools.product("124", ("", "tile_"), ("float32", "float64"))
-    return {*names, *(f"paratime_scan{''.join((k, '_', *x))}" for k, *x in scans), "paratime_error"}
+    alone = {f"paratime_{name}" for name in ("error", "probe", "most_shared")}
+    return {*names, *(f"paratime_scan{''.join((k, '_', *x))}" for k, *x in scans), *alone}
 
 
 def test_exported_symbols():
