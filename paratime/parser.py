@@ -1,16 +1,18 @@
 """What all command lines share: the parser, and mistakes that end in one line."""
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+from jsonargparse import auto_cli
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from paratime.errors import InputError
 from paratime.messages import explain
@@ -38,6 +40,20 @@ class Parser(LightningArgumentParser):
         self.exit(2)
 
 
+def run_commands(prog: str, commands: dict[str, Callable[..., None]], description: str) -> None:
+    """Run one of some functions, as ``sys.argv`` behind the command's second word says."""
+    with mistakes_in_one_line():
+        auto_cli(
+            commands,  # type: ignore[arg-type]
+            args=sys.argv[2:],
+            parser_class=Parser,
+            prog=prog,
+            description=description,
+            as_positional=False,
+            allow_abbrev=False,
+        )
+
+
 def check_checkpoint(path: str) -> None:
     """Refuse a path that is not a whole checkpoint file or folder."""
     remedy = f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}"
@@ -49,9 +65,15 @@ def check_checkpoint(path: str) -> None:
 
 @contextmanager
 def mistakes_in_one_line() -> Iterator[None]:
-    """Print an ``InputError``, however deep it was raised, and exit with status 2."""
+    """Print an ``InputError``, however deep it was raised, and exit with status 2.
+
+    Lightning ends a run that was terminated in good order; the status says so nevertheless.
+    """
     try:
         yield
+    except SIGTERMException:
+        sys.stderr.write("paratime: terminated before the end\n")
+        sys.exit(128 + signal.SIGTERM)
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, MISTAKES):

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from paratime.atomic import replacing
+
 
 class SavePredictions(BasePredictionWriter):
     """Save what ``predict_step`` returns, a list with one entry a batch, and print the path.
@@ -29,9 +31,7 @@ class SavePredictions(BasePredictionWriter):
         """Write the file, whole or not at all."""
         rank = f".{trainer.global_rank}" if trainer.global_rank else ""
         folder = Path(trainer.log_dir or trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"predictions.pt{rank}"
-        draft = path.with_name(path.name + ".draft")
-        torch.save(predictions, draft)
-        draft.replace(path)
+        with replacing(path) as draft:
+            torch.save(predictions, draft)
         print(f"\n{'predictions':<20} {path}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -134,7 +135,8 @@ class Task(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model."""
-        self._random = checkpoint.get("random_state")
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._random = checkpoint.get("random_state")
         saved, ours = checkpoint["state_dict"], self.state_dict()
         for name in sorted(saved.keys() | ours.keys()):
             expected, got = (_shape(state.get(name)) for state in (ours, saved))

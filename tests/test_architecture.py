@@ -28,6 +28,7 @@ LAYERS = (
 """From the bottom up; a module imports its own layer and those below. Slices stand side by side."""
 
 ASIDE = {
+    "atomic": "errors",
     "testing": "layers",
     "messages": "errors",
     "info": "ops",

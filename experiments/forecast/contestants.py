@@ -1,84 +1,52 @@
-"""The models of the comparison: each trains on a dataset and returns a function that predicts."""
+"""The models of the comparison: each trains on series and returns a function that forecasts."""
 
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import numpy as np
-import statsforecast.models
 import torch
-from gluonts.model.forecast import Forecast, QuantileForecast
 from gluonts.torch.model.deepar import DeepAREstimator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from paratime import ParaGRU, ParaLSTM
-from paratime.forecast.calendar import quiet
+from paratime.forecast.backtest import Backtest, backtest
 from paratime.forecast.estimator import ParaRNNEstimator
+from paratime.forecast.reference_models import BASELINES, from_predictor
+from paratime.forecast.rolling import Windows
 from paratime.forecast.series import Collection
 from paratime.layers.mixer import Mixer
 
-Predict = Callable[[Iterable[Any]], Iterator[Forecast]]
-Model = Callable[[Any, Collection, int, int, int], Predict]
-WIDTHS = (20, 40, 60, 80, 95)
-"""Central intervals, in percent, whose edges are the nine deciles, and 2.5 and 97.5 %."""
+Model = Callable[[Collection, Windows, int], Callable[[], Backtest]]
+"""From what comes before all windows, the windows, and a seed."""
 
 
 def paratime(
-    train: Any,
-    data: Collection,
-    length: int,
-    season: int,
-    seed: int,
-    mixer: Callable[[int], Mixer] = ParaGRU,
-) -> Predict:
+    train: Collection, windows: Windows, seed: int, mixer: Callable[[int], Mixer] = ParaGRU
+) -> Callable[[], Backtest]:
     """Train ``ParaRNNEstimator`` at its defaults."""
-    estimator = ParaRNNEstimator(data.freq, length, mixer=mixer, seed=seed)
-    return estimator.train(replace(data, entries=list(train))).predict
+    estimator = ParaRNNEstimator(train.freq, windows.prediction_length, mixer=mixer, seed=seed)
+    task, count = estimator.train(train).task, len(windows) // len(windows.firsts)
+    return lambda: backtest(task, windows.collection, windows=count)
 
 
-def deepar(train: Any, data: Collection, length: int, season: int, seed: int) -> Predict:
+def deepar(train: Collection, windows: Windows, seed: int) -> Callable[[], Backtest]:
     """Train GluonTS's DeepAR at its defaults; half-hourly data gets a context of a week."""
-    estimator = DeepAREstimator(
-        data.freq,
-        length,
-        context_length=7 * season if data.freq == "30min" else None,
-        num_feat_dynamic_real=len(data.known),
-        trainer_kwargs={"enable_progress_bar": False, "logger": False, "accelerator": "cpu"},
-    )
-    here = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:  # it writes where it stands
-        os.chdir(folder)
-        try:
-            return estimator.train(train).predict
-        finally:
-            os.chdir(here)
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
+        estimator = DeepAREstimator(
+            train.freq,
+            windows.prediction_length,
+            context_length=7 * train.seasonality if train.freq == "30min" else None,
+            num_feat_dynamic_real=len(train.known),
+            trainer_kwargs=quiet | {"default_root_dir": folder},
+        )
+        predictor = estimator.train(train.entries)
+    return lambda: from_predictor(windows, predictor)
 
 
-def classical(
-    train: Any, data: Collection, length: int, season: int, seed: int, name: str
-) -> Predict:
-    """Fit a model of statsforecast to each series, when it is asked for its forecast."""
-    model = getattr(statsforecast.models, name)(season_length=season)
-
-    def predict(dataset: Iterable[Any]) -> Iterator[Forecast]:
-        for entry in tqdm(list(dataset), desc=name, leave=False):
-            found = model.forecast(entry["target"].astype(float), h=length, level=list(WIDTHS))
-            yield _forecast(found, entry)
-
-    return predict
-
-
-def _forecast(found: dict[str, Any], entry: dict[str, Any]) -> Forecast:
-    levels = [x for width in WIDTHS for x in ((100 - width) / 200, (100 + width) / 200)]
-    rows = [found[f"{edge}-{width}"] for width in WIDTHS for edge in ("lo", "hi")]
-    keys = [*(f"{level:.3g}" for level in levels), "0.5", "mean"]
-    with quiet():
-        start = entry["start"] + len(entry["target"])
-    return QuantileForecast(np.stack([*rows, found["mean"], found["mean"]]), start, keys)
+def untrained(train: Collection, windows: Windows, seed: int, name: str) -> Callable[[], Backtest]:
+    """Return a model that is fitted to each series when it is asked for its forecast."""
+    return lambda: BASELINES[name](windows)
 
 
 class TorchGRU(Mixer):
@@ -116,6 +84,7 @@ class TorchGRU(Mixer):
         raise NotImplementedError
 
 
+CLASSICAL = ("seasonal_naive", "auto_ets", "auto_theta")
 MODELS: dict[str, Model] = {
     "paratime": paratime,
     "paratime_k2": partial(paratime, mixer=partial(ParaGRU, block_size=2)),
@@ -123,7 +92,4 @@ MODELS: dict[str, Model] = {
     "paratime_lstm": partial(paratime, mixer=ParaLSTM),
     "torch_gru": partial(paratime, mixer=TorchGRU),
     "deepar": deepar,
-    "seasonal_naive": partial(classical, name="SeasonalNaive"),
-    "auto_ets": partial(classical, name="AutoETS"),
-    "auto_theta": partial(classical, name="AutoTheta"),
-}
+} | {name: partial(untrained, name=name) for name in CLASSICAL}

@@ -8,24 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.evaluation import METRICS, REQUIRED, Sums, sums
 from paratime.forecast.match import matched
 from paratime.forecast.network import Memory
-from paratime.forecast.rolling import Windows, rolling
+from paratime.forecast.rolling import Floats, Windows, rolling
 from paratime.forecast.series import Collection
-from paratime.forecast.task import ForecastTask, over_horizon
+from paratime.forecast.task import ForecastTask
 from paratime.forecast.windows import Standard, prepare, with_origins
-
-Floats = NDArray[np.floating[Any]]
 
 PIECE = 2**24
 """Numbers that the head makes at a time."""
@@ -173,10 +169,9 @@ def _forecasts(
     numbers = net.shape.prediction_length * (net.shape.target * len(levels) + hidden)
     quantiles, means = [], []
     for rows in torch.arange(len(future)).split(max(1, PIECE // numbers)):
-        raw, loc, scale = net.forecast(_some(memory, rows), future[rows])
-        places = over_horizon(raw, loc, scale)
-        quantiles.append(net.output.quantiles(raw, *places, levels).cpu().numpy())
-        means.append(net.output.mean(raw, *places).cpu().numpy())
+        found = net.forecast(_some(memory, rows), future[rows])
+        quantiles.append(net.output.quantiles(*found, levels).cpu().numpy())
+        means.append(net.output.mean(*found).cpu().numpy())
     return np.concatenate(quantiles), np.concatenate(means)
 
 

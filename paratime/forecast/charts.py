@@ -8,7 +8,6 @@ import base64
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -19,6 +18,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast.backtest import Backtest
 from paratime.forecast.calendar import quiet
@@ -79,24 +79,21 @@ def save(figure: Figure, path: str) -> None:
     kind = path.rpartition(".")[2]
     if kind not in FORMATS:
         raise InputError("out", "a name in ." + ", .".join(FORMATS), repr(path), "rename it")
-    draft = Path(f"{path}.draft")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    with _style():
+    with replacing(path) as draft, _style():
         figure.savefig(draft, format=kind, dpi=130)
-    draft.replace(path)
 
 
 def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
     w = backtest.windows
     origin, h, values = int(w.origin[window]), w.prediction_length, w.values(window)[:, channel]
-    first = max(0, origin + 1 - max(HISTORY * h, 2 * w.season))
+    first = max(0, origin + 1 - max(HISTORY * h, 2 * w.collection.seasonality))
     with quiet():
         start = w.period[window] - (origin - first)
         times = pd.period_range(start, periods=origin + h + 1 - first, freq=start.freq)
         dates = times.to_timestamp().to_numpy()
     split = origin + 1 - first
     several = w.target.shape[-1] > 1
-    axes.set_title(shortened(w.item_id[window]) + (f", channel {channel + 1}" if several else ""))
+    axes.set_title(shortened(w.item_id[window]) + (f", channel {channel}" if several else ""))
     axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
     _bands(axes, backtest, window, channel, dates[split:])
     axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)

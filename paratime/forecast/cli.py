@@ -1,12 +1,10 @@
 """The commands of the forecasting slice beside Lightning's: ``paratime forecast ...``."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from jsonargparse import auto_cli
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from paratime.errors import InputError, check_at_least
@@ -14,7 +12,7 @@ from paratime.forecast.backtest import backtest as run_backtest
 from paratime.forecast.data import SeriesData
 from paratime.forecast.direct import forecast
 from paratime.forecast.estimator import ParaRNNEstimator
-from paratime.forecast.kinds import LEVELS, AsQuantiles
+from paratime.forecast.kinds import REPORTED, AsQuantiles
 from paratime.forecast.match import check_ahead
 from paratime.forecast.recipe import Recipe
 from paratime.forecast.rolling import Windows, with_future
@@ -23,7 +21,7 @@ from paratime.forecast.series import Collection
 from paratime.forecast.sources import Source, source_of
 from paratime.forecast.summary import summary
 from paratime.forecast.task import ForecastTask
-from paratime.parser import Parser, mistakes_in_one_line
+from paratime.parser import run_commands
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -90,9 +88,11 @@ def predict(
     out: str,
     data: str | None = None,
     source: Source | None = None,
-    levels: tuple[float, ...] = LEVELS,
+    levels: tuple[float, ...] = REPORTED,
 ) -> None:
     """Forecast what comes after the end of each series, as a table: item_id, timestamp, mean, ...
+
+    The mean of an output of quantiles, the default, is their median.
 
     Args:
         model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
@@ -155,9 +155,10 @@ def seen_in_training(task: ForecastTask, windows: Windows) -> str:
     held = task.series["held_out"]
     if tested <= held:
         return ""
+    windows_held = -(-tested // task.series["prediction_length"])
     return (
         f"note: the windows are the last {tested} steps, of which training held out {held};"
-        " if these are the series of the training, fit with --held_out first\n"
+        f" if these are the series of the training, fit with --held_out {windows_held}\n"
     )
 
 
@@ -233,13 +234,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> None:
     """Run ``paratime forecast ...`` from ``sys.argv``."""
-    with mistakes_in_one_line():
-        auto_cli(
-            COMMANDS,  # type: ignore[arg-type]
-            args=sys.argv[2:],
-            parser_class=Parser,
-            prog="paratime forecast",
-            description=__doc__,
-            as_positional=False,
-            allow_abbrev=False,
-        )
+    run_commands("paratime forecast", COMMANDS, str(__doc__))

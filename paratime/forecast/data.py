@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from paratime.errors import InputError, check_at_least
-from paratime.forecast.calendar import calendar_features, season_length
+from paratime.forecast.calendar import calendar_features
 from paratime.forecast.match import COVARIATES, check_ahead
 from paratime.forecast.series import Collection
 from paratime.forecast.sources import Source
@@ -72,9 +72,10 @@ class SeriesData(DataModule):
     @property
     def prediction_length(self) -> int:
         """Steps of a forecast."""
-        length = self._prediction_length or self.collection.prediction_length
-        if not length or length < 1:
-            remedy = "give it: this data has no official horizon"
+        given, official = self._prediction_length, self.collection.prediction_length
+        length = official if given is None else given
+        if length is None or length < 1:
+            remedy = "give another" if given is not None else "give it: no horizon is official here"
             raise InputError("prediction_length", "at least 1", str(length), remedy)
         return length
 
@@ -154,7 +155,7 @@ def describe(data: Collection, prediction_length: int, standard: Standard) -> di
     return {
         "freq": data.freq,
         "prediction_length": prediction_length,
-        "season": data.season or season_length(data.freq),
+        "season": data.seasonality,
         "target": np.atleast_2d(first["target"]).shape[0],
         "known": calendar_features(data.freq) * data.dated + len(data.known),
         "past": len(data.past),

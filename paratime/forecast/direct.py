@@ -12,7 +12,7 @@ from paratime.forecast.calendar import quiet
 from paratime.forecast.kinds import AsQuantiles, Kind
 from paratime.forecast.match import check_ahead, matched
 from paratime.forecast.series import Collection
-from paratime.forecast.task import ForecastTask, over_horizon
+from paratime.forecast.task import ForecastTask
 from paratime.forecast.windows import Standard, prepare, with_origins
 
 STEPS = 2**17
@@ -65,7 +65,7 @@ def _forecast(task: ForecastTask, entries: list[dict[str, Any]], kind: Kind) -> 
     with quiet():
         starts = [entry["start"] + entry["target"].shape[-1] for entry in entries]
     origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
-    return list(kind(task.network.output, raw, *over_horizon(raw, loc, scale), origins))
+    return list(kind(task.network.output, raw, loc, scale, origins))
 
 
 def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:

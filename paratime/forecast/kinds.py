@@ -16,7 +16,7 @@ from torch import Tensor
 from paratime.errors import InputError
 from paratime.forecast.outputs import Output, Parametric
 
-LEVELS = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
+REPORTED = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
 """Quantiles for nine deciles, and for intervals of 80, 90 and 95 %."""
 
 Origin = tuple[str, pd.Period]
@@ -49,19 +49,18 @@ class AsQuantiles(Kind):
         levels: Which quantiles are computed; GluonTS interpolates between them.
     """
 
-    levels: tuple[float, ...] = LEVELS
+    levels: tuple[float, ...] = REPORTED
 
     def __post_init__(self) -> None:
         """Check the levels."""
-        if len({*self.levels}) < max(1, len(self.levels)) or not all(
-            0 < x < 1 for x in self.levels
-        ):
+        different = 0 < len(self.levels) == len({*self.levels})
+        if not different or not all(0 < x < 1 for x in self.levels):
             expected = "different numbers between 0 and 1"
             raise InputError("levels", expected, str([*self.levels]), "correct them")
 
     def __call__(
         self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
-    ) -> Iterator[Forecast]:
+    ) -> Iterator[QuantileForecast]:
         """Yield the forecasts."""
         mean = output.mean(raw, loc, scale).unsqueeze(-1)
         values = torch.cat([output.quantiles(raw, loc, scale, self.levels), mean], dim=-1)

@@ -28,9 +28,10 @@ def matched(data: Collection, series: Mapping[str, Any]) -> list[dict[str, Any]]
     channels = np.atleast_2d(data.entries[0]["target"]).shape[0]
     _same("channels of the target", series["target"], channels)
     for kind, key in COVARIATES.items():
-        expected, names = series["names"][kind], getattr(data, kind)
-        if list(names) != list(numbered(key, len(expected))):  # names of their own
-            _same(f"covariates, {kind}", expected, list(names))
+        expected, names = series["names"][kind], list(getattr(data, kind))
+        plain = [*numbered(key, len(expected))]  # of datasets that know no names
+        if plain not in (expected, names) or len(names) != len(expected):
+            _same(f"covariates, {kind}", expected, names)
     expected, labels = series["categories"], data.categories
     _same("labels of series", list(expected), list(labels))
     codes = [_codes(expected[name], labels[name]) for name in labels]

@@ -118,7 +118,7 @@ class ForecastNetwork(nn.Module):
             origin: Steps (N,).
 
         Returns:
-            Numbers of the output (N, H, C, size), location (N, C) and scale (N, C).
+            Numbers of the output (N, H, C, size), location and scale (N, H, C).
         """
         return self.forecast(self.remember(batch, origin), batch["future"])
 
@@ -179,15 +179,9 @@ class ForecastNetwork(nn.Module):
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
         recent, loc, scale = memory.recent[:, : self.lags], memory.loc, memory.scale
-        return self.head(memory.features, recent, loc, scale, future), loc, scale
-
-    @torch.inference_mode()
-    def quantiles(self, memory: Memory, future: Tensor, levels: tuple[float, ...]) -> Tensor:
-        """Forecast quantiles, and then the mean, in units of the series, (N, levels + 1, H, C)."""
-        raw, *place = self.forecast(memory, future)
-        loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in place)
-        quantiles = self.output.quantiles(raw, loc, scale, levels).movedim(-1, 1)
-        return torch.cat([quantiles, self.output.mean(raw, loc, scale).unsqueeze(1)], dim=1)
+        raw = self.head(memory.features, recent, loc, scale, future)
+        loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in (loc, scale))
+        return raw, loc, scale
 
     @property
     def remembered(self) -> int:

@@ -77,7 +77,7 @@ def _paths(net: ForecastNetwork, series: Prepared, count: int, length: int) -> T
     for t in range(steps, steps + length):
         ahead = known[t].expand(count, net.shape.prediction_length, -1)
         raw, loc, scale = net.forecast(memory, ahead)
-        values.append(net.output.sample(raw[:, 0], loc, scale))
+        values.append(net.output.sample(raw[:, 0], loc[:, 0], scale[:, 0]))
         following = known[min(t + 1, len(known) - 1)].expand(count, -1)
         memory = net.step(constant | {"target": values[-1], "known": following}, memory)
     return torch.stack(values, dim=1)

@@ -14,6 +14,7 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import RepresentablePredictor
 
+from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast.direct import forecast
 from paratime.forecast.kinds import AsQuantiles, Kind
@@ -80,9 +81,8 @@ class ParaRNNPredictor(RepresentablePredictor):
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
-        draft = path / f"{WEIGHTS}.draft"
-        torch.save({"of": _digest(path), "weights": self.task.state_dict()}, draft)
-        draft.replace(path / WEIGHTS)
+        with replacing(path / WEIGHTS) as draft:
+            torch.save({"of": _digest(path), "weights": self.task.state_dict()}, draft)
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device = "cpu") -> "ParaRNNPredictor":
@@ -102,7 +102,7 @@ class ParaRNNPredictor(RepresentablePredictor):
                 raise InputError(str(path), expected, "those of another", remedy)
             predictor = super().deserialize(path)
         except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
-            raise InputError(str(path), expected, "damaged ones", remedy) from error
+            raise InputError(str(path), expected, "damaged or older ones", remedy) from error
         predictor.task.load_state_dict(saved["weights"])
         return predictor.to(device)
 

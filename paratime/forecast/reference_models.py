@@ -5,10 +5,8 @@ values by the same metrics.
 """
 
 import importlib
-import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -18,14 +16,11 @@ from typing import Any
 import numpy as np
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.deepar import DeepAREstimator
-from numpy.typing import NDArray
+from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.forecast.backtest import Backtest, with_required
-from paratime.forecast.rolling import Windows, differences, mean_until
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
+from paratime.forecast.rolling import Floats, Ints, Windows, differences, mean_until
 
 
 def seasonal_naive(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
@@ -43,7 +38,7 @@ def seasonal_naive(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
         windows: Where to forecast.
         levels: Levels of quantiles, besides those that the metrics need.
     """
-    season, levels = windows.season, with_required(levels)
+    season, levels = windows.collection.seasonality, with_required(levels)
     h = np.arange(windows.prediction_length)
     parts = [
         (_repeated(y, origin, season, h), _deviation(y, origin, season))
@@ -120,9 +115,7 @@ def deepar(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
         return from_predictor(windows, estimator.train(earlier), levels)
 
 
-def statistical(
-    windows: Windows, model: str = "AutoETS", levels: Sequence[float] = (), processes: int = 1
-) -> Backtest:
+def statistical(windows: Windows, model: str = "AutoETS", levels: Sequence[float] = ()) -> Backtest:
     """Forecast with a model of the package ``statsforecast``, fitted anew at every origin.
 
     Channels are forecast one by one. Missing values of a history are interpolated, as these models
@@ -133,7 +126,6 @@ def statistical(
         windows: Where to forecast.
         model: Its name there, such as ``AutoETS`` or ``AutoTheta``.
         levels: Levels of quantiles, besides those that the metrics need.
-        processes: How many fit at a time.
 
     Raises:
         InputError: The package is not installed, or has no such model.
@@ -141,9 +133,10 @@ def statistical(
     kind, levels = _statsforecast(model), with_required(levels)
     instead = seasonal_naive(windows, levels)
     quantiles, mean = instead.quantiles.copy(), instead.mean.copy()
-    fit = _Fit(kind, windows.season, windows.prediction_length, levels)
+    fit = _Fit(kind, windows.collection.seasonality, windows.prediction_length, levels)
     failed = 0
-    for (window, channel), found in _fitted(fit, windows, processes):
+    for window, channel in tqdm([*np.ndindex(mean.shape[0], mean.shape[2])], desc=model):
+        found = fit(windows.values(window)[: windows.origin[window] + 1, channel])
         failed += found is None
         if found is not None:
             mean[window, :, channel], quantiles[window, :, channel] = found
@@ -181,18 +174,6 @@ class _Fit:
         ]
         quantiles = np.stack([found[name] for name in names], axis=-1)
         return (found["mean"], quantiles) if np.isfinite(quantiles).all() else None
-
-
-def _fitted(fit: _Fit, windows: Windows, processes: int) -> Iterator[Any]:
-    channels = windows.target.shape[-1]
-    places = [(window, channel) for window in range(len(windows)) for channel in range(channels)]
-    histories = (windows.values(w)[: windows.origin[w] + 1, c] for w, c in places)
-    if processes == 1:
-        yield from zip(places, map(fit, histories), strict=True)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from zip(places, pool.map(fit, histories, chunksize=8), strict=True)
 
 
 def _statsforecast(model: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast import charts
 from paratime.forecast.backtest import Backtest
@@ -31,7 +32,7 @@ def write_series(backtests: dict[str, Backtest], path: str | Path) -> None:
     """Write the metrics of every series by every model as CSV, whole or not at all."""
     frames = [b.per_series.assign(model=name) for name, b in backtests.items()]
     columns = ["model", "item_id", "windows", *METRICS]
-    _write(Path(path), pd.concat(frames)[columns].to_csv(index=False, float_format="%.6g"))
+    _write(path, pd.concat(frames)[columns].to_csv(index=False, float_format="%.6g"))
 
 
 def write_report(
@@ -62,7 +63,7 @@ def write_report(
             _figures([charts.fan(ours, *place) for place in _places(ours, fans)]),
         ]
     )
-    _write(Path(path), PAGE.format(title=escape(title), style=STYLE, body=body))
+    _write(path, PAGE.format(title=escape(title), style=STYLE, body=body))
 
 
 def check(backtests: dict[str, Backtest]) -> None:
@@ -115,7 +116,9 @@ def _scope(backtest: Backtest) -> str:
     w = backtest.windows
     counts = f"{len(w.firsts):,} series, {len(w):,} forecasts of {w.prediction_length} steps"
     span = f"origins from {min(w.period)} to {max(w.period)}"
-    return escape(f"{counts}; {span}; frequency {w.collection.freq}, season {w.season}.")
+    return escape(
+        f"{counts}; {span}; frequency {w.collection.freq}, season {w.collection.seasonality}."
+    )
 
 
 def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
@@ -174,11 +177,9 @@ def _title(figure: charts.Figure) -> str:
     return figure.axes[0].get_title(loc="left")
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+def _write(path: str | Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 PAGE = """<!doctype html>

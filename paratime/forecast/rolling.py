@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import quiet, season_length
+from paratime.forecast.calendar import quiet
 from paratime.forecast.series import Collection
 
 Floats = NDArray[np.floating[Any]]
@@ -39,11 +39,6 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.series)
-
-    @property
-    def season(self) -> int:
-        """Steps of a season, 1 for none."""
-        return self.collection.season or season_length(self.collection.freq)
 
     @cached_property
     def firsts(self) -> Ints:
@@ -71,7 +66,9 @@ class Windows:
     @cached_property
     def seasonal_error(self) -> Floats:
         """What MASE divides by, (N, C), NaN where the history is too short for it."""
-        return np.concatenate([seasonal_error(y, o, self.season) for y, o in self.by_series()])
+        return np.concatenate(
+            [seasonal_error(y, o, self.collection.seasonality) for y, o in self.by_series()]
+        )
 
     def by_series(self) -> Iterator[tuple[Floats, Ints]]:
         """Go through the series that have windows: values (T, C), and origins (W,)."""

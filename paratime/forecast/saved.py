@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from gluonts.model.forecast import QuantileForecast
 
+from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast.predictor import ParaRNNPredictor
 from paratime.forecast.task import ForecastTask
@@ -26,7 +27,12 @@ def load(path: str) -> ForecastTask:
         remedy = "name what paratime forecast fit, or paratime fit, has printed at its end"
         raise InputError("model", "a forecaster's folder, or a checkpoint", repr(path), remedy)
     check_checkpoint(path)
-    return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
+    try:
+        return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
+    except TypeError as error:  # it does not say what the network is made of
+        expected, remedy = "a checkpoint of paratime fit", "name the folder that it is in"
+        got = "one of paratime forecast fit"
+        raise InputError(path, expected, got, remedy) from error
 
 
 def to_frame(forecasts: Iterable[QuantileForecast]) -> pd.DataFrame:
@@ -58,10 +64,8 @@ def check_format(path: str) -> None:
 def write(table: pd.DataFrame, path: str) -> None:
     """Write a table, whole or not at all, as its name's ending says."""
     check_format(path)
-    draft = Path(f"{path}.draft")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    if path.endswith(".csv"):
-        table.to_csv(draft, index=False, float_format="%.7g")
-    else:
-        table.to_parquet(draft, index=False)
-    draft.replace(path)
+    with replacing(path) as draft:
+        if path.endswith(".csv"):
+            table.to_csv(draft, index=False, float_format="%.7g")
+        else:
+            table.to_parquet(draft, index=False)

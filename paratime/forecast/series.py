@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import quiet
+from paratime.forecast.calendar import quiet, season_length
 from paratime.forecast.grid import period_frequency
 from paratime.forecast.rows import shown
 
@@ -49,6 +49,11 @@ class Collection:
     prediction_length: int | None = None
     season: int | None = None
     dated: bool = True
+
+    @property
+    def seasonality(self) -> int:
+        """Steps of a season, 1 for none."""
+        return self.season or season_length(self.freq)
 
 
 def from_gluonts(

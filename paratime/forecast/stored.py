@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast.network import ForecastNetwork
 
@@ -26,11 +27,8 @@ def fingerprint(network: ForecastNetwork, facts: dict[str, Any]) -> str:
 
 def store(path: str | Path, model: str, content: dict[str, Any]) -> None:
     """Write a file, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".draft")
-    torch.save({"magic": MAGIC, "model": model} | content, draft)
-    draft.replace(path)
+    with replacing(path) as draft:
+        torch.save({"magic": MAGIC, "model": model} | content, draft)
 
 
 def load(path: str | Path, model: str, device: torch.device) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.clock import Clock
+from paratime.forecast.kinds import REPORTED, AsQuantiles
 from paratime.forecast.match import matched
-from paratime.forecast.outputs import LEVELS
 from paratime.forecast.reader import EMPTY, Covariates, Observation, Reader
 from paratime.forecast.series import Collection, from_gluonts
 from paratime.forecast.states import States
@@ -141,7 +141,7 @@ class Forecaster:
         return [x.steps for x in read]
 
     def predict(
-        self, item_id: str, future: Any = None, levels: Sequence[float] = LEVELS
+        self, item_id: str, future: Any = None, levels: Sequence[float] = REPORTED
     ) -> QuantileForecast:
         """Forecast the steps behind the last one observed.
 
@@ -149,7 +149,7 @@ class Forecaster:
             item_id: The series.
             future: Known covariates (H or more, F) of these steps in the user's units; needed if
                 the model has any.
-            levels: Levels of the quantiles, between 0 and 1.
+            levels: Levels of the quantiles, different numbers between 0 and 1.
 
         Returns:
             Quantiles and mean, each (H,), or (H, C) for a multivariate target.
@@ -162,18 +162,15 @@ class Forecaster:
         if last is None:
             got, remedy = repr(item_id), "update it first"
             raise InputError("item_id", "a series with observations", got, remedy)
-        levels = tuple(map(float, levels))
-        if not levels or not all(0 < x < 1 for x in levels):
-            remedy = "correct them"
-            raise InputError("levels", "numbers between 0 and 1", str(levels), remedy)
+        kind = AsQuantiles(tuple(map(float, levels)))
         known = self._reader.future(future, lambda: f"series {item_id!r}")
         first = last + self._clock.stride
         ahead = self._known([first], known[None])
         memory = self._states.after([self._rows[item_id]], ahead[:, 0])
-        arrays = self._network.quantiles(memory, ahead, levels)[0].double().cpu().numpy()
-        arrays = arrays[..., 0] if self._reader.target == 1 else arrays
-        keys = [*map(str, levels), "mean"]
-        return QuantileForecast(arrays, self._clock.period(first), keys, item_id)
+        origin = item_id, self._clock.period(first)
+        with torch.inference_mode():
+            found = self._network.forecast(memory, ahead)
+            return next(kind(self._network.output, *found, [origin]))
 
     def save(self, path: str | Path) -> None:
         """Write all states to a file, whole or not at all."""

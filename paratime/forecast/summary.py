@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paratime.forecast.calendar import quiet, season_length
+from paratime.forecast.calendar import quiet
 from paratime.forecast.series import Collection
 
 
@@ -11,7 +11,7 @@ def summary(data: Collection) -> str:
     targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
     steps = np.array([target.shape[1] for target in targets])
     missing = sum(int(np.isnan(target).sum()) for target in targets)
-    season = data.season or season_length(data.freq)
+    season = data.seasonality
     rows = {
         "series": f"{len(targets):,}",
         "frequency": f"{data.freq}, a season of {season} steps" if season > 1 else data.freq,

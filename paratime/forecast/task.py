@@ -66,7 +66,7 @@ class ForecastTask(Task):
         self.val_scores, self.test_scores = ForecastScores(), ForecastScores()
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the output's numbers (N, H, C, size), location and scale (N, C) of all origins."""
+        """Return what the network does of all origins: numbers, location and scale."""
         return self.network(batch, batch["origin"])
 
     def count(self, batch: dict[str, Tensor]) -> int:
@@ -102,12 +102,11 @@ class ForecastTask(Task):
     def quantiles(self, batch: dict[str, Tensor], levels: tuple[float, ...]) -> Tensor:
         """Return quantiles (N, H, C, levels) in the units of the series."""
         raw, loc, scale = self(batch)
-        return self.network.output.quantiles(raw, *over_horizon(raw, loc, scale), levels)
+        return self.network.output.quantiles(raw, loc, scale, levels)
 
     def _loss(self, batch: dict[str, Tensor], raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         target = batch["future_target"]
         there = ~target.isnan()
-        loc, scale = over_horizon(raw, loc, scale)
         losses = self.network.output.loss(raw, target.nan_to_num(0.0), loc, scale)
         return torch.where(there, losses, 0.0).sum() / there.sum().clamp(min=1)
 
@@ -115,16 +114,10 @@ class ForecastTask(Task):
         raw, loc, scale = self(batch)
         origins = len(batch["origin"])
         self.log(f"{split}/loss", self._loss(batch, raw, loc, scale), batch_size=origins)
-        places = over_horizon(raw, loc, scale)
-        quantiles = self.network.output.quantiles(raw, *places, scores.levels)
+        quantiles = self.network.output.quantiles(raw, loc, scale, scores.levels)
         scores.update(quantiles, batch["future_target"])
 
     def _log_scores(self, split: str, scores: ForecastScores) -> None:
         for name, value in scores.compute().items():
             self.log(f"{split}/{name}", value, prog_bar=name == "mean_wQL")
         scores.reset()
-
-
-def over_horizon(raw: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return location and scale (N, C) in the shape (N, H, C) of the values."""
-    return loc.unsqueeze(1).expand(raw.shape[:-1]), scale.unsqueeze(1).expand(raw.shape[:-1])

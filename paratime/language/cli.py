@@ -1,12 +1,8 @@
 """The commands of the language slice beside Lightning's: ``paratime language generate``."""
 
-import sys
-
-from jsonargparse import auto_cli
-
 from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
-from paratime.parser import Parser, check_checkpoint, mistakes_in_one_line
+from paratime.parser import check_checkpoint, run_commands
 
 
 def generate_text(
@@ -45,13 +41,4 @@ def generate_text(
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
-    with mistakes_in_one_line():
-        auto_cli(
-            {"generate": generate_text},
-            args=sys.argv[2:],
-            parser_class=Parser,
-            prog="paratime language",
-            description=__doc__,
-            as_positional=False,
-            allow_abbrev=False,
-        )
+    run_commands("paratime language", {"generate": generate_text}, str(__doc__))

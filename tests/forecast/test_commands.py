@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tables import frame_of
 
 from paratime.forecast.saved import to_frame, write
@@ -51,6 +52,27 @@ def test_a_checkpoint_of_the_lightning_command_forecasts_too(paratime, tmp_path,
     assert len(pd.read_csv("f.csv")) == 12
 
 
+def test_the_checkpoint_inside_a_forecaster_names_its_folder(paratime, table, tmp_path):
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 50)
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit, *small)
+    assert status == 0, err
+    last = tmp_path / "m" / "checkpoints" / "last.ckpt"
+    predict = ("forecast", "predict", "--data", table, "--out", tmp_path / "f.csv")
+    status, _, err = paratime(*predict, "--model", last)
+    assert status == 2 and "name the folder that it is in" in err and err.count("\n") == 1
+
+
+def test_a_terminated_run_says_so(paratime, table, monkeypatch):
+    def terminated(*_, **__):
+        raise SIGTERMException
+
+    monkeypatch.setattr("paratime.forecast.cli.ParaRNNEstimator.train_on", terminated)
+    fit = ("forecast", "fit", "--data", table, "--out", "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit)
+    assert status == 143 and err == "paratime: terminated before the end\n"
+
+
 def test_resuming_a_run(paratime, table, tmp_path):
     fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
     status, _, err = paratime(*fit, "--resume", "true")
@@ -85,6 +107,10 @@ MISTAKES = {
     "a file for a folder": (
         ("fit", "--data", "{table}", "--out", "{table}", "--prediction_length", "5"),
         "sales.csv",
+    ),
+    "no steps": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "0"),
+        "prediction_length: expected at least 1, got 0",
     ),
     "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
 }
@@ -124,7 +150,7 @@ def test_scores_and_pictures(paratime, table, tmp_path):
     assert "note:" not in out and (tmp_path / "report.html").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "series.csv")) == 6
     status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3)
-    assert status == 0 and "held out 10; if these" in out
+    assert status == 0 and "held out 10; if these" in out and "--held_out 3" in out
     plot = ("forecast", "plot", *about, "--out", tmp_path / "f.svg", "--items")
     status, _, err = paratime(*plot, "[b]")
     assert status == 0, err

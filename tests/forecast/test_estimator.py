@@ -324,6 +324,9 @@ def test_names_of_features_and_series_outlive_batches():
     assert len(list(predictor.predict(frames(["price", "count"])))) == 3
     with pytest.raises(InputError, match="covariates, known"):
         list(predictor.predict(frames(["count", "price"])))
+    assert len(list(predictor.predict(list(frames(["price", "count"]))))) == 3, "without names"
+    nameless = make_estimator().train(list(frames(["price", "count"])))
+    assert len(list(nameless.predict(frames(["price", "count"])))) == 3
     unnamed = [{key: x for key, x in e.items() if key != "item_id"} for e in waves()]
     plain = make_estimator(batch_size=2).train(unnamed)
     assert [x.item_id for x in plain.predict(unnamed)] == ["0", "1", "2"]

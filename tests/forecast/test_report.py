@@ -207,7 +207,7 @@ def test_fan_charts_show_what_the_backtest_holds(freq):
 def test_fan_charts_of_one_step_and_of_channels():
     one = charts.fan(seasonal_naive(rolling(series(1), 1)), 0)
     two = charts.fan(seasonal_naive(rolling(series(1, channels=2), H)), 0, channel=1)
-    assert two.axes[0].get_title(loc="left") == "<0>, channel 2"
+    assert two.axes[0].get_title(loc="left") == "<0>, channel 1"
     assert not outside(one) and not outside(two)
     data = series(1)
     data.entries[0]["item_id"] = 20 * "Wide Words "

@@ -425,7 +425,7 @@ REFUSED = {
     ),
     "a level beyond 1": (
         lambda f: f.predict("a", np.zeros((4, 2)), levels=(0.5, 1.0)),
-        r"levels: expected numbers between 0 and 1, got \(0.5, 1.0\)",
+        r"levels: expected different numbers between 0 and 1, got \[0.5, 1.0\]",
     ),
     "a history again": (
         lambda f: f.add({"item_id": "a", "start": "2024-03-01", "target": [[1.0], [2.0]]}),

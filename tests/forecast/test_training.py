@@ -186,3 +186,18 @@ def test_data_and_task_say_what_is_missing():
         ForecastTask(Encoder(8, 1))
     with pytest.raises(InputError, match=r"series.*more than 200 steps.*hold out fewer"):
         SeriesData(Waves(), prediction_length=100).train_dataloader()
+
+
+def test_weights_alone_bring_no_random_numbers(tmp_path):
+    def run(**loaded: Any) -> ForecastTask:
+        data = SeriesData(Waves(), batch_size=2, seed=5)
+        task = make_task(data, dropout=0.5)
+        task.on_load_checkpoint({"state_dict": task.state_dict()} | loaded)
+        torch.manual_seed(0)
+        make_trainer(tmp_path, 3, limit_val_batches=0, enable_checkpointing=False).fit(task, data)
+        return task
+
+    others = torch.Generator().manual_seed(9).get_state()
+    plain, loaded = run(), run(random_state=others)
+    for x, y in zip(plain.state_dict().values(), loaded.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
