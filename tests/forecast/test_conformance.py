@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from estimators import arrays, make_estimator, waves
 from test_calendar import SEASONS
-from test_estimator import arrays, make_estimator, waves
 
 from paratime.errors import InputError
 from paratime.forecast.calendar import quiet

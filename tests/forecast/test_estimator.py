@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from estimators import arrays, make_estimator, waves
 from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.pandas import PandasDataset
 from gluonts.dataset.split import split
@@ -24,36 +25,11 @@ from lightning.pytorch.callbacks import Callback
 
 from paratime import ParaGRU
 from paratime.errors import InputError
-from paratime.forecast.estimator import ParaRNNEstimator
 from paratime.forecast.kinds import AsDistribution, AsQuantiles, AsSamples
 from paratime.forecast.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
 from paratime.forecast.series import from_gluonts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # GluonTS's use of pandas
-
-TINY = {"hidden_size": 8, "num_layers": 1, "max_steps": 2}
-
-
-def waves(count: int = 3, steps: int = 40, freq: str = "M", **features) -> list[dict]:
-    random = np.random.default_rng(0)
-    t = np.arange(steps)
-    return [
-        {
-            "item_id": f"wave {number}",
-            "start": pd.Period("2001-01-01", freq=freq) + number,
-            "target": 10 * number + np.sin(t / 2) + random.normal(size=steps) / 5,
-        }
-        | {key: make(number, steps) for key, make in features.items()}
-        for number in range(count)
-    ]
-
-
-def make_estimator(**options) -> ParaRNNEstimator:
-    return ParaRNNEstimator(**{"freq": "M", "prediction_length": 6} | TINY | options)
-
-
-def arrays(forecasts) -> np.ndarray:
-    return np.stack([x.forecast_array for x in forecasts])
 
 
 def test_gluonts_evaluates_it():
@@ -229,71 +205,6 @@ def test_half_a_predictor_is_refused(damage, tmp_path):
     damage(tmp_path)
     with pytest.raises(InputError, match=r"expected a predictor: predictor.json and the weights"):
         Predictor.deserialize(tmp_path)
-
-
-TRAIN = """
-import sys, warnings
-warnings.simplefilter("ignore")
-sys.path.insert(0, sys.argv[1])
-import lightning.pytorch as lightning, os, signal
-from test_estimator import make_estimator, waves
-
-class Killed(lightning.Callback):
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.global_step == 7:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-options = {"default_root_dir": sys.argv[2], "max_steps": 12, "callbacks": [Killed()]}
-make_estimator(batch_size=2, trainer_kwargs=options, checkpoint_every=3).train(waves(5))
-"""
-
-
-def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
-    script = [sys.executable, "-c", TRAIN, str(Path(__file__).parent), str(tmp_path)]
-    assert subprocess.run(script, env=os.environ).returncode == -9
-    make = partial(make_estimator, batch_size=2, trainer_kwargs={"max_steps": 12})
-    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
-    assert torch.load(checkpoint, weights_only=True)["global_step"] == 6
-    resumed = make().train(waves(5), ckpt_path=checkpoint)
-    whole = make().train(waves(5))
-    for x, y in zip(resumed.task.parameters(), whole.task.parameters(), strict=True):
-        assert torch.equal(x, y)
-
-
-def test_a_resumed_run_with_validation_keeps_the_same_weights(tmp_path):
-    class Stop(Callback):
-        def on_train_batch_start(self, trainer, *_):
-            if trainer.current_epoch == 2:
-                raise KeyboardInterrupt
-
-    def train(folder: Path, callbacks: tuple = (), **options) -> np.ndarray:
-        kwargs = {"default_root_dir": str(folder), "max_epochs": 4, "callbacks": callbacks}
-        estimator = make_estimator(batch_size=2, lr=0.1, dropout_rate=0.5, trainer_kwargs=kwargs)
-        return arrays(estimator.train(waves(5), waves(2, 46), **options).predict(waves(5)))
-
-    whole = train(tmp_path / "whole")
-    with pytest.raises(SystemExit):
-        train(tmp_path / "halves", (Stop(),))
-    last = tmp_path / "halves" / "checkpoints" / "last.ckpt"
-    assert np.array_equal(train(tmp_path / "halves", ckpt_path=last), whole)
-
-
-def test_runs_on_other_series_are_not_resumed(tmp_path):
-    options = {"trainer_kwargs": {"default_root_dir": str(tmp_path)}, "checkpoint_every": 1}
-    make_estimator(**options).train(waves(feat_static_real=lambda n, _: [float(n)]))
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    with pytest.raises(InputError, match=r"a checkpoint of a run on these series, got others"):
-        make_estimator().train(waves(), ckpt_path=last)
-    with pytest.raises(InputError, match="existing checkpoint"):
-        make_estimator().train(waves(), ckpt_path=tmp_path / "nowhere.ckpt")
-    make_estimator(**options | {"checkpoint_every": 9}).train(waves())
-    assert not last.exists(), "the checkpoint of an earlier run is left"
-
-
-def test_training_shorter_than_an_epoch_keeps_its_last_weights():
-    estimator = make_estimator(batch_size=1, max_steps=2)
-    with_validation = arrays(estimator.train(waves(5), waves(2)).predict(waves()))
-    assert np.array_equal(with_validation, arrays(estimator.train(waves(5)).predict(waves())))
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
