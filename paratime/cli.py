@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -71,8 +72,15 @@ class Cli(LightningCLI):
         for name, value in sorted(scores.items()):
             print(f"{name:<20} {value:8.4f}")
         checkpoint = self.trainer.checkpoint_callback
-        if isinstance(checkpoint, ModelCheckpoint) and checkpoint.best_model_path:
-            print(f"{'checkpoint':<20} {checkpoint.best_model_path}")
+        if isinstance(checkpoint, ModelCheckpoint) and not self.trainer.fast_dev_run:
+            print(f"{'checkpoint':<20} {checkpoint.best_model_path or self._save()}")
+
+    def _save(self) -> Path:
+        """Save a run that ended before its first validation, when Lightning would have."""
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
+        self.trainer.save_checkpoint(path)
+        return path
 
 
 def quieten() -> None:

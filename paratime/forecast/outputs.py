@@ -219,8 +219,16 @@ class NegativeBinomial(Parametric):
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Return the negative log-likelihood in nats."""
-        return -self.distribution(raw, loc, scale).log_prob(target.double().clamp(min=0)).to(raw)
+        """Return the negative log-likelihood in nats.
+
+        Raises:
+            InputError: A target is no count.
+        """
+        bad = (target < 0) | (target != target.round())
+        if bad.any():
+            remedy = "choose another output, such as Quantiles() or StudentT()"
+            raise InputError("target", "counts", f"{target[bad][0]:g}", remedy)
+        return -self.distribution(raw, loc, scale).log_prob(target.double()).to(raw)
 
 
 @dataclass(frozen=True)

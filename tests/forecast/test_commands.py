@@ -52,6 +52,20 @@ def test_a_checkpoint_of_the_lightning_command_forecasts_too(paratime, tmp_path,
     assert len(pd.read_csv("f.csv")) == 12
 
 
+def test_a_run_that_ends_before_its_validation_leaves_a_checkpoint(paratime, table, tmp_path):
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", table),
+        *("--data.prediction_length", 4, "--trainer.max_steps", 2, "--trainer.logger", "false"),
+        *("--trainer.val_check_interval", 9, "--trainer.check_val_every_n_epoch", "null"),
+        *("--trainer.default_root_dir", tmp_path),
+    ]
+    status, out, err = paratime("fit", *config)
+    assert status == 0, err
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    assert f"checkpoint           {checkpoint}" in out
+
+
 def test_the_checkpoint_inside_a_forecaster_names_its_folder(paratime, table, tmp_path):
     small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 50)
     fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)

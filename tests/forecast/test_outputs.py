@@ -120,3 +120,11 @@ def test_large_counts_are_as_exact_as_small_ones():
     assert torch.allclose(output.loss(raw, target, loc, scale).double(), exact, rtol=1e-4)
     found = output.quantiles(raw, loc, scale, (0.1, 0.5, 0.9))
     assert found.isfinite().all() and (found.diff(dim=-1) >= 0).all()
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0])
+def test_what_is_no_count_is_refused(value):
+    ones = torch.ones(3)
+    target = torch.tensor([2.0, value, 1.0])
+    with pytest.raises(InputError, match=f"target: expected counts, got {value:g}; choose"):
+        NegativeBinomial().loss(torch.zeros(3, 2), target, ones, ones)
