@@ -72,7 +72,8 @@ class Cli(LightningCLI):
         for name, value in sorted(scores.items()):
             print(f"{name:<20} {value:8.4f}")
         checkpoint = self.trainer.checkpoint_callback
-        if isinstance(checkpoint, ModelCheckpoint) and not self.trainer.fast_dev_run:
+        trial = self.config[self.subcommand].trainer.fast_dev_run
+        if isinstance(checkpoint, ModelCheckpoint) and not trial:
             print(f"{'checkpoint':<20} {checkpoint.best_model_path or self._save()}")
 
     def _save(self) -> Path:
