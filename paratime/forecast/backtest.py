@@ -55,6 +55,13 @@ class Backtest:
         return pd.DataFrame(self._sums.over(0).metrics(), index=steps)
 
     @property
+    def per_channel(self) -> pd.DataFrame:
+        """The metrics by channel of the target."""
+        names = pd.Index(self.windows.collection.channel_names, name="channel")
+        parts = [self._sums_of(slice(i, i + 1)).over((0, 1)).metrics() for i in range(len(names))]
+        return pd.DataFrame(parts, index=names).astype(float)
+
+    @property
     def per_series(self) -> pd.DataFrame:
         """The metrics by series, with ``item_id`` and the number of ``windows``."""
         firsts, over = self.windows.firsts, self._sums.over(1)
@@ -85,8 +92,17 @@ class Backtest:
 
     @cached_property
     def _sums(self) -> Sums:
+        return self._sums_of(slice(None))
+
+    def _sums_of(self, channels: slice) -> Sums:
         w = self.windows
-        return sums(w.target, self.quantiles, self.mean, w.seasonal_error, self.levels)
+        return sums(
+            w.target[:, :, channels],
+            self.quantiles[:, :, channels],
+            self.mean[:, :, channels],
+            w.seasonal_error[:, channels],
+            self.levels,
+        )
 
 
 def with_required(levels: Sequence[float]) -> tuple[float, ...]:

@@ -13,8 +13,8 @@ from paratime.forecast.sources import Source
 class Channels(Source):
     """Each channel of a multivariate source as a series, all forecast by one univariate model.
 
-    Their names are the series' with ``/ 0``, ``/ 1`` and so on; features are those of the series,
-    and the channel is a further label.
+    Their names are the series' and the channels', such as ``Kyoto / rain``; features are those of
+    the series, and the channel is a further label.
 
     Args:
         source: Where the series come from.
@@ -25,17 +25,17 @@ class Channels(Source):
     def read(self) -> Collection:
         """Return the channels, those of a series one after the other."""
         data = self.source.read()
-        entries = [part for entry in data.entries for part in _split(entry)]
-        count = len(np.atleast_2d(data.entries[0]["target"]))
-        labels = data.categories | {"channel": tuple(map(str, range(count)))}
-        return replace(data, entries=entries, categories=labels)
+        names = data.channel_names
+        entries = [part for entry in data.entries for part in _split(entry, names)]
+        labels = data.categories | {"channel": names}
+        return replace(data, entries=entries, categories=labels, channels=())
 
 
-def _split(entry: dict[str, Any]) -> list[dict[str, Any]]:
+def _split(entry: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
         entry
         | {
-            "item_id": f"{entry['item_id']} / {number}",
+            "item_id": f"{entry['item_id']} / {names[number]}",
             "target": target,
             "feat_static_cat": np.append(entry["feat_static_cat"], number),
         }

@@ -22,6 +22,7 @@ from paratime.atomic import replacing
 from paratime.errors import InputError
 from paratime.forecast.backtest import Backtest
 from paratime.forecast.calendar import quiet
+from paratime.forecast.series import Collection
 
 COLORS = ("#1b62a5", "#d1701c", "#4d8b55", "#8a5aa6", "#a8324e", "#6f6f6f")
 INK, PALE, GRID = "#222222", "#767676", "#e4e4e4"
@@ -92,14 +93,20 @@ def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
         times = pd.period_range(start, periods=origin + h + 1 - first, freq=start.freq)
         dates = times.to_timestamp().to_numpy()
     split = origin + 1 - first
-    several = w.target.shape[-1] > 1
-    axes.set_title(shortened(w.item_id[window]) + (f", channel {channel}" if several else ""))
+    axes.set_title(shortened(w.item_id[window]) + _channel(w.collection, channel))
     axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
     _bands(axes, backtest, window, channel, dates[split:])
     axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
     axes.axvline(dates[split - 1], color=PALE, lw=0.8, ls=(0, (2, 3)))
     axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.margins(x=0.005)
+
+
+def _channel(data: Collection, channel: int) -> str:
+    """Return what a title says of the channel, where there are several."""
+    if len(names := data.channel_names) < 2:
+        return ""
+    return f", {names[channel]}" if data.channels else f", channel {channel}"
 
 
 def _bands(axes: Axes, backtest: Backtest, window: int, channel: int, dates: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from paratime.forecast.direct import forecast
 from paratime.forecast.estimator import ParaRNNEstimator
 from paratime.forecast.kinds import REPORTED, AsQuantiles
 from paratime.forecast.match import check_ahead
+from paratime.forecast.predictor import ABOUT
 from paratime.forecast.recipe import Recipe
 from paratime.forecast.rolling import Windows, with_future
 from paratime.forecast.saved import check_format, load, to_frame, write
@@ -37,6 +38,7 @@ def fit(
     held_out: int = 0,
     seed: int = 0,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Train a forecaster on whole histories, and write a folder for the other commands.
 
@@ -53,6 +55,7 @@ def fit(
             training, for a backtest.
         seed: Seed of everything that is drawn.
         resume: Whether to end an interrupted run of the same command.
+        overwrite: Whether to train anew where there is a forecaster or a run that makes one.
     """
     check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
@@ -78,6 +81,8 @@ def fit(
             "log_every_n_steps": 10,
         },
     )
+    if not resume:
+        clear(out, overwrite)
     print(summary(series.collection))
     estimator.train_on(series, ckpt_path=last).serialize(Path(out))
     print(f"{'forecaster':<20} {out}")
@@ -103,8 +108,8 @@ def predict(
     """
     check_format(out)
     kind = AsQuantiles(levels)
-    found = forecast(load(model), chosen(data, source).read(), kind)
-    table = to_frame(found)
+    given = chosen(data, source).read()
+    table = to_frame(forecast(load(model), given, kind), given.channel_names)
     write(table, out)
     print(f"{'series':<20} {table['item_id'].nunique():,}")
     print(f"{'forecasts':<20} {out}")
@@ -140,16 +145,16 @@ def backtest(
     task = load(model)
     ours = run_backtest(task, chosen(data, source).read(), windows=windows, stride=stride)
     found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
-    print(table(found))
-    print(seen_in_training(task, ours.windows), end="")
+    note = seen_in_training(task, ours.windows)
+    print("\n".join([table(found), *([f"note: {note}"] if note else [])]))
     if out is not None:
         write_series(found, Path(out) / "series.csv")
-        write_report(found, Path(out) / "report.html")
+        write_report(found, Path(out) / "report.html", note=note)
         print(f"{'report':<20} {Path(out) / 'report.html'}")
 
 
 def seen_in_training(task: ForecastTask, windows: Windows) -> str:
-    """Return a line that says so if the model was trained on what it is tested on."""
+    """Return a sentence that says so if the model was trained on what it is tested on."""
     lengths = [entry["target"].shape[-1] for entry in windows.collection.entries]
     tested = max(lengths[i] - 1 - o for i, o in zip(windows.series, windows.origin, strict=True))
     held = task.series["held_out"]
@@ -157,8 +162,8 @@ def seen_in_training(task: ForecastTask, windows: Windows) -> str:
         return ""
     windows_held = -(-tested // task.series["prediction_length"])
     return (
-        f"note: the windows are the last {tested} steps, of which training held out {held};"
-        f" if these are the series of the training, fit with --held_out {windows_held}\n"
+        f"the windows are the last {tested} steps, of which training held out {held};"
+        f" if these are the series of the training, fit with --held_out {windows_held}"
     )
 
 
@@ -214,6 +219,16 @@ def chosen(path: str | None, source: Source | None) -> Source:
         got = "neither" if path is None else "both"
         raise InputError("data", "a path, or a source instead", got, "give --data FILE")
     return source if path is None else source_of(path)  # type: ignore[return-value]
+
+
+def clear(out: str, overwrite: bool) -> None:
+    """Refuse a folder with a run, unless it may be overwritten; its curves go then."""
+    for name in (ABOUT, LAST):
+        if (Path(out) / name).exists() and not overwrite:
+            remedy = "name another, or pass --resume true or --overwrite true"
+            raise InputError("out", "a folder without a run", f"{name} in {out}", remedy)
+    for curves in Path(out, "logs").glob("events.out.tfevents.*"):
+        curves.unlink()
 
 
 def interrupted(out: str) -> Path:

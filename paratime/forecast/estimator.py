@@ -26,12 +26,12 @@ from paratime.forecast.match import matched
 from paratime.forecast.outputs import Output, Quantiles
 from paratime.forecast.predictor import ParaRNNPredictor
 from paratime.forecast.recipe import Recipe
+from paratime.forecast.resume import Arguments
 from paratime.forecast.series import Collection, from_gluonts
 from paratime.forecast.sources import InMemory
 from paratime.forecast.task import ForecastTask
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
-from paratime.parser import check_checkpoint
 from paratime.progress import TrainingProgress
 
 EPOCHS, STEPS = 14, (300, 2000)
@@ -211,8 +211,9 @@ class ParaRNNEstimator(Estimator):
         held: SeriesData | None,
         ckpt_path: str | Path | None,
     ) -> None:
+        arguments = Arguments(self.__init_args__)
         if ckpt_path is not None:
-            check_run(ckpt_path, task)
+            arguments.check(ckpt_path, task)
         with TemporaryDirectory() as draft, _quiet():
             root = self.trainer_kwargs.get("default_root_dir")
             folder = Path(root or draft) / "checkpoints"
@@ -225,7 +226,7 @@ class ParaRNNEstimator(Estimator):
                 last = saves("last", every_n_train_steps=self.checkpoint_every)
             else:  # behind the best one: a resumed run has to know it
                 last = saves("last", save_on_train_epoch_end=False)
-            callbacks = [best] * (held is not None) + [last] * (root is not None)
+            callbacks = [arguments, *[best] * (held is not None), *[last] * (root is not None)]
             loader = data.train_dataloader()
             steps = min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
             trainer = lightning.Trainer(**self._options(self.max_steps or steps, callbacks))
@@ -253,15 +254,6 @@ class ParaRNNEstimator(Estimator):
         saves = any(isinstance(x, ModelCheckpoint) for x in callbacks)
         rest = {"enable_checkpointing": saves, "gradient_clip_val": 1.0}
         return quiet | rest | steps | given | {"callbacks": callbacks}
-
-
-def check_run(ckpt_path: str | Path, task: ForecastTask) -> None:
-    """Refuse a checkpoint that is none, or of a run on other series."""
-    check_checkpoint(str(ckpt_path))
-    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
-    if saved.get("hyper_parameters", {}).get("series") != task.series:
-        remedy = "give the data of the interrupted run, or train anew"
-        raise InputError(str(ckpt_path), "a checkpoint of a run on these series", "others", remedy)
 
 
 @contextmanager

@@ -47,15 +47,19 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, Files]:
-    """Read tables, one below the other, and say how many rows each has.
+def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, Files, tuple[str, ...]]:
+    """Read tables, one below the other; say how many rows each has, and which columns are unused.
 
     Raises:
         InputError: A file is no table, or lacks a column.
     """
-    frames = [_parquet(p, columns) if p.name.endswith(PARQUET) else _csv(p, columns) for p in paths]
+    whole = [
+        _parquet(path) if path.name.endswith(PARQUET) else _csv(path, columns) for path in paths
+    ]
+    unused = dict.fromkeys(name for frame in whole for name in columns.unused(frame))
+    frames = [columns.select(x, path.name) for path, x in zip(paths, whole, strict=True)]
     files = [(path.name, len(frame)) for path, frame in zip(paths, frames, strict=True)]
-    return pd.concat(frames, ignore_index=True), files
+    return pd.concat(frames, ignore_index=True), files, tuple(unused)
 
 
 def _csv(path: Path, columns: Columns) -> pd.DataFrame:
@@ -69,7 +73,7 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):
             columns.check([*pd.read_csv(path, nrows=0, **options)], path.name)
-            frame = pd.read_csv(
+            return pd.read_csv(
                 path,
                 dtype=dict.fromkeys(columns.text, "str"),
                 na_values=missing,
@@ -85,18 +89,16 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
     except (ParserError, ParserWarning, ValueError, OSError, EOFError) as error:
         remedy = "check its commas, quotes and encoding"
         raise InputError(str(path), "CSV text in UTF-8", _line(error), remedy) from None
-    return columns.select(frame, path.name)
 
 
-def _parquet(path: Path, columns: Columns) -> pd.DataFrame:
+def _parquet(path: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(path)
+        return pd.read_parquet(path)
     except ImportError:
         remedy = "pip install pyarrow"
         raise InputError(str(path), "the package pyarrow", "none installed", remedy) from None
     except (ValueError, OSError) as error:
         raise InputError(str(path), "a Parquet file", _line(error), "write it again") from None
-    return columns.select(frame, path.name)
 
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:

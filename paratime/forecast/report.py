@@ -36,7 +36,12 @@ def write_series(backtests: dict[str, Backtest], path: str | Path) -> None:
 
 
 def write_report(
-    backtests: dict[str, Backtest], path: str | Path, *, title: str = "Backtest", fans: int = 8
+    backtests: dict[str, Backtest],
+    path: str | Path,
+    *,
+    title: str = "Backtest",
+    note: str = "",
+    fans: int = 8,
 ) -> None:
     """Write one HTML file that needs no other, whole or not at all.
 
@@ -44,6 +49,7 @@ def write_report(
         backtests: Models by name, on the same windows; the first one is what the page is about.
         path: Where.
         title: Heading.
+        note: What a reader has to know of the scores.
         fans: Forecasts of the first model to draw, from its worst series to its best.
 
     Raises:
@@ -55,8 +61,10 @@ def write_report(
         [
             f"<h1>{escape(title)}</h1>",
             f"<p>{_scope(ours)}</p>",
+            *([f'<p class="note">{escape(note)}</p>'] if note else []),
             _table(["", *METRICS], _rows(backtests), _best(backtests)),
             _figures([charts.horizon(backtests), charts.coverage(backtests)]),
+            *_by_channel(backtests),
             *_by_series(backtests),
             "<h2>Forecasts</h2>",
             f"<p>{escape(next(iter(backtests)))}, from its worst series to its best.</p>",
@@ -114,11 +122,25 @@ def _best(backtests: dict[str, Backtest]) -> set[tuple[int, int]]:
 
 def _scope(backtest: Backtest) -> str:
     w = backtest.windows
-    counts = f"{len(w.firsts):,} series, {len(w):,} forecasts of {w.prediction_length} steps"
+    forecasts = "1 forecast" if len(w) == 1 else f"{len(w):,} forecasts"
+    counts = f"{len(w.firsts):,} series, {forecasts} of {w.prediction_length} steps"
     span = f"origins from {min(w.period)} to {max(w.period)}"
     return escape(
         f"{counts}; {span}; frequency {w.collection.freq}, season {w.collection.seasonality}."
     )
+
+
+def _by_channel(backtests: dict[str, Backtest]) -> Iterator[str]:
+    """Return a table of each model's scores by channel, where there are several."""
+    if next(iter(backtests.values())).windows.target.shape[-1] < 2:
+        return
+    rows = [
+        [f"{channel}, {name}", *(shown(metric, scores[metric]) for metric in METRICS)]
+        for name, backtest in backtests.items()
+        for channel, scores in backtest.per_channel.iterrows()
+    ]
+    yield "<h2>By channel</h2>"
+    yield _table(["", *METRICS], sorted(rows, key=lambda row: row[0].rpartition(",")[0]), set())
 
 
 def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
@@ -202,6 +224,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1120px;
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; }
 h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
 p { color: #666; margin: 0 0 1.2rem; }
+.note { color: #a8324e; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; }

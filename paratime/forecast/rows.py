@@ -50,13 +50,22 @@ class Columns:
         """The columns that are."""
         return [*self.targets, *self.known, *self.past, *self.static_real]
 
+    @property
+    def used(self) -> list[str]:
+        """All of them."""
+        return [*dict.fromkeys([*self.text, *self.numbers])]
+
+    def unused(self, frame: pd.DataFrame) -> list[str]:
+        """Return the columns of a table that are none of them."""
+        return [str(name) for name in frame.columns if name not in self.used]
+
     def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Return these columns; levels of the index count as columns where they have their names.
 
         Raises:
             InputError: The table lacks one of them, or they are given two roles.
         """
-        wanted = [*dict.fromkeys([*self.text, *self.numbers])]
+        wanted = self.used
         levels = [n for n in frame.index.names if n in wanted and n not in frame.columns]
         frame = frame.reset_index(level=levels) if levels else frame
         self.check([*frame.columns], name)
@@ -75,6 +84,8 @@ class Columns:
                 near = difflib.get_close_matches(column, map(str, there), 3, cutoff=0)
                 got = "two of that name" if column in there else "none of that name"
                 remedy = f"the nearest are {', '.join(map(repr, near))}"
+                if len(there) == 1 and (mark := re.search("[;\t|]", str(there[0]))):
+                    remedy = f"separate columns by commas instead of {mark[0]!r}"
                 raise InputError(repr(column), f"a column of {name}", got, remedy)
             if (
                 column in self.numbers

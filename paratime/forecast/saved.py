@@ -1,6 +1,6 @@
 """Trained forecasters on disk, and their forecasts as tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -35,23 +35,23 @@ def load(path: str) -> ForecastTask:
         raise InputError(path, expected, got, remedy) from error
 
 
-def to_frame(forecasts: Iterable[QuantileForecast]) -> pd.DataFrame:
+def to_frame(forecasts: Iterable[QuantileForecast], channels: Sequence[str]) -> pd.DataFrame:
     """Return forecasts in long form: ``item_id, timestamp, mean`` and a column for each level.
 
-    A multivariate target has a column ``channel``, too, which counts from 0.
+    A multivariate target has a column ``channel``, too, with the names that are given.
     """
     parts = []
     for found in forecasts:
         values = found.forecast_array.reshape(*found.forecast_array.shape[:2], -1)
-        for channel in range(values.shape[2]):
-            part = pd.DataFrame(values[:, :, channel].T, columns=found.forecast_keys)
+        for number, channel in enumerate(channels):
+            part = pd.DataFrame(values[:, :, number].T, columns=found.forecast_keys)
             part.insert(0, "timestamp", found.index.start_time)
             part.insert(0, "channel", channel)
             part.insert(0, "item_id", found.item_id)
             parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     table.insert(3, "mean", table.pop("mean"))
-    return table if table["channel"].any() else table.drop(columns="channel")
+    return table if len(channels) > 1 else table.drop(columns="channel")
 
 
 def check_format(path: str) -> None:

@@ -36,6 +36,8 @@ class Collection:
             a category that was never seen.
         prediction_length: The official horizon, if the data has one: its last steps are then the
             official test split.
+        channels: Names of the C channels of the target, if they have some.
+        unused: Columns of the table that nothing was made of.
         season: Steps of a season; None for what is usual at this frequency.
         dated: Whether the dates mean anything, or are nominal.
     """
@@ -46,6 +48,8 @@ class Collection:
     past: tuple[str, ...] = ()
     static_real: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     prediction_length: int | None = None
     season: int | None = None
     dated: bool = True
@@ -54,6 +58,12 @@ class Collection:
     def seasonality(self) -> int:
         """Steps of a season, 1 for none."""
         return self.season or season_length(self.freq)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """The names of the channels, else their numbers, from 0."""
+        count = len(np.atleast_2d(self.entries[0]["target"]))
+        return self.channels or tuple(map(str, range(count)))
 
 
 def from_gluonts(

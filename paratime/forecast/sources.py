@@ -86,8 +86,8 @@ class Table(Source):
             self.static_real,
             self.static_cat,
         )
-        frame, files = read_frames(find(self.path, (*CSV, *PARQUET)), columns)
-        return read_rows(frame, columns, files, self.freq)
+        frame, files, unused = read_frames(find(self.path, (*CSV, *PARQUET)), columns)
+        return replace(read_rows(frame, columns, files, self.freq), unused=unused)
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,20 @@ def summary(data: Collection) -> str:
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
         "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
-        "channels": str(len(targets[0])),
-        "known ahead": ", ".join(data.known),
+        "channels": ", ".join(data.channel_names) if len(targets[0]) > 1 else "1",
+        "known ahead": _known(data),
         "known to the present": ", ".join(data.past),
         "numbers of a series": ", ".join(data.static_real),
         "labels of a series": ", ".join(f"{k} ({len(v)})" for k, v in data.categories.items()),
+        "columns not used": ", ".join(data.unused),
         "official horizon": str(data.prediction_length or ""),
     }
     return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+
+
+def _known(data: Collection) -> str:
+    ahead = [e["feat_dynamic_real"].shape[1] - e["target"].shape[-1] for e in data.entries]
+    return f"{', '.join(data.known)}, for {min(ahead):,} steps" if data.known else ""
 
 
 def _span(data: Collection) -> str:

@@ -10,7 +10,7 @@ offset are converted to UTC, unless all of them are midnights: these are dates, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,8 +58,9 @@ def read_table(
         InputError: The table is unusable; one line that says where. Rows are counted from 1.
     """
     columns = Columns(item_id, timestamp, target, known, past, static_real, static_cat)
-    frame = columns.select(frame, "the table")
-    return read_rows(frame, columns, [("the table", len(frame))], freq)
+    chosen = columns.select(frame, "the table")
+    found = read_rows(chosen, columns, [("the table", len(chosen))], freq)
+    return replace(found, unused=tuple(columns.unused(frame)))
 
 
 def read_rows(frame: pd.DataFrame, columns: Columns, files: Files, freq: str | None) -> Collection:
@@ -104,9 +105,14 @@ class _Table:
                 }
             )
         categories = {label: found for label, (_, found) in labels.items()}
-        real_names = tuple(names.static_real)
         return Collection(
-            grid.freq, entries, tuple(names.known), tuple(names.past), real_names, categories
+            grid.freq,
+            entries,
+            known=tuple(names.known),
+            past=tuple(names.past),
+            static_real=tuple(names.static_real),
+            categories=categories,
+            channels=tuple(names.targets),
         )
 
     def observed(self, grid: Grid, target: Floats) -> Ints:

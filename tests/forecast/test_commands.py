@@ -17,6 +17,7 @@ def table(tmp_path):
 def test_from_a_table_to_forecasts(paratime, table, tmp_path):
     status, out, _ = paratime("forecast", "data", "--data", table)
     assert status == 0 and "series               3" in out and "D, a season of 7 steps" in out
+    assert "columns not used     second, price, count, " in out
     model, small = tmp_path / "model", ("--recipe.hidden_size", 8, "--recipe.num_layers", 1)
     fit = ("forecast", "fit", "--data", table, "--out", model, "--max_steps", 3)
     status, out, err = paratime(*fit, "--prediction_length", 5, *small)
@@ -91,6 +92,14 @@ def test_resuming_a_run(paratime, table, tmp_path):
     fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
     status, _, err = paratime(*fit, "--resume", "true")
     assert status == 2 and "resume: expected checkpoints/last.ckpt" in err
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 50)
+    assert paratime(*fit, *small)[0] == 0
+    status, _, err = paratime(*fit, *small, "--resume", "true", "--batch_size", 3)
+    assert status == 2 and "batch_size: expected 32, as in" in err and err.count("\n") == 1
+    status, _, err = paratime(*fit, *small)
+    assert status == 2 and "out: expected a folder without a run, got predictor.json" in err
+    assert paratime(*fit, *small, "--overwrite", "true")[0] == 0
+    assert len([*tmp_path.rglob("events.*")]) == 1
 
 
 MISTAKES = {
@@ -143,9 +152,10 @@ def test_tables_of_several_channels(tmp_path):
 
     start, keys = pd.Period("2024-01", "M"), ["0.5", "mean"]
     joint = QuantileForecast(pd.Series(range(12)).to_numpy().reshape(2, 3, 2), start, keys, "a")
-    table = to_frame([joint])
+    table = to_frame([joint], ("rain", "wind"))
     assert [*table] == ["item_id", "channel", "timestamp", "mean", "0.5"]
     assert table["0.5"].tolist() == [0, 2, 4, 1, 3, 5]
+    assert table["channel"].tolist() == 3 * ["rain"] + 3 * ["wind"]
     write(table, str(tmp_path / "f.csv"))
     assert pd.read_csv(tmp_path / "f.csv")["mean"].tolist() == table["mean"].tolist()
 
@@ -165,6 +175,8 @@ def test_scores_and_pictures(paratime, table, tmp_path):
     assert len(pd.read_csv(tmp_path / "series.csv")) == 6
     status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3)
     assert status == 0 and "held out 10; if these" in out and "--held_out 3" in out
+    status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3, "--out", tmp_path)
+    assert status == 0 and "held out 10; if these" in (tmp_path / "report.html").read_text()
     plot = ("forecast", "plot", *about, "--out", tmp_path / "f.svg", "--items")
     status, _, err = paratime(*plot, "[b]")
     assert status == 0, err

@@ -132,6 +132,19 @@ def test_the_page_is_one_file_that_needs_no_other(both, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_the_page_has_scores_by_channel(tmp_path):
+    data = replace(series(channels=2), channels=("rain", "wind"))
+    naive = seasonal_naive(rolling(data, H))
+    write_report({"naive": naive}, tmp_path / "r.html", note="a < b", fans=3)
+    texts = Page((tmp_path / "r.html").read_text(encoding="utf-8")).texts
+    alone = replace(data, entries=[x | {"target": x["target"][1]} for x in data.entries])
+    expected = seasonal_naive(rolling(replace(alone, channels=()), H)).overall
+    for metric, value in expected.items():
+        assert naive.per_channel.loc["wind", metric] == pytest.approx(value)
+    row = texts.index("wind, naive")
+    assert texts[row + 2] == shown("MASE", expected["MASE"]) and "a < b" in texts
+
+
 def test_the_page_is_the_same_each_time(both, tmp_path):
     for name in ("a", "b"):
         write_report(both, tmp_path / name, fans=2)
@@ -208,6 +221,9 @@ def test_fan_charts_of_one_step_and_of_channels():
     one = charts.fan(seasonal_naive(rolling(series(1), 1)), 0)
     two = charts.fan(seasonal_naive(rolling(series(1, channels=2), H)), 0, channel=1)
     assert two.axes[0].get_title(loc="left") == "<0>, channel 1"
+    data = replace(series(1, channels=2), channels=("rain", "wind"))
+    named = charts.fan(seasonal_naive(rolling(data, H)), 0, channel=1)
+    assert named.axes[0].get_title(loc="left") == "<0>, wind"
     assert not outside(one) and not outside(two)
     data = series(1)
     data.entries[0]["item_id"] = 20 * "Wide Words "

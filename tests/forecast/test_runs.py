@@ -67,8 +67,11 @@ def test_runs_on_other_series_are_not_resumed(tmp_path):
     options = {"trainer_kwargs": {"default_root_dir": str(tmp_path)}, "checkpoint_every": 1}
     make_estimator(**options).train(waves(feat_static_real=lambda n, _: [float(n)]))
     last = tmp_path / "checkpoints" / "last.ckpt"
-    with pytest.raises(InputError, match=r"a checkpoint of a run on these series, got others"):
+    with pytest.raises(InputError, match=r"a run on these series, got one of others"):
         make_estimator().train(waves(), ckpt_path=last)
+    same = waves(feat_static_real=lambda n, _: [float(n)])
+    with pytest.raises(InputError, match=r"seed: expected 0, as in .*last.ckpt, got 7; "):
+        make_estimator(**options, seed=7).train(same, ckpt_path=last)
     with pytest.raises(InputError, match="existing checkpoint"):
         make_estimator().train(waves(), ckpt_path=tmp_path / "nowhere.ckpt")
     make_estimator(**options | {"checkpoint_every": 9}).train(waves())

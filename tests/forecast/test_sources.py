@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ def test_files_that_are_no_csv(tmp_path):
         r"data\.csv: expected CSV text in UTF-8, got .*codec can't decode", Table(str(path)).read
     )
     path.write_text("item_id;timestamp;target\na;2024-01-01;1\n")
-    refused(r"'timestamp': .* the nearest are 'item_id;timestamp;target'", Table(str(path)).read)
+    refused(r"'timestamp': .*; separate columns by commas instead of ';'", Table(str(path)).read)
     path.write_text("item_id,timestamp,target\na,2024-01-01,1,0\nb,2024-01-01,1,0\n")
     refused(r"expected CSV text in UTF-8, got Length of header", Table(str(path)).read)
     path.with_suffix(".csv.gz").write_text(HEAD + DAYS)
@@ -340,3 +341,6 @@ def test_channels_are_series_of_their_own():
     assert [x["target"].tolist() for x in data.entries[:2]] == np.eye(2, 5).tolist()
     assert [x["feat_static_cat"].tolist() for x in data.entries] == [[1, 0], [1, 1]] * 2
     assert data.categories == joint.categories | {"channel": ("0", "1")}
+    named = Channels(InMemory(replace(joint, channels=("rain", "wind")))).read()
+    assert [x["item_id"] for x in named.entries[:2]] == ["a / rain", "a / wind"]
+    assert named.categories["channel"] == ("rain", "wind") and named.channel_names == ("0",)
