@@ -11,6 +11,7 @@ _CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (
 _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
 _CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
 _ABSTRACT = re.compile(r'Parser key "([^"]+)".*but (\S+) is abstract', re.DOTALL)
+_SCALAR = re.compile(r"Expected a tuple\. Got value: (\w\S*)$")
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
@@ -44,7 +45,8 @@ def explain(
         names = sorted(c.__name__ for c in concrete if base in {b.__name__ for b in c.__mro__})
         return f"{found[1]}: name a class before its options, one of {', '.join(names)}"
     if found := _VALUE.search(message):
-        return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {_flat(found[2])}"
+        text = _SCALAR.sub(r"expected several values in brackets, as in [\1]", _flat(found[2]))
+        return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {text}"
     if "arguments are required" in message and ".model" in message:
         message += "; name a config with -c FILE"
     message = message.replace("Unexpected config:", "config: expected keys and values, got:")

@@ -62,6 +62,7 @@ class Quantiles(Output):
         levels: Rising levels between 0 and 1, 0.5 among them.
         squash: Whether they are those of asinh of the scaled value, so that an outlier of 1e6
             pulls at the loss like one of 15.
+        nonnegative: Whether negative quantiles are reported as 0.
 
     Raises:
         InputError: Levels are no such thing.
@@ -69,6 +70,7 @@ class Quantiles(Output):
 
     levels: tuple[float, ...] = LEVELS
     squash: bool = False
+    nonnegative: bool = False
 
     def __post_init__(self) -> None:
         """Check the levels."""
@@ -104,7 +106,8 @@ class Quantiles(Output):
         chosen = torch.stack([self._level(known, level) for level in levels], dim=-1)
         if self.squash:
             chosen = chosen.clamp(-FARTHEST, FARTHEST).sinh()
-        return loc.unsqueeze(-1) + scale.unsqueeze(-1) * chosen
+        found = loc.unsqueeze(-1) + scale.unsqueeze(-1) * chosen
+        return found.clamp(min=0) if self.nonnegative else found
 
     def _level(self, known: Tensor, level: float) -> Tensor:
         levels = self.levels

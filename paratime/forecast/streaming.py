@@ -38,10 +38,16 @@ class Forecaster:
     ``update``, where the model needs no constant numbers (its labels count as never seen then).
 
     Args:
-        task: The trained task.
+        task: The trained task: ``task`` of a predictor.
+
+    Raises:
+        InputError: It is none.
     """
 
     def __init__(self, task: ForecastTask) -> None:
+        if not isinstance(task, ForecastTask):
+            got = type(task).__name__
+            raise InputError("task", "a ForecastTask", got, "pass the predictor's task")
         self._network = copy.deepcopy(task.network).eval().requires_grad_(False)
         self._facts = task.series
         self._clock, self._reader = Clock(task.series["freq"]), Reader.of(task.series)

@@ -136,6 +136,10 @@ MISTAKES = {
         "prediction_length: expected at least 1, got 0",
     ),
     "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
+    "brackets": (
+        ("data", "--source", "Table", "--source.path", "x.csv", "--source.known", "promo"),
+        "known: expected several values in brackets, as in [promo]",
+    ),
 }
 
 

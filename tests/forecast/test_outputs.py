@@ -98,6 +98,15 @@ def test_levels_in_between_and_beyond():
     assert (low < a).all() and (high > output.quantiles(raw, loc, scale, (0.9,))[..., 0]).all()
 
 
+def test_what_cannot_be_negative_is_not():
+    free, bound = Quantiles(), Quantiles(nonnegative=True)
+    raw, loc, scale = numbers(free, 50, 4)
+    loc, levels = loc - 5, (*LEVELS, 0.999)
+    found, bounded = (x.quantiles(raw, loc, scale, levels) for x in (free, bound))
+    assert (found < 0).any() and torch.equal(bounded, found.clamp(min=0))
+    assert (bound.sample(raw, loc, scale) >= 0).all() and (bound.mean(raw, loc, scale) >= 0).all()
+
+
 def test_outliers_pull_gently_when_squashed():
     raw, loc, scale = torch.zeros(1, 9), torch.zeros(1), torch.ones(1)
     spike = torch.tensor([1e6])

@@ -7,6 +7,7 @@ import torch
 from streams import ALL, CASES
 from tables import frame_of, refused
 
+from paratime.errors import InputError
 from paratime.forecast.streaming import Forecaster
 from paratime.forecast.table import read_table
 
@@ -142,3 +143,8 @@ def test_refusals_are_one_line_and_change_nothing(name):
     refused(pattern, lambda: act(forecaster))
     assert np.array_equal(forecaster.predict("a", future).forecast_array, before)
     assert len(forecaster) == 1 and not forecaster.late
+
+
+def test_a_predictor_is_no_task():
+    with pytest.raises(InputError, match=r"expected a ForecastTask, got str; pass the predictor's"):
+        Forecaster("model")  # type: ignore[arg-type]
