@@ -47,12 +47,13 @@ class Scaling:
         """
         exact = values[..., : self.length, :].double()
         recent, before = exact[..., : self.window, :], exact[..., self.season :, :]
-        differences = (recent - before).abs()
-        loc = recent.nanmean(-2)
-        spread = (recent - loc.unsqueeze(-2)).square_().nanmean(-2).sqrt()
-        share = (~differences.isnan()).sum(-2).div(self.season).clamp_(max=1)
-        scale = torch.lerp(spread, differences.nanmean(-2).nan_to_num_(0.0), share.to(spread))
-        scale = scale + FLOOR * recent.abs().nanmean(-2)
+        differences = (recent - before).abs_()
+        count, pairs = ((x == x).sum(-2) for x in (recent, differences))  # x != x where missing
+        loc = recent.nansum(-2) / count
+        spread = ((recent - loc.unsqueeze(-2)).square_().nansum(-2) / count).sqrt_()
+        seasonal = differences.nansum(-2) / pairs.clamp(min=1)
+        scale = torch.lerp(spread, seasonal, (pairs.to(spread) / self.season).clamp_(max=1))
+        scale = scale + FLOOR * recent.abs().nansum(-2) / count
         scale = scale.to(values)
         return loc.to(values), torch.where(scale > 0, scale, torch.nan)
 

@@ -36,10 +36,10 @@ class Collection:
             a category that was never seen.
         prediction_length: The official horizon, if the data has one: its last steps are then the
             official test split.
-        channels: Names of the C channels of the target, if they have some.
-        unused: Columns of the table that nothing was made of.
         season: Steps of a season; None for what is usual at this frequency.
         dated: Whether the dates mean anything, or are nominal.
+        channels: Names of the C channels of the target, if they have some.
+        unused: Columns of the table that nothing was made of.
     """
 
     freq: str
@@ -48,11 +48,11 @@ class Collection:
     past: tuple[str, ...] = ()
     static_real: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    channels: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
     prediction_length: int | None = None
     season: int | None = None
     dated: bool = True
+    channels: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     @property
     def seasonality(self) -> int:

@@ -98,6 +98,6 @@ class Block(Mixer):
         return value, gate
 
     def _leave(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
-        y = self.project_out(self.norm_out(y) * functional.silu(gate))
+        y = self.project_out(self.norm_out(y, gate))
         x = x + self.mixer_scale * y
         return x + self.mlp_scale * self.mlp(self.norm_mlp(x))

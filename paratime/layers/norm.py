@@ -1,12 +1,16 @@
 """Normalisation."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from paratime.ops.norm import rms_norm
 
 
 class RMSNorm(nn.RMSNorm):
     """Root-mean-square norm (arXiv 1910.07467) in the precision of its input under autocast."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise x over its last axes."""
-        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Normalise x over its last axis, and multiply by silu(gate) if there is one."""
+        precise = torch.float64 if x.dtype == torch.float64 else torch.float32
+        eps = torch.finfo(precise).eps if self.eps is None else self.eps
+        return rms_norm(x, self.weight, gate, eps=eps)

@@ -62,10 +62,7 @@ def using(backend: str) -> Iterator[None]:
 
 def function(symbol: str) -> Callable[..., None] | None:
     """Return a symbol of the CPU library in use, or None."""
-    backend = _backend()
-    if backend in (REFERENCE, targets.SIMT):
-        return None
-    return _symbol(targets.cpu(backend), symbol)
+    return _of_cpu(_backend(), symbol)
 
 
 def emulates() -> bool:
@@ -114,8 +111,8 @@ def ask(function: Callable[..., int], *arguments: Any) -> int:
     return int(function(*map(_argument, arguments)))
 
 
-def call(kernel: Callable[..., None], *arguments: Tensor | int | None) -> None:
-    """Call a kernel: tensors are handed over as pointers, numbers as int64, and the threads."""
+def call(kernel: Callable[..., None], *arguments: Tensor | float | None) -> None:
+    """Call a kernel: tensors are handed over as pointers, numbers as int64 or double."""
     kernel(*map(_argument, arguments), ctypes.c_int32(torch.get_num_threads()))
 
 
@@ -125,12 +122,18 @@ def refuse_transforms(*tensors: Tensor | None) -> None:
     Raises:
         NotImplementedError: Forward-mode derivatives, or a transform of torch.func is at work.
     """
-    if torch.compiler.is_compiling():
-        return
+    if not torch.compiler.is_compiling() and transformed(*tensors):
+        what = "forward-mode derivatives, and transforms of torch.func"
+        raise NotImplementedError(f"{what}: use solver=Sequential()")
+
+
+def transformed(*tensors: Tensor | None) -> bool:
+    """Return whether forward-mode derivatives, or a transform of torch.func, are at work."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
-        raise NotImplementedError("transforms of torch.func: use solver=Sequential()")
-    if any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors):
-        raise NotImplementedError("forward-mode derivatives: use solver=Sequential()")
+        return True
+    if forward_ad._current_level < 0:
+        return False
+    return any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors)
 
 
 def _argument(value: Any) -> Any:
@@ -166,6 +169,13 @@ def _refusal(target: build.Target, device: torch.device) -> str | None:
         return None
     with torch.cuda.device(device):
         return driver.refusal(library, torch.cuda.current_device())
+
+
+@cache
+def _of_cpu(backend: str, symbol: str) -> Callable[..., None] | None:
+    if backend in (REFERENCE, targets.SIMT):
+        return None
+    return _symbol(targets.cpu(backend), symbol)
 
 
 @cache

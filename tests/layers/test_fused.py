@@ -219,8 +219,8 @@ def test_the_reference_can_be_forced(name):
 @pytest.fixture
 def without_compiler(monkeypatch):
     def forget():
-        native._load.cache_clear()
-        native._symbol.cache_clear()
+        for known in (native._load, native._symbol, native._of_cpu):
+            known.cache_clear()
 
     monkeypatch.setattr(targets, "compiler", lambda: None)
     forget()
