@@ -1,7 +1,7 @@
 """The data module of forecasting."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.forecast.calendar import calendar_features
 from paratime.forecast.match import COVARIATES, check_ahead
 from paratime.forecast.series import Collection
-from paratime.forecast.sources import InMemory, Source
+from paratime.forecast.sources import Source
 from paratime.forecast.windows import Prepared, Standard, prepare, with_origins
 from paratime.loader import ResumableLoader
 from paratime.task import DataModule
@@ -86,22 +86,6 @@ class SeriesData(DataModule):
         held_out = length * (self.validation_windows + self.test_windows)
         standard = Standard.of(self._cut(held_out), data.dated)
         return {"series": describe(data, length, standard) | {"held_out": held_out}}
-
-    def split_off(self, windows: int) -> "SeriesData":
-        """Return the training part of this data, whose last windows are for validation."""
-        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
-        part = SeriesData(
-            InMemory(replace(self.collection, entries=self._cut(held_out))),
-            self.prediction_length,
-            self.batch_size,
-            self.origins,
-            validation_windows=windows,
-            test_windows=0,
-            seed=self.seed,
-            num_workers=self.num_workers,
-        )
-        part.facts = self.facts
-        return part
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""

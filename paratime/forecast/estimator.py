@@ -19,7 +19,6 @@ from gluonts.model.predictor import Predictor
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from paratime.errors import InputError, check_at_least
-from paratime.forecast.calibration import calibrate, calibration_windows
 from paratime.forecast.data import SeriesData
 from paratime.forecast.grid import period_frequency
 from paratime.forecast.kinds import AsQuantiles, Kind
@@ -44,8 +43,7 @@ class ParaRNNEstimator(Estimator):
 
     Arguments that ``DeepAREstimator`` has, too, have the same names. There is no context length:
     the context is the whole history. Which features there are is found in the data. An epoch is
-    every series once, with origins drawn from all of its history. Of long series, the last windows
-    are kept from the loss, to find how wide intervals have to be: see ``calibration.py``.
+    every series once, with origins drawn from all of its history.
 
     Args:
         freq: Frequency of the series.
@@ -179,12 +177,7 @@ class ParaRNNEstimator(Estimator):
                 weights = predictor.task.state_dict()
                 trained.task.on_load_checkpoint({"state_dict": weights})  # refuses other shapes
                 trained.task.load_state_dict(weights)
-            kept = calibration_windows(data.collection, self.prediction_length)
-            part = data.split_off(kept if self.recipe.output.affine else 0)
-            trained.task.network.stretch.fill_(1)
-            self._fit(trained.task, part, held, ckpt_path)
-            if part.validation_windows:
-                calibrate(trained.task, part.val_dataloader())
+            self._fit(trained.task, data, held, ckpt_path)
         return trained
 
     def _held(self, dataset: Dataset | None, data: SeriesData) -> SeriesData | None:

@@ -75,9 +75,6 @@ class ForecastNetwork(nn.Module):
         squash: Whether inputs are passed through asinh, so that outliers do no harm.
     """
 
-    stretch: Tensor
-    """What the spread of a forecast is multiplied by: see ``calibration.py``."""
-
     def __init__(
         self,
         encoder: Encoder,
@@ -102,7 +99,6 @@ class ForecastNetwork(nn.Module):
         inputs = (lags + 2) * c + 1 + shape.known + shape.past + shape.static_real + sum(embedded)
         self.project = nn.Linear(inputs, width)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("stretch", torch.ones(()))
         self.direct = nn.Linear(width, shape.prediction_length * c * size)
         self.skip = nn.Parameter(seasonal_naive(shape.prediction_length, lags, shape.season))
         self.amplitude = nn.Linear(width, shape.prediction_length * c)
@@ -184,9 +180,6 @@ class ForecastNetwork(nn.Module):
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
         recent, loc, scale = memory.recent[:, : self.lags], memory.loc, memory.scale
         raw = self.head(memory.features, recent, loc, scale, future)
-        if not self.training and self.output.affine:
-            raw = torch.cat([raw[..., :1] / self.stretch, raw[..., 1:]], dim=-1)
-            scale = scale * self.stretch
         loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in (loc, scale))
         return raw, loc, scale
 

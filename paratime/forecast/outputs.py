@@ -35,11 +35,6 @@ class Output(ABC):
     def size(self) -> int:
         """Numbers of a value."""
 
-    @property
-    def affine(self) -> bool:
-        """Whether loc + scale * raw[..., 0] is the median, and the spread goes with the scale."""
-        return True
-
     @abstractmethod
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the loss of each value; target, loc and scale have the shape of raw[..., 0]."""
@@ -88,11 +83,6 @@ class Quantiles(Output):
     def size(self) -> int:
         """One number a level."""
         return len(self.levels)
-
-    @property
-    def affine(self) -> bool:
-        """Whether they are not squashed."""
-        return not self.squash
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Return the quantiles in scaled, and maybe squashed, units."""
@@ -222,11 +212,6 @@ class NegativeBinomial(Parametric):
         """Mean and dispersion."""
         return 2
 
-    @property
-    def affine(self) -> bool:
-        """False: counts have a spread of their own."""
-        return False
-
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
         loc, scale = loc.double(), scale.double()  # large counts cancel each other in float32
@@ -263,11 +248,6 @@ class Mixture(Parametric):
     def size(self) -> int:
         """The common centre; then weight, place and spread of each component."""
         return 1 + 3 * self.components
-
-    @property
-    def affine(self) -> bool:
-        """False: the centre is not the median."""
-        return False
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""

@@ -95,7 +95,6 @@ def model(data: Collection, dtype=torch.float64, encoder=None, output=None) -> F
     task = ForecastTask(encoder, facts, output=output, lags=10, window=9, dropout=0.5)
     for parameter in task.parameters():
         nn.init.normal_(parameter, std=0.2)
-    task.network.stretch.fill_(1.5)
     return task.to(dtype).eval()
 
 
