@@ -4,7 +4,8 @@ Every model is scored on the same windows: MASE, the mean weighted quantile loss
 and the share of values inside the central 80 % and 95 % intervals, as GluonTS defines them (its own
 evaluation gives the same numbers: ``tests/forecast/test_backtest.py``). Training and
 prediction run on one thread, so that the CPU seconds can be compared. DeepAR is GluonTS's, at its
-defaults (100 epochs of 50 batches); on ``vic_elec`` its context is a week.
+defaults (100 epochs of 50 batches); on ``vic_elec`` its context is a week. ``..., before`` are the
+windows before those of the test, of series that end there.
 
     python experiments/forecast/run.py                     # everything that is not in results.csv
     python experiments/forecast/run.py --model paratime    # one model, anew
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from paratime.forecast.calendar import quiet
 from paratime.forecast.rolling import rolling
+from paratime.forecast.series import Collection
 from paratime.forecast.sources import Competition, Source, TsData
 
 HERE = Path(__file__).parent
@@ -38,12 +40,13 @@ KEYS = ["data", "model", "seed"]
 
 @dataclass(frozen=True)
 class Task:
-    """A data set with its test windows."""
+    """A data set with its test windows; ``skip`` windows behind them are left out."""
 
     source: Source
     prediction_length: int
     windows: int
     models: tuple[str, ...]
+    skip: int = 0
 
 
 NEURAL = ("paratime", "paratime_k2", "paratime_k4", "paratime_lstm", "torch_gru", "deepar")
@@ -52,6 +55,13 @@ TASKS = {
     "tourism_monthly": Task(Competition("Tourism", "monthly"), 24, 1, CLASSICAL + NEURAL),
     "vic_elec": Task(TsData("vic_elec"), 48, 28, ("seasonal_naive", "paratime", "deepar")),
     "pedestrian": Task(TsData("pedestrian"), 24, 28, ("seasonal_naive", "paratime")),
+}
+TASKS |= {
+    f"{name}, before": replace(
+        task, models=("seasonal_naive", "paratime", *more), skip=task.windows
+    )
+    for name, task in TASKS.items()
+    for more in [("deepar",) if name == "tourism_monthly" else ()]
 }
 
 
@@ -104,9 +114,10 @@ def measure(data: str, model: str, seed: int) -> dict[str, float]:
     lightning.seed_everything(seed, verbose=False)
     task = TASKS[data]
     series, length = task.source.read(), task.prediction_length
+    if task.skip:
+        series = without_last(series, length * task.skip)
     windows = rolling(series, length, task.windows)
-    before, _ = split(series.entries, offset=-length * task.windows)
-    train = replace(series, entries=list(before))
+    train = without_last(series, length * task.windows)
     began = time.process_time()
     with quiet():
         forecast = MODELS[model](train, windows, seed)
@@ -115,6 +126,12 @@ def measure(data: str, model: str, seed: int) -> dict[str, float]:
     ended = time.process_time()
     kept = {name: scores[name] for name in ("MASE", "mean_wQL", "coverage_80", "coverage_95")}
     return kept | {"training_s": trained - began, "prediction_s": ended - trained}
+
+
+def without_last(series: Collection, steps: int) -> Collection:
+    """Return what comes before the last steps of each series, of those that are longer."""
+    before, _ = split(series.entries, offset=-steps)
+    return replace(series, entries=[entry for entry in before if entry["target"].shape[-1]])
 
 
 def show(table: pd.DataFrame) -> None:

@@ -101,9 +101,9 @@ class ParaRNNPredictor(RepresentablePredictor):
             if saved["of"] != _digest(path):
                 raise InputError(str(path), expected, "those of another", remedy)
             predictor = super().deserialize(path)
+            predictor.task.load_state_dict(saved["weights"])
         except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
             raise InputError(str(path), expected, "damaged or older ones", remedy) from error
-        predictor.task.load_state_dict(saved["weights"])
         return predictor.to(device)
 
 

@@ -51,7 +51,7 @@ class Waves(Source):
                 }
             )
         labels = {"kind": ("even", "odd")}
-        return Collection("M", entries, ("a", "b"), ("past",), ("size",), labels, prediction_length=6)
+        return Collection("M", entries, ("a", "b"), ("past",), ("size",), labels, 6)
 
 
 def make_task(data: SeriesData, **options: Any) -> ForecastTask:
