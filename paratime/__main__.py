@@ -13,6 +13,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
+  world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
 
 About this installation:
   info                 versions, compilers and devices
@@ -20,7 +21,7 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "info")
+COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "world", "info")
 
 
 def main() -> None:
@@ -42,6 +43,10 @@ def main() -> None:
         from paratime.forecast.cli import main as forecast
 
         forecast()
+    elif command == "world":
+        from paratime.world.cli import main as world
+
+        world()
     elif command in COMMANDS:
         from paratime.cli import main as lightning
 

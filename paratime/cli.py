@@ -18,11 +18,18 @@ from paratime.parser import Parser, check_checkpoint, mistakes_in_one_line
 from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
+from paratime.world.data import TrajectoryData
+from paratime.world.environment import Gym
+from paratime.world.task import DynamicsTask
 
-SLICES = (LanguageTask, TokenData, TextSamples, ForecastTask, SeriesData)
+SLICES = (
+    *(LanguageTask, TokenData, TextSamples),
+    *(ForecastTask, SeriesData),
+    *(DynamicsTask, TrajectoryData, Gym),
+)
 """Classes that configs may name without their modules, because they are imported here."""
 
-LINKED = ("vocab_size", "tokenizer", "series")
+LINKED = ("vocab_size", "tokenizer", "series", "trajectories")
 """Arguments of tasks that follow from the data."""
 
 

@@ -1,0 +1,1 @@
+"""World models: action-conditioned trajectories, imagination and planning."""

@@ -1,0 +1,167 @@
+"""Gymnasium's environments: episodes of random actions, collected once."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from paratime.atomic import replacing
+from paratime.errors import InputError, check_at_least
+from paratime.world.episode import Episode, make_episode
+from paratime.world.source import Recording, Source
+
+FORMAT = 1
+"""Of the files in the cache."""
+
+
+@dataclass(frozen=True)
+class Gym(Source):
+    """Episodes of uniformly random actions in an environment, collected on first use, and kept.
+
+    Args:
+        environment: Gymnasium's id, such as ``Pendulum-v1``.
+        episodes: How many.
+        seed: Seed of the first episode; the others follow.
+        cache_dir: Folder for what is collected; ``$PARATIME_CACHE`` or ``~/.cache/paratime`` by
+            default.
+    """
+
+    environment: str
+    episodes: int = 200
+    seed: int = 0
+    cache_dir: str | None = None
+
+    def read(self) -> Recording:
+        """Return the episodes."""
+        check_at_least(1, episodes=self.episodes)
+        choices = choices_of(make(self.environment))
+        path = self._path()
+        if not path.exists():
+            bar = tqdm(range(self.episodes), desc=f"collecting {self.environment}", unit="episode")
+            with replacing(path) as draft:
+                _write(draft, list(collect(self.environment, [self.seed + i for i in bar])))
+        return Recording(_read(path), self.environment, choices)
+
+    def _path(self) -> Path:
+        import gymnasium
+
+        root = Path(self.cache_dir or os.environ.get("PARATIME_CACHE") or "~/.cache/paratime")
+        about = asdict(self) | {"cache_dir": None, "gymnasium": gymnasium.__version__}
+        digest = sha256(json.dumps(about | {"format": FORMAT}).encode()).hexdigest()[:12]
+        name = self.environment.replace("/", "-")
+        return root.expanduser() / "world" / f"{name}-{digest}.npz"
+
+
+def make(environment: str) -> Any:
+    """Make an environment.
+
+    Raises:
+        InputError: Gymnasium is not installed, or knows no such id.
+    """
+    try:
+        import gymnasium
+    except ImportError:
+        remedy = "pip install 'paratime[world]'"
+        raise InputError("gymnasium", "the package", "none installed", remedy) from None
+    try:
+        return gymnasium.make(environment)
+    except gymnasium.error.Error as error:
+        got = f"{environment!r}: {' '.join(str(error).split())}"
+        raise InputError("environment", "an id that Gymnasium knows", got, "correct it") from None
+
+
+def choices_of(environment: Any) -> int | None:
+    """Return how many choices an environment's actions have, None if they are vectors.
+
+    Raises:
+        InputError: They are neither.
+    """
+    space = environment.action_space
+    kind = type(space).__name__
+    if kind == "Discrete" and space.start == 0:
+        return int(space.n)
+    if kind == "Box" and len(space.shape) == 1:
+        return None
+    expected = "Discrete from 0, or Box of one dimension"
+    raise InputError("action space", expected, str(space), "wrap the environment")
+
+
+def collect(environment: str, seeds: list[int]) -> Iterator[Episode]:
+    """Yield an episode of random actions for each seed."""
+    world = make(environment)
+    for seed in seeds:
+        world.action_space.seed(seed)
+        yield run(world, seed, lambda observation: world.action_space.sample())
+    world.close()
+
+
+def run(world: Any, seed: int, policy: Any) -> Episode:
+    """Run an episode of an environment.
+
+    Args:
+        world: The environment.
+        seed: Seed of its reset.
+        policy: From an observation to an action.
+    """
+    observation, _ = world.reset(seed=seed)
+    observations, actions, rewards, over = [observation], [], [], False
+    while not over:
+        action = policy(observation)
+        observation, reward, terminated, truncated, _ = world.step(action)
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(float(reward))
+        over = terminated or truncated
+    return make_episode(
+        f"seed {seed}", by_key(observations), np.array(actions), rewards, terminated, {"seed": seed}
+    )
+
+
+def by_key(observations: list[Any]) -> Any:
+    """Return observations as arrays, by key if they are dicts."""
+    if isinstance(observations[0], dict):
+        return {key: np.stack([x[key] for x in observations]) for key in observations[0]}
+    return np.stack(observations)
+
+
+def _write(path: Path, episodes: list[Episode]) -> None:
+    arrays = {
+        f"observation/{key}": [e.observation[key] for e in episodes]
+        for key in episodes[0].observation
+    }
+    arrays |= {"action": [e.action for e in episodes], "reward": [e.reward for e in episodes]}
+    joined = {key: np.concatenate(x) for key, x in arrays.items()}
+    about = {
+        "steps": [len(e) for e in episodes],
+        "terminated": [e.terminated for e in episodes],
+        "seed": [e.info["seed"] for e in episodes],
+    }
+    joined |= {key: np.array(x) for key, x in about.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **joined)
+
+
+def _read(path: Path) -> list[Episode]:
+    with np.load(path) as file:
+        arrays = dict(file)
+    ends = arrays["steps"].cumsum()
+    keys = [key for key in arrays if key.startswith("observation/")]
+    rows = {key: np.split(arrays[key], (ends + np.arange(1, len(ends) + 1))[:-1]) for key in keys}
+    steps = {key: np.split(arrays[key], ends[:-1]) for key in ("action", "reward")}
+    return [
+        make_episode(
+            f"seed {seed}",
+            {key.removeprefix("observation/"): rows[key][i] for key in keys},
+            steps["action"][i],
+            steps["reward"][i],
+            bool(arrays["terminated"][i]),
+            {"seed": int(seed)},
+        )
+        for i, seed in enumerate(arrays["seed"])
+    ]

@@ -1,0 +1,109 @@
+"""Episodes as batches: end to end in windows that use every step, or whole and padded."""
+
+from collections.abc import Iterator, Sequence, Sized
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from paratime.errors import InputError
+from paratime.world.episode import Array
+
+Rows = dict[str, Array]
+"""An episode as a model reads it, or a part of it."""
+
+
+class PackedWindows(Dataset[dict[str, Tensor]]):
+    """Windows of shuffled episodes that lie end to end, indexed by (seed of the order, window).
+
+    A window has ``length`` transitions, and so ``length + 1`` rows: the last row of a window is the
+    first of the next. The last window of an order goes on with its first episodes.
+
+    Args:
+        episodes: Aligned episodes.
+        length: Transitions of a window.
+
+    Raises:
+        InputError: There are no episodes, or the length is below 1.
+    """
+
+    def __init__(self, episodes: Sequence[Rows], length: int) -> None:
+        if length < 1 or not episodes:
+            got = f"{len(episodes)} episodes, windows of {length}"
+            raise InputError("windows", "episodes, and at least one transition", got, "correct it")
+        self._episodes, self._length = episodes, length
+        self._rows = np.array([len(x["is_first"]) for x in episodes])
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __len__(self) -> int:
+        return int(-(-self._rows.sum() // self._length))
+
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Tensor]:
+        seed, window = index
+        order, ends = self._order(seed)
+        first, needed = window * self._length, self._length + 1
+        place, parts = int(np.searchsorted(ends, first, side="right")), []
+        skip = first - int(ends[place]) + int(self._rows[order[place]])
+        while needed > 0:
+            episode = self._episodes[order[place % len(order)]]
+            part = {key: x[skip : skip + needed] for key, x in episode.items()}
+            parts.append(part)
+            needed -= len(part["is_first"])
+            place, skip = place + 1, 0
+        joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        joined["mask"] = np.ones(self._length + 1, dtype=bool)
+        return {key: torch.from_numpy(x) for key, x in joined.items()}
+
+    def _shuffled(self, seed: int) -> tuple[Array, Array]:
+        order = np.random.default_rng(seed).permutation(len(self._episodes))
+        return order, self._rows[order].cumsum()
+
+
+class Shuffled(Sampler[tuple[int, int]]):
+    """Each item once an epoch, with a seed for its windows; all is f(seed, epoch)."""
+
+    def __init__(self, items: Sized, seed: int) -> None:
+        self._count, self._seed, self._epoch = len(items), seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        random = np.random.default_rng([self._seed, self._epoch])
+        seed = int(random.integers(2**63))
+        for item in random.permutation(self._count):
+            yield seed, int(item)
+
+
+class Whole(Dataset[dict[str, Tensor]]):
+    """Whole episodes, indexed by their number, or by a seed, which does not matter, and it.
+
+    Args:
+        episodes: Aligned episodes.
+    """
+
+    def __init__(self, episodes: Sequence[Rows]) -> None:
+        self._episodes = episodes
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
+        episode = self._episodes[index if isinstance(index, int) else index[1]]
+        return {key: torch.from_numpy(x) for key, x in episode.items()}
+
+
+def padded(episodes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return episodes side by side, zeros behind their ends, and ``mask``: where they are."""
+    lengths = torch.tensor([len(x["is_first"]) for x in episodes])
+    batch = {
+        key: torch.nn.utils.rnn.pad_sequence([x[key] for x in episodes], batch_first=True)
+        for key in episodes[0]
+    }
+    return batch | {"mask": torch.arange(int(lengths.max())) < lengths[:, None]}

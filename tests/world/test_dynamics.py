@@ -1,0 +1,175 @@
+"""The world model: one pass, steps and imagination agree, and no episode reads another."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from paratime import Encoder, ParaGRU, ParaLSTM
+from paratime.layers.mixer import Mixer
+from paratime.testing import TOLERANCE
+from paratime.world.data import Moments
+from paratime.world.dynamics import DynamicsNetwork, Prediction
+from paratime.world.episode import Layout, aligned, make_episode
+from paratime.world.metrics import ImaginationError
+from paratime.world.openloop import imagined, with_actions_of_others
+from paratime.world.task import transitions
+from paratime.world.windows import PackedWindows, Whole, padded
+
+LENGTHS = (9, 3, 14)
+MIXERS = {"gru": ParaGRU, "lstm": ParaLSTM}
+CLOSE = TOLERANCE[torch.float64].value
+
+
+def rows() -> list[dict[str, np.ndarray]]:
+    random = np.random.default_rng(0)
+    made = [
+        make_episode(
+            f"e{number}",
+            random.normal(size=(steps + 1, 3)).cumsum(0),
+            random.normal(size=(steps, 2)),
+            random.normal(size=steps),
+            number == 1,
+        )
+        for number, steps in enumerate(LENGTHS)
+    ]
+    return [aligned(episode, Layout.of(made)) for episode in made]
+
+
+def network(mixer: type[Mixer] = ParaGRU, **options) -> DynamicsNetwork:
+    torch.manual_seed(0)
+    about = {"moments": vars(Moments.of(rows()))}
+    made = DynamicsNetwork(Encoder(8, 2, mixer, mlp_size=8), about, **options).double().eval()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def double(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: x.double() if x.is_floating_point() else x for k, x in batch.items()}
+
+
+def whole() -> dict[str, Tensor]:
+    return double(padded([Whole(rows())[i] for i in range(len(LENGTHS))]))
+
+
+def packed() -> tuple[dict[str, Tensor], list[int]]:
+    """Return all episodes in one window, and which of them lie where."""
+    windows = PackedWindows(rows(), sum(LENGTHS) + len(LENGTHS) - 1)
+    order = windows._order(5)[0].tolist()
+    return double({key: x[None] for key, x in windows[5, 0].items()}), order
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_packed_episodes_equal_separate_ones_with_their_gradients(name):
+    net, (batch, order) = network(MIXERS[name]), packed()
+    there = transitions(batch)
+    together = net(batch)[0][there]
+    alone = whole()
+    apart = net(alone)[0]
+    separate = torch.cat([apart[i, : LENGTHS[i]] for i in order])
+    assert (together - separate).abs().max() <= CLOSE
+    weight = torch.randn_like(separate)
+    gradients = [
+        torch.autograd.grad((x * weight).sum(), [*net.parameters()]) for x in (together, separate)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        assert (a - b).abs().max() <= 10 * CLOSE * (1 + b.abs().max())
+
+
+def test_no_gradient_goes_across_a_reset_and_a_late_one_would_show():
+    net, (batch, order) = network(), packed()
+    begin = LENGTHS[order[0]] + 1
+    assert batch["is_first"][0, begin]
+    batch["observation"].requires_grad_()
+    y = net(batch)[0][0, begin:]
+    (gradient,) = torch.autograd.grad(y.square().sum(), batch["observation"])
+    assert not gradient[0, :begin].any() and gradient[0, begin:].any()
+    late = batch | {"is_first": batch["is_first"].roll(1, 1)}
+    assert (net(late)[0][0, begin:] - y).abs().max() > 1e3 * CLOSE
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_steps_and_hand_over_equal_one_pass(name):
+    net, batch = network(MIXERS[name]), whole()
+    one = {key: x[2:3, : LENGTHS[2] + 1] for key, x in batch.items()}
+    expected = net(one)[0]
+    state, found = None, []
+    for t in range(LENGTHS[2]):
+        seen, action = one["observation"][:, t], one["prev_action"][:, t + 1]
+        prediction, state = net.step(seen, action, state)
+        found.append(torch.cat([prediction.observation[0], prediction.reward]))
+    size = net.size
+    change = expected[0, :, :size] * net.change[1] + net.change[0]
+    known = (one["observation"][0, :-1] + change).clamp(*net.range)
+    reward = expected[0, :, size] * net.reward[1] + net.reward[0]
+    assert (torch.stack(found) - torch.cat([known, reward[:, None]], 1)).abs().max() <= CLOSE
+    half = {key: x[:, :8] for key, x in one.items()}, {key: x[:, 7:] for key, x in one.items()}
+    first, state = net(half[0])
+    second, state = net(half[1], state)
+    assert (torch.cat([first, second], 1) - expected).abs().max() <= CLOSE
+
+
+def test_imagination_feeds_itself():
+    net, batch = network(), whole()
+    actions, start = batch["prev_action"][:, 1:6], batch["observation"][:, 0]
+    found, last = net.imagine(start, actions)
+    observation, state = start, None
+    for step in range(5):
+        expected, state = net.step(observation, actions[:, step], state)
+        observation = expected.observation
+        for field in fields(Prediction):
+            a, b = getattr(found, field.name)[:, step], getattr(expected, field.name)
+            assert torch.equal(a, b) or (a - b).abs().max() <= CLOSE
+    for a, b in zip(last[0], state[0], strict=True):
+        assert (a - b).abs().max() <= CLOSE
+
+
+def test_predictions_stay_in_the_range_of_the_data_and_say_so():
+    net, batch = network(), whole()
+    with torch.no_grad():
+        net.head.bias[: net.size] = 100.0
+    found = net.imagine(batch["observation"][:, 0], batch["prev_action"][:, 1:4])[0]
+    assert (found.observation <= net.range[1]).all() and found.outside.all()
+
+
+def test_without_actions_nothing_depends_on_them():
+    net, batch = network(use_action=False), whole()
+    other = batch | {"prev_action": torch.randn_like(batch["prev_action"])}
+    assert torch.equal(net(batch)[0], net(other)[0])
+    assert not torch.equal(network()(batch)[0], network()(other)[0])
+
+
+def test_rollouts_begin_behind_their_context():
+    net, batch = network(), whole()
+    found, truth, start, there = imagined(net, batch, 4, 50)
+    assert torch.equal(start, batch["observation"][:, 3])
+    assert torch.equal(truth, batch["observation"][:, 4:]) and there.sum(1).tolist() == [6, 0, 11]
+    state = None
+    for t in range(3):
+        _, state = net.step(batch["observation"][:, t], batch["prev_action"][:, t + 1], state)
+    expected = net.imagine(start, batch["prev_action"][:, 4:], state)[0].observation
+    assert (found.observation - expected).abs().max() <= CLOSE
+    other = with_actions_of_others(batch)
+    assert not torch.equal(imagined(net, other, 4, 50)[0].observation, found.observation)
+
+
+def test_errors_by_horizon():
+    scale, truth = torch.tensor([1.0, 2.0]), torch.zeros(3, 6, 2)
+    guess, start = torch.ones(3, 6, 2), torch.full((3, 2), 2.0)
+    there = torch.ones(3, 6, dtype=torch.bool)
+    there[1:, 1:] = False
+    guess[0, 4] = 4.0
+    outside = torch.zeros(3, 6, dtype=torch.bool)
+    outside[2, 0] = outside[2, 5] = True
+    metric = ImaginationError(50, scale)
+    nothing = torch.zeros(3, 6)
+    metric.update(Prediction(guess, nothing, nothing, outside), truth, start, there)
+    found = metric.compute()
+    assert found["outside"] == pytest.approx(1 / 3) and "nrmse@10" not in found
+    mean = (1 + 0.25) / 2
+    assert found["nrmse@1"] == pytest.approx(mean**0.5)
+    assert found["nrmse@5"] == pytest.approx((16 * mean) ** 0.5)
+    assert found["skill@1"] == pytest.approx(0.5) and found["skill@5"] == pytest.approx(-1.0)

@@ -1,0 +1,104 @@
+"""``paratime world``: from an environment to plans in it, and mistakes in one line."""
+
+import re
+
+import pytest
+
+SMALL = (
+    *("--model", "DynamicsTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+    *("--data", "TrajectoryData", "--data.sequence_length", 16, "--trainer.max_steps", 3),
+    *("--trainer.logger", "false"),
+)
+
+
+def fit(paratime, folder, source: str, **options: object) -> str:
+    """Train for three steps; return the checkpoint."""
+    given = [x for key, value in options.items() for x in (f"--data.source.{key}", value)]
+    where = ("--trainer.default_root_dir", folder)
+    status, out, err = paratime("fit", *SMALL, "--data.source", source, *given, *where)
+    assert status == 0, err
+    return re.search(r"checkpoint +(\S+)", out)[1]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PARATIME_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_from_an_environment_to_plans_in_it(paratime, home):
+    for layout, name in (("npz", "episodes"), ("minari", "pendulum-v0")):
+        collect = ("collect", "--environment", "Pendulum-v1", "--episodes", 4, "--out", name)
+        status, out, err = paratime("world", *collect, "--layout", layout)
+        assert status == 0, err
+        assert "episodes             4, 0 terminated" in out and "800, 200 to 200 an episode" in out
+        status, again, err = paratime("world", "inspect", "--data", name)
+        assert status == 0, err
+        kept = [x for x in out.splitlines() if not x.startswith(("environment", "recording"))]
+        assert [x for x in again.splitlines() if not x.startswith("environment")] == kept
+    assert len([*home.rglob("cache/world/*.npz")]) == 1, "it was collected once"
+    path = fit(paratime, home, "Minari", path="pendulum-v0")
+    status, out, err = paratime(
+        "world", "openloop", "--ckpt_path", path, "--data", "episodes", "--out", "f.svg"
+    )
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[0].split() == ["steps", "nRMSE", "persist", "skill", "sensitivity"]
+    assert [x.split()[0] for x in lines[1:6]] == ["1", "5", "10", "20", "50"]
+    assert "left the range" in lines[6] and "<svg" in (home / "f.svg").read_text()
+    planner = ("--planner", "CEM", "--planner.horizon", 2, "--planner.candidates", 4)
+    status, out, err = paratime("world", "plan", "--ckpt_path", path, "--episodes", 2, *planner)
+    assert status == 0, err
+    rows = [x.split() for x in out.splitlines()]
+    assert [x[0] for x in rows[:5]] == ["seed", "10000", "10001", "mean", "std"]
+    planned = [float(x[1]) for x in rows[1:3]]
+    assert float(rows[3][1]) == pytest.approx(sum(planned) / 2, abs=0.1)
+    assert "ms a step" in out and "rollouts diverged" in out
+
+
+def test_choices_and_terminations(paratime, home):
+    path = fit(paratime, home, "Gym", environment="CartPole-v1", episodes=8)
+    options = ("--episodes", 1, "--planner", "MPPI", "--planner.horizon", 2)
+    status, out, err = paratime("world", "plan", "--ckpt_path", path, *options)
+    assert status == 0, err
+    assert float(out.splitlines()[1].split()[1]) >= 5
+    other = ("--environment", "Pendulum-v1")
+    status, _, err = paratime("world", "plan", "--ckpt_path", path, *other)
+    assert status == 2 and err.count("\n") == 1
+    assert "expected 2 actions, discrete, and 4 numbers observed, got 1 actions, continuous" in err
+    status, _, err = paratime("world", "openloop", "--ckpt_path", path, "--data", "gym:Pendulum-v1")
+    assert status == 2 and "data like that of the training" in err
+
+
+MISTAKES = {
+    "no data": (("inspect",), "data: expected a path, or a source instead, got neither"),
+    "no such path": (("inspect", "--data", "nowhere.npz"), "nowhere.npz"),
+    "a table": (("inspect", "--data", "x.csv"), "use --source Table for tables"),
+    "environment": (("inspect", "--data", "gym:Pendlum-v1"), "an id that Gymnasium knows"),
+    "no checkpoint": (("plan", "--ckpt_path", "x.ckpt"), "an existing checkpoint"),
+    "layout": (
+        ("convert", "--data", "gym:CartPole-v1", "--out", "x", "--layout", "zip"),
+        "layout",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_world_mistakes_end_in_one_line(name, paratime, home):
+    arguments, message = MISTAKES[name]
+    status, _, err = paratime("world", *arguments)
+    assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_an_interrupted_collection_leaves_nothing(home, monkeypatch):
+    from paratime.world import environment
+
+    def broken(*_: object):
+        yield from ()
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(environment, "collect", broken)
+    with pytest.raises(RuntimeError):
+        environment.Gym("Pendulum-v1", 2).read()
+    assert not [x for x in home.rglob("*") if x.is_file()]
