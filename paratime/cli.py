@@ -20,12 +20,12 @@ from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
 from paratime.world.data import TrajectoryData
 from paratime.world.environment import Gym
-from paratime.world.task import DynamicsTask
+from paratime.world.task import DynamicsTask, WorldTask
 
 SLICES = (
     *(LanguageTask, TokenData, TextSamples),
     *(ForecastTask, SeriesData),
-    *(DynamicsTask, TrajectoryData, Gym),
+    *(DynamicsTask, WorldTask, TrajectoryData, Gym),
 )
 """Classes that configs may name without their modules, because they are imported here."""
 

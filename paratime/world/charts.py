@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from paratime.atomic import replacing
 from paratime.errors import InputError
-from paratime.world.dynamics import DynamicsNetwork
+from paratime.world.model import WorldModel
 from paratime.world.openloop import imagined
 from paratime.world.windows import Rows, Whole, padded
 
@@ -18,7 +18,7 @@ CONTEXT, NUMBERS = 10, 6
 
 
 @torch.inference_mode()
-def draw(network: DynamicsNetwork, episodes: Sequence[Rows], horizon: int) -> Figure:
+def draw(network: WorldModel, episodes: Sequence[Rows], horizon: int) -> Figure:
     """Draw each observed number (a row) of some episodes (a column each), true and imagined.
 
     Args:

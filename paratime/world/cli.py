@@ -18,8 +18,10 @@ from paratime.world.openloop import horizon_table
 from paratime.world.planning import CEM, Agent, Planner
 from paratime.world.source import Recording, Source
 from paratime.world.sources import source_of
-from paratime.world.task import DynamicsTask
+from paratime.world.task import DynamicsTask, TrajectoryTask, WorldTask
 from paratime.world.windows import Rows
+
+TASKS: dict[str, type[TrajectoryTask]] = {"DynamicsTask": DynamicsTask, "WorldTask": WorldTask}
 
 Format = Literal["npz", "minari"]
 
@@ -182,10 +184,15 @@ def whole_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[R
     return [aligned(episode, layout) for episode in recording.episodes]
 
 
-def load(ckpt_path: str) -> DynamicsTask:
+def load(ckpt_path: str) -> TrajectoryTask:
     """Return the task of a checkpoint of ``paratime fit``."""
     check_checkpoint(ckpt_path)
-    return DynamicsTask.load_from_checkpoint(ckpt_path, map_location="cpu").eval()
+    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["hyper_parameters"]
+    name = str(saved.get("_class_path", "no class")).rpartition(".")[2]
+    if name not in TASKS:
+        remedy = "name what paratime fit has printed at its end"
+        raise InputError(ckpt_path, f"a checkpoint of {' or '.join(TASKS)}", name, remedy)
+    return TASKS[name].load_from_checkpoint(ckpt_path, map_location="cpu").eval()
 
 
 def summary(recording: Recording) -> str:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from paratime.world.dynamics import Prediction
+from paratime.world.model import Prediction
 
 HORIZONS = (1, 5, 10, 20, 50)
 

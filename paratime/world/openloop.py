@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from paratime.world.dynamics import DynamicsNetwork, Prediction
 from paratime.world.metrics import HORIZONS, ImaginationError
+from paratime.world.model import Prediction, WorldModel
 from paratime.world.windows import Rows, Whole, padded
 
 
 def imagined(
-    network: DynamicsNetwork, batch: dict[str, Tensor], context: int, horizon: int
+    network: WorldModel, batch: dict[str, Tensor], context: int, horizon: int
 ) -> tuple[Prediction, Tensor, Tensor, Tensor]:
     """Roll out the true actions behind a context.
 
@@ -39,9 +39,7 @@ def imagined(
     return found, batch["observation"][:, context:last], start, batch["mask"][:, context:last]
 
 
-def horizon_table(
-    network: DynamicsNetwork, episodes: Sequence[Rows], horizon: int, every: int
-) -> str:
+def horizon_table(network: WorldModel, episodes: Sequence[Rows], horizon: int, every: int) -> str:
     """Return an aligned table of errors by horizon, of rollouts from all over the episodes.
 
     Beside the model stand persistence, and the model with the actions of another episode, which it

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import check_at_least
-from paratime.world.dynamics import DynamicsNetwork, Prediction
+from paratime.world.model import Prediction, WorldModel
 
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
@@ -121,7 +121,7 @@ class Agent:
 
     def __init__(
         self,
-        network: DynamicsNetwork,
+        network: WorldModel,
         planner: Planner,
         discrete: bool,
         cost: Cost | None = None,

@@ -11,9 +11,10 @@ from paratime import Encoder, ParaGRU, ParaLSTM
 from paratime.layers.mixer import Mixer
 from paratime.testing import TOLERANCE
 from paratime.world.data import Moments
-from paratime.world.dynamics import DynamicsNetwork, Prediction
+from paratime.world.dynamics import DynamicsNetwork
 from paratime.world.episode import Layout, aligned, make_episode
 from paratime.world.metrics import ImaginationError
+from paratime.world.model import Prediction
 from paratime.world.openloop import imagined, with_actions_of_others
 from paratime.world.task import transitions
 from paratime.world.windows import PackedWindows, Whole, padded

@@ -6,7 +6,7 @@ from test_dynamics import network, whole
 from torch import Tensor, nn
 
 from paratime.errors import InputError
-from paratime.world.dynamics import Prediction
+from paratime.world.model import Prediction
 from paratime.world.planning import CEM, MPPI, Agent, RandomShooting, repeated
 
 

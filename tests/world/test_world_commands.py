@@ -3,19 +3,22 @@
 import re
 
 import pytest
+import torch
 
 SMALL = (
-    *("--model", "DynamicsTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+    *("--model.encoder.width", 8, "--model.encoder.depth", 1),
     *("--data", "TrajectoryData", "--data.sequence_length", 16, "--trainer.max_steps", 3),
     *("--trainer.logger", "false"),
 )
 
 
-def fit(paratime, folder, source: str, **options: object) -> str:
+def fit(paratime, folder, source: str, task: str = "DynamicsTask", **options: object) -> str:
     """Train for three steps; return the checkpoint."""
     given = [x for key, value in options.items() for x in (f"--data.source.{key}", value)]
     where = ("--trainer.default_root_dir", folder)
-    status, out, err = paratime("fit", *SMALL, "--data.source", source, *given, *where)
+    status, out, err = paratime(
+        "fit", "--model", task, *SMALL, "--data.source", source, *given, *where
+    )
     assert status == 0, err
     return re.search(r"checkpoint +(\S+)", out)[1]
 
@@ -57,8 +60,9 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
     assert "ms a step" in out and "rollouts diverged" in out
 
 
-def test_choices_and_terminations(paratime, home):
-    path = fit(paratime, home, "Gym", environment="CartPole-v1", episodes=8)
+@pytest.mark.parametrize("task", ("DynamicsTask", "WorldTask"))
+def test_choices_and_terminations(task, paratime, home):
+    path = fit(paratime, home, "Gym", task, environment="CartPole-v1", episodes=8)
     options = ("--episodes", 1, "--planner", "MPPI", "--planner.horizon", 2)
     status, out, err = paratime("world", "plan", "--ckpt_path", path, *options)
     assert status == 0, err
@@ -89,6 +93,14 @@ def test_world_mistakes_end_in_one_line(name, paratime, home):
     arguments, message = MISTAKES[name]
     status, _, err = paratime("world", *arguments)
     assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_a_checkpoint_of_another_task_is_refused(paratime, home):
+    torch.save(
+        {"hyper_parameters": {"_class_path": "paratime.language.task.LanguageTask"}}, "x.ckpt"
+    )
+    status, _, err = paratime("world", "plan", "--ckpt_path", "x.ckpt")
+    assert status == 2 and "of DynamicsTask or WorldTask, got LanguageTask" in err
 
 
 def test_an_interrupted_collection_leaves_nothing(home, monkeypatch):

@@ -1,0 +1,103 @@
+"""What all world models share: what they predict, and how it is put in units."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Any, ...]
+
+MARGIN = 0.05
+"""Share of the range of the training data that a prediction may be beyond it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What comes of actions, in the units of the environment.
+
+    Attributes:
+        observation: The next observation, (..., O).
+        reward: (...,).
+        proceeds: Probability that the episode goes on, (...,).
+        outside: Whether the prediction left the range of the training data, and was clamped to it,
+            bool (...,).
+    """
+
+    observation: Tensor
+    reward: Tensor
+    proceeds: Tensor
+    outside: Tensor
+
+
+class WorldModel(nn.Module, ABC):
+    """A model that reads trajectories in one pass, and imagines what comes of actions.
+
+    Args:
+        trajectories: What the data says of itself: sizes, and moments of numbers.
+        use_action: Whether actions are read; without them it is an ablation.
+    """
+
+    observation: Tensor
+    change: Tensor
+    reward: Tensor
+    range: Tensor
+    action_range: Tensor
+
+    def __init__(self, trajectories: dict[str, Any], use_action: bool = True) -> None:
+        super().__init__()
+        self.use_action, moments = use_action, trajectories["moments"]
+        for name in ("observation", "change", "reward"):
+            self.register_buffer(name, torch.tensor(moments[name], dtype=torch.float32))
+        ends = {"range": ("lowest", "highest"), "action_range": ("action_lowest", "action_highest")}
+        for name, (low, high) in ends.items():
+            self.register_buffer(name, torch.tensor([moments[low], moments[high]]))
+        self.size, self.actions = self.observation.shape[1], self.action_range.shape[1]
+
+    @abstractmethod
+    def forward(self, batch: dict[str, Tensor], state: State | None = None) -> tuple[Any, State]:
+        """Read rows (B, L + 1, ...), from a state before them to the state at the last of them.
+
+        Args:
+            batch: ``observation``, ``prev_action``, ``is_first``.
+            state: What an earlier call returned, whose last row was the first one here.
+
+        Returns:
+            What the loss is about, and the state, from which the last row's action is imagined.
+        """
+
+    @abstractmethod
+    def imagine(
+        self, observation: Tensor, actions: Tensor, state: State | None = None
+    ) -> tuple[Prediction, State]:
+        """Predict what comes of actions (N, H, A), from an observation (N, O) on."""
+
+    def step(
+        self, observation: Tensor, action: Tensor, state: State | None = None
+    ) -> tuple[Prediction, State]:
+        """Predict what comes of an action (N, A) at an observation (N, O)."""
+        found, state = self.imagine(observation, action.unsqueeze(1), state)
+        names = ("observation", "reward", "proceeds", "outside")
+        return Prediction(*(getattr(found, name)[:, 0] for name in names)), state
+
+    def scaled(self, observation: Tensor) -> Tensor:
+        """Return observations in standard deviations from their mean."""
+        return (observation - self.observation[0]) / self.observation[1]
+
+    def scaled_action(self, action: Tensor) -> Tensor:
+        """Return actions between -1 and 1, zeros where they are not read."""
+        low, high = self.action_range
+        return (2 * action - low - high) / (high - low).clamp(min=1e-6) * self.use_action
+
+    def scaled_reward(self, reward: Tensor) -> Tensor:
+        """Return rewards in standard deviations from their mean."""
+        return (reward - self.reward[0]) / self.reward[1]
+
+    def prediction(self, free: Tensor, reward: Tensor, proceeds: Tensor) -> Prediction:
+        """Return a prediction of observations, scaled rewards and logits, kept in range."""
+        low, high = self.range
+        clamped = free.clamp(low, high)
+        outside = ((free - clamped).abs() > MARGIN * (high - low) + 1e-6).any(-1)
+        rewards = reward * self.reward[1] + self.reward[0]
+        return Prediction(clamped, rewards, proceeds.sigmoid(), outside)
