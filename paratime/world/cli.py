@@ -135,9 +135,8 @@ def plan(
         random = run(world, number, lambda _: world.action_space.sample())
         returns.append((float(planned.reward.sum()), float(random.reward.sum())))
         print(f"{number:>8} {returns[-1][0]:>10.1f} {returns[-1][1]:>10.1f}", flush=True)
-    for label, of in (("mean", np.mean), ("std", np.std)):
-        planned_, random_ = (float(of(x)) for x in zip(*returns, strict=True))
-        print(f"{label:>8} {planned_:>10.1f} {random_:>10.1f}")
+    for label, row in (("mean", np.mean(returns, 0)), ("std", np.std(returns, 0))):
+        print(f"{label:>8} {row[0]:>10.1f} {row[1]:>10.1f}")
     share = agent.outside / max(1, agent.tried)
     print(f"{1000 * statistics.median(spent):.1f} ms a step; {share:.1%} of rollouts diverged")
 
