@@ -19,6 +19,11 @@ class InputError(ValueError):
         return f"{what}: expected {expected}, got {got}; {remedy}"
 
 
+def one_line(error: Exception) -> str:
+    """Return the message of an error in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def check_at_least(least: int, **numbers: int) -> None:
     """Refuse numbers that are too small, by the names that they are given under."""
     for name, number in numbers.items():

@@ -1,11 +1,35 @@
-"""A DataLoader that goes on where a checkpoint left off."""
+"""Loading that goes on where a checkpoint left off."""
 
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class EpochSampler(Sampler[Any]):
+    """A sampler whose order is a function of seed and epoch, by which a run can be resumed.
+
+    Args:
+        count: How many items there are.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed, self._epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def random(self) -> np.random.Generator:
+        """Return the random numbers of the epoch, from their beginning."""
+        return np.random.default_rng([self._seed, self._epoch])
 
 
 class ResumableLoader(DataLoader[Any]):

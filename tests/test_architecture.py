@@ -29,6 +29,9 @@ LAYERS = (
 
 ASIDE = {
     "atomic": "errors",
+    "cache": "errors",
+    "figures": "errors",
+    "files": "errors",
     "testing": "layers",
     "messages": "errors",
     "info": "ops",

@@ -18,8 +18,6 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from paratime.atomic import replacing
-from paratime.errors import InputError
 from paratime.forecast.backtest import Backtest
 from paratime.forecast.calendar import quiet
 from paratime.forecast.series import Collection
@@ -35,8 +33,6 @@ SPACE = 0.2
 
 PANELS = 12
 """Forecasts in one figure."""
-
-FORMATS = ("png", "svg", "pdf")
 
 LONGEST = 50
 """Letters of a title."""
@@ -69,19 +65,6 @@ def fans(backtest: Backtest) -> Figure:
         for i, place in enumerate(places):
             _fan(figure.add_subplot(rows, columns, i + 1), backtest, *place)
     return figure
-
-
-def save(figure: Figure, path: str) -> None:
-    """Write a figure, whole or not at all, in the format of its name's ending.
-
-    Raises:
-        InputError: That format is unknown.
-    """
-    kind = path.rpartition(".")[2]
-    if kind not in FORMATS:
-        raise InputError("out", "a name in ." + ", .".join(FORMATS), repr(path), "rename it")
-    with replacing(path) as draft, _style():
-        figure.savefig(draft, format=kind, dpi=130)
 
 
 def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:

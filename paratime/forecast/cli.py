@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from paratime.errors import InputError, check_at_least
+from paratime.figures import check_figure, save
 from paratime.forecast.backtest import backtest as run_backtest
 from paratime.forecast.data import SeriesData
 from paratime.forecast.direct import forecast
@@ -183,8 +184,9 @@ def plot(
         source: As for fit.
         items: Names of the series to draw; the first twelve by default.
     """
-    from paratime.forecast.charts import fans, save
+    from paratime.forecast.charts import fans
 
+    check_figure(out)
     task, given = load(model), select(chosen(data, source).read(), items)
     check_ahead(given.entries, task.series["prediction_length"])
     ahead = with_future(given, task.series["prediction_length"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.calendar import calendar_features
@@ -16,7 +16,7 @@ from paratime.forecast.match import COVARIATES, check_ahead
 from paratime.forecast.series import Collection
 from paratime.forecast.sources import Source
 from paratime.forecast.windows import Prepared, Standard, prepare, with_origins
-from paratime.loader import ResumableLoader
+from paratime.loader import EpochSampler, ResumableLoader
 from paratime.task import DataModule
 
 SPACING = 32
@@ -94,7 +94,7 @@ class SeriesData(DataModule):
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
-            sampler=ShuffledSeries(series, self.seed),
+            sampler=ShuffledSeries(len(series), self.seed),
             collate_fn=self._collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -198,23 +198,13 @@ class TrainingSeries(Dataset[Example]):
         return series, torch.randperm(possible, generator=generator)[:count]
 
 
-class ShuffledSeries(Sampler[tuple[int, int]]):
+class ShuffledSeries(EpochSampler):
     """Each series once an epoch, with a seed for its origins; all is f(seed, epoch)."""
 
-    def __init__(self, series: TrainingSeries, seed: int) -> None:
-        self._count, self._seed, self._epoch = len(series), seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; Lightning calls this before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._count
-
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        random = np.random.default_rng([self._seed, self._epoch])
-        seeds = random.integers(2**63, size=self._count)
-        for index in random.permutation(self._count):
+        random, count = self.random(), len(self)
+        seeds = random.integers(2**63, size=count)
+        for index in random.permutation(count):
             yield int(index), int(seeds[index])
 
 

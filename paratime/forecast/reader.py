@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paratime.errors import InputError
+from paratime.errors import InputError, one_line
 from paratime.forecast.windows import Floats, Standard, scaled
 
 Covariates = Mapping[str, Any] | Sequence[Any]
@@ -176,7 +176,7 @@ def _floats(name: str, values: Any, where: Where, *, dimensions: int = 1) -> Flo
         with np.errstate(over="ignore"):
             numbers = np.asarray(values, dtype=np.float32)
     except (ValueError, TypeError) as error:
-        got = " ".join(str(error).split())
+        got = one_line(error)
         raise _error(name, "numbers", got, "correct them", where) from None
     if numbers.ndim > dimensions:
         got = f"{numbers.ndim} dimensions"

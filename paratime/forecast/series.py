@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from paratime.errors import InputError
+from paratime.errors import InputError, one_line
 from paratime.forecast.calendar import quiet, season_length
 from paratime.forecast.grid import period_frequency
 from paratime.forecast.rows import shown
@@ -189,7 +189,7 @@ class _Entry:
             if numbers.ndim not in (1, 2):
                 raise ValueError(f"{numbers.ndim} dimensions")
         except (ValueError, TypeError) as error:
-            got = " ".join(str(error).split())
+            got = one_line(error)
             raise self._error(key, "numbers, or rows of them", got, "correct them") from None
         bad = np.isinf(numbers) if key == "target" else ~np.isfinite(numbers)
         if bad.any():

@@ -11,15 +11,8 @@ from typing import Any
 import pandas as pd
 
 from paratime.errors import InputError
-from paratime.forecast.files import (
-    CSV,
-    JSON_LINES,
-    PARQUET,
-    find,
-    read_entries,
-    read_frames,
-    read_metadata,
-)
+from paratime.files import CSV, PARQUET, find
+from paratime.forecast.files import JSON_LINES, read_entries, read_frames, read_metadata
 from paratime.forecast.rows import Columns
 from paratime.forecast.series import Collection, from_gluonts
 from paratime.forecast.table import read_rows, read_table

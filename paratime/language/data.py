@@ -1,11 +1,11 @@
 """The data module of language models."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
+from paratime.cache import cache_root
 from paratime.errors import InputError
 from paratime.language import corpus
 from paratime.language.corpus import HoldOut
@@ -54,7 +54,7 @@ class TokenData(DataModule):
         self.source, self.tokenizer, self.hold_out = source, tokenizer, hold_out
         self.context_length, self.batch_size = context_length, batch_size
         self.seed, self.num_workers = seed, num_workers
-        self.cache_dir = Path(cache_dir or os.environ.get("PARATIME_CACHE") or "~/.cache/paratime")
+        self.cache_dir = cache_root(cache_dir)
         self._folder: Path | None = None
 
     @property
@@ -97,7 +97,7 @@ class TokenData(DataModule):
     def _corpus(self) -> Path:
         """Return the corpus's folder; the source is read, and hashed, once a process."""
         if self._folder is None:
-            root = self.cache_dir.expanduser() / "language"
+            root = self.cache_dir / "language"
             documents = self.source.documents()
             self._folder = corpus.prepare(documents, self.tokenizer, self.hold_out, root)
         return self._folder

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from paratime.errors import InputError
 from paratime.language.tokenizer import Tokenizer
+from paratime.loader import EpochSampler
 
 
 class Windows(Dataset[dict[str, Tensor]]):
@@ -52,7 +53,7 @@ class Windows(Dataset[dict[str, Tensor]]):
         }
 
 
-class ShuffledWindows(Sampler[int]):
+class ShuffledWindows(EpochSampler):
     """Positions that cover the stream once an epoch, in an order that is f(seed, epoch).
 
     The grid of windows is shifted by a random offset, so that a token is seen at other places of
@@ -65,14 +66,8 @@ class ShuffledWindows(Sampler[int]):
     """
 
     def __init__(self, windows: Windows, length: int, seed: int) -> None:
-        self._positions, self._length, self._seed, self._epoch = len(windows), length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; Lightning calls this before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return max(1, self._positions // self._length)
+        super().__init__(max(1, len(windows) // length), seed)
+        self._positions, self._length = len(windows), length
 
     def __iter__(self) -> Iterator[int]:
         (seed,) = np.random.SeedSequence([self._seed, self._epoch]).generate_state(1)

@@ -6,13 +6,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from paratime.atomic import replacing
-from paratime.errors import InputError
 from paratime.world.model import WorldModel
 from paratime.world.openloop import imagined
 from paratime.world.windows import Rows, Whole, padded
 
-FORMATS = ("png", "svg", "pdf")
 TRUE, IMAGINED, PALE = "#222222", "#1b62a5", "#bdbdbd"
 CONTEXT, NUMBERS = 10, 6
 
@@ -49,16 +46,3 @@ def draw(network: WorldModel, episodes: Sequence[Rows], horizon: int) -> Figure:
         axes[number][0].set_ylabel(f"number {number}")
     axes[0][0].legend(frameon=False, fontsize=8)
     return figure
-
-
-def save_figure(figure: Figure, path: str) -> None:
-    """Write a figure, whole or not at all, in the format of its name's ending.
-
-    Raises:
-        InputError: That format is unknown.
-    """
-    kind = path.rpartition(".")[2]
-    if kind not in FORMATS:
-        raise InputError("out", "a name in ." + ", .".join(FORMATS), repr(path), "rename it")
-    with replacing(path) as draft:
-        figure.savefig(draft, format=kind, dpi=130)

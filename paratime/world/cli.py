@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from paratime import figures
 from paratime.errors import InputError, check_at_least
 from paratime.parser import check_checkpoint, run_commands
 from paratime.world.environment import Gym, choices_of, make, run
@@ -92,13 +93,15 @@ def openloop(
         out: Figure to write, .png, .svg or .pdf: true against imagined observations.
     """
     check_at_least(1, horizon=horizon, every=every)
+    if out is not None:
+        figures.check_figure(out)
     task, recording = load(ckpt_path), chosen(data, source).read()
     episodes = whole_episodes(recording, task.trajectories)
     print(horizon_table(task.network, episodes, horizon, every))
     if out is not None:
-        from paratime.world.charts import draw, save_figure
+        from paratime.world.charts import draw
 
-        save_figure(draw(task.network, episodes[:4], horizon), out)
+        figures.save(draw(task.network, episodes[:4], horizon), out)
         print(f"{'figure':<20} {out}")
 
 

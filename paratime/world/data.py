@@ -145,7 +145,7 @@ class TrajectoryData(DataModule):
         return ResumableLoader(
             windows,
             batch_size=self.batch_size,
-            sampler=Shuffled(windows, self.seed),
+            sampler=Shuffled(len(windows), self.seed),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
@@ -169,7 +169,7 @@ class TrajectoryData(DataModule):
             batch_size=self.batch_size,
             collate_fn=padded,
             num_workers=self.num_workers,
-            sampler=Shuffled(episodes, self.seed) if shuffle else range(len(episodes)),
+            sampler=Shuffled(len(episodes), self.seed) if shuffle else range(len(episodes)),
         )
 
     def _rows(self, split: str) -> list[Rows]:

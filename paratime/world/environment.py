@@ -1,9 +1,9 @@
 """Gymnasium's environments: episodes of random actions, collected once."""
 
 import json
-import os
+import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from paratime.atomic import replacing
-from paratime.errors import InputError, check_at_least
+from paratime.cache import cache_root
+from paratime.errors import InputError, check_at_least, one_line
 from paratime.world.episode import Episode, make_episode
+from paratime.world.hdf5 import Minari, write_minari
 from paratime.world.source import Recording, Source
-
-FORMAT = 1
-"""Of the files in the cache."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +39,20 @@ class Gym(Source):
         """Return the episodes."""
         check_at_least(1, episodes=self.episodes)
         choices = choices_of(make(self.environment))
-        path = self._path()
-        if not path.exists():
+        folder = self._folder()
+        if not folder.exists():
             bar = tqdm(range(self.episodes), desc=f"collecting {self.environment}", unit="episode")
-            with replacing(path) as draft:
-                _write(draft, list(collect(self.environment, [self.seed + i for i in bar])))
-        return Recording(_read(path), self.environment, choices)
+            made = [*collect(self.environment, [self.seed + i for i in bar])]
+            write_minari(Recording(made, self.environment, choices), folder)
+        return replace(Minari(str(folder)).read(), environment=self.environment, actions=choices)
 
-    def _path(self) -> Path:
+    def _folder(self) -> Path:
         import gymnasium
 
-        root = Path(self.cache_dir or os.environ.get("PARATIME_CACHE") or "~/.cache/paratime")
         about = asdict(self) | {"cache_dir": None, "gymnasium": gymnasium.__version__}
-        digest = sha256(json.dumps(about | {"format": FORMAT}).encode()).hexdigest()[:12]
-        name = self.environment.replace("/", "-")
-        return root.expanduser() / "world" / f"{name}-{digest}.npz"
+        digest = sha256(json.dumps(about).encode()).hexdigest()[:12]
+        name = re.sub(r"[^-\w]", "-", self.environment)
+        return cache_root(self.cache_dir) / "world" / f"{name}-{digest}-v0"
 
 
 def make(environment: str) -> Any:
@@ -72,7 +69,7 @@ def make(environment: str) -> Any:
     try:
         return gymnasium.make(environment)
     except gymnasium.error.Error as error:
-        got = f"{environment!r}: {' '.join(str(error).split())}"
+        got = f"{environment!r}: {one_line(error)}"
         raise InputError("environment", "an id that Gymnasium knows", got, "correct it") from None
 
 
@@ -128,40 +125,3 @@ def by_key(observations: list[Any]) -> Any:
     if isinstance(observations[0], dict):
         return {key: np.stack([x[key] for x in observations]) for key in observations[0]}
     return np.stack(observations)
-
-
-def _write(path: Path, episodes: list[Episode]) -> None:
-    arrays = {
-        f"observation/{key}": [e.observation[key] for e in episodes]
-        for key in episodes[0].observation
-    }
-    arrays |= {"action": [e.action for e in episodes], "reward": [e.reward for e in episodes]}
-    joined = {key: np.concatenate(x) for key, x in arrays.items()}
-    about = {
-        "steps": [len(e) for e in episodes],
-        "terminated": [e.terminated for e in episodes],
-        "seed": [e.info["seed"] for e in episodes],
-    }
-    joined |= {key: np.array(x) for key, x in about.items()}
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **joined)
-
-
-def _read(path: Path) -> list[Episode]:
-    with np.load(path) as file:
-        arrays = dict(file)
-    ends = arrays["steps"].cumsum()
-    keys = [key for key in arrays if key.startswith("observation/")]
-    rows = {key: np.split(arrays[key], (ends + np.arange(1, len(ends) + 1))[:-1]) for key in keys}
-    steps = {key: np.split(arrays[key], ends[:-1]) for key in ("action", "reward")}
-    return [
-        make_episode(
-            f"seed {seed}",
-            {key.removeprefix("observation/"): rows[key][i] for key in keys},
-            steps["action"][i],
-            steps["reward"][i],
-            bool(arrays["terminated"][i]),
-            {"seed": int(seed)},
-        )
-        for i, seed in enumerate(arrays["seed"])
-    ]

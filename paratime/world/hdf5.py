@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paratime.atomic import replacing
-from paratime.errors import InputError
+from paratime.errors import InputError, one_line
 from paratime.world.episode import VECTOR, Array, Episode, make_episode
 from paratime.world.minari import describe, nested
 from paratime.world.source import Recording, Source
@@ -100,7 +100,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
-        got, remedy = " ".join(str(error).split()), "fetch or write it again"
+        got, remedy = one_line(error), "fetch or write it again"
         raise InputError(str(path), "a whole HDF5 file", got, remedy) from None
 
 
@@ -112,7 +112,7 @@ def _metadata(file: Any, path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(beside.read_text()))
     except (ValueError, TypeError) as error:
-        got, remedy = " ".join(str(error).split()), "mend or delete it"
+        got, remedy = one_line(error), "mend or delete it"
         raise InputError(str(beside), "a JSON object", got, remedy) from None
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paratime.errors import InputError
+
 State = tuple[Any, ...]
 
 MARGIN = 0.05
@@ -37,6 +39,9 @@ class WorldModel(nn.Module, ABC):
     Args:
         trajectories: What the data says of itself: sizes, and moments of numbers.
         use_action: Whether actions are read; without them it is an ablation.
+
+    Raises:
+        InputError: Observations are images.
     """
 
     observation: Tensor
@@ -48,6 +53,10 @@ class WorldModel(nn.Module, ABC):
     def __init__(self, trajectories: dict[str, Any], use_action: bool = True) -> None:
         super().__init__()
         self.use_action, moments = use_action, trajectories["moments"]
+        images = [key for key, x in trajectories.get("observation", {}).items() if len(x) == 3]
+        if images:
+            remedy = "leave them out of the data"
+            raise InputError("observation", "vectors", f"images: {', '.join(images)}", remedy)
         for name in ("observation", "change", "reward"):
             self.register_buffer(name, torch.tensor(moments[name], dtype=torch.float32))
         ends = {"range": ("lowest", "highest"), "action_range": ("action_lowest", "action_highest")}

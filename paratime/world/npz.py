@@ -8,14 +8,14 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from paratime.atomic import replacing
-from paratime.errors import InputError
+from paratime.errors import InputError, one_line
+from paratime.files import find
 from paratime.world.episode import Array, Episode, make_episode
 from paratime.world.source import Recording, Source
 
@@ -26,30 +26,6 @@ IGNORED = ("discount", "logprob")
 LOG = "log_"
 ARGUMENTS = ("file", "allow_pickle")
 """What numpy calls its own arguments where it takes the arrays by name."""
-
-
-def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return a file, those of a folder (none hidden), or those that match a pattern, sorted.
-
-    Raises:
-        InputError: There is none, or a file with another suffix.
-    """
-    root = Path(path)
-    if root.is_dir():
-        there = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes)]
-        found = [p for p in there if not any(x[0] == "." for x in p.relative_to(root).parts)]
-    else:
-        found = [root] if root.exists() else [Path(p) for p in sorted(glob(path, recursive=True))]
-    known = " or ".join(suffixes)
-    if not found:
-        expected = f"files with suffix {known}" if root.is_dir() else "a file, folder or pattern"
-        remedy = f"paths are taken from the working directory, {Path.cwd()}"
-        raise InputError(f"path {path}", expected, "none there", remedy)
-    for file in found:
-        if not file.name.endswith(suffixes):
-            got = "".join(file.suffixes) or "none"
-            raise InputError(str(file), f"suffix {known}", got, "convert or rename the file")
-    return found
 
 
 @dataclass(frozen=True)
@@ -92,7 +68,7 @@ class Npz(Source):
             with np.load(path, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files if self._reads(key)}
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            got = " ".join(str(error).split()) or type(error).__name__
+            got = one_line(error)
             raise InputError(str(path), "numpy arrays of numbers", got, remedy) from None
 
     def _reads(self, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -43,14 +44,15 @@ def horizon_table(network: WorldModel, episodes: Sequence[Rows], horizon: int, e
     """Return an aligned table of errors by horizon, of rollouts from all over the episodes.
 
     Beside the model stand persistence, and the model with the actions of another episode, which it
-    should suffer from; ``sensitivity`` is how many times larger its error is then.
+    should suffer from; ``sensitivity`` is how many times larger its error is then, nan of a single
+    episode.
     """
     scores = {name: ImaginationError(horizon, network.observation[1]) for name in ("true", "other")}
-    dataset, size = Whole(episodes), 32
-    for first in tqdm(
-        range(0, len(episodes), size), desc="rollouts", disable=len(episodes) <= size
+    dataset, pieces = Whole(episodes), -(-len(episodes) // 32)
+    for part in tqdm(
+        np.array_split(range(len(episodes)), pieces), desc="rollouts", disable=pieces == 1
     ):
-        batch = padded([dataset[i] for i in range(first, min(first + size, len(episodes)))])
+        batch = padded([dataset[int(i)] for i in part])
         for context in range(1, max(2, batch["mask"].shape[1] - horizon), every):
             for name, metric in scores.items():
                 given = batch if name == "true" else with_actions_of_others(batch)
@@ -61,6 +63,8 @@ def horizon_table(network: WorldModel, episodes: Sequence[Rows], horizon: int, e
     for h in HORIZONS:
         if (error := true.get(f"nrmse@{h}")) is not None:
             skill, worse = true[f"skill@{h}"], other[f"nrmse@{h}"] / error.clamp(min=1e-12)
+            if len(episodes) < 2:
+                worse = torch.full_like(worse, torch.nan)
             persistence = error / (1 - skill).clamp(min=1e-12)
             lines.append(f"{h:>6} {error:>8.4f} {persistence:>8.4f} {skill:>8.3f} {worse:>12.2f}")
     lines.append(f"{true['outside']:.1%} of the rollouts left the range of the training data")

@@ -79,16 +79,18 @@ class MPPI(Planner):
 
     def weights(self, returns: Tensor) -> Tensor:
         """Count candidates by the exponential of their returns."""
-        return (returns / (returns.std().clamp(min=1e-6) * self.temperature)).softmax(0)
+        return (returns / (returns.std(correction=0).clamp(min=1e-6) * self.temperature)).softmax(0)
 
 
 @dataclass(frozen=True)
 class RandomShooting(Planner):
-    """The best of candidates that are drawn once.
+    """The best of candidates that are drawn once; further iterations draw near the best.
 
     Args:
-        iterations: Ignored.
+        iterations: How often candidates are drawn.
     """
+
+    iterations: int = 1
 
     def weights(self, returns: Tensor) -> Tensor:
         """Count the best candidate alone."""
@@ -143,9 +145,7 @@ class Agent:
     def act(self, observation: Tensor) -> Tensor:
         """Return the action (A,) at an observation (O,), one-hot if it is a choice."""
         plan, best, most = self._plan, self._plan.mean, -torch.inf
-        for _ in range(
-            1 if isinstance(self._planner, RandomShooting) else self._planner.iterations
-        ):
+        for _ in range(self._planner.iterations):
             candidates = self._sample(plan)
             returns = self._returns(observation, candidates)
             if returns.max() > most:

@@ -2,8 +2,6 @@
 
 import difflib
 import importlib
-import warnings
-import zlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from paratime.errors import InputError
+from paratime.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 from paratime.world.episode import Episode, make_episode
-from paratime.world.npz import find
 from paratime.world.source import Recording, Source
-
-PARQUET = (".parquet",)
-SUFFIXES = (".csv", ".csv.gz", *PARQUET)
-CSV: dict[str, Any] = {"encoding": "utf-8-sig", "index_col": False, "skipinitialspace": True}
 
 Numbers = NDArray[np.float64]
 
@@ -64,7 +57,7 @@ class Table(Source):
                 raise InputError(what, "at least one column", "none", "name it")
         places: dict[str, Path] = {}
         episodes: list[Episode] = []
-        for path in find(self.path, SUFFIXES):
+        for path in find(self.path, (*CSV, *PARQUET)):
             for name, rows in self._split(path):
                 if name in places:
                     expected, got = "rows in one file", f"some in {places[name]} as well"
@@ -196,26 +189,16 @@ def _columns(path: Path) -> list[str]:
 
 
 def _parquet(path: Path, read: Callable[[Any], Any]) -> Any:
-    try:
-        with importlib.import_module("pyarrow.parquet").ParquetFile(path) as file:
-            return read(file)
-    except ImportError:
-        expected, remedy = "the package pyarrow", "pip install pyarrow"
-        raise InputError(str(path), expected, "none installed", remedy) from None
-    except (ValueError, OSError) as error:
-        raise InputError(str(path), "a Parquet file", _line(error), "write it again") from None
+    with (
+        reading_parquet(path),
+        importlib.import_module("pyarrow.parquet").ParquetFile(path) as file,
+    ):
+        return read(file)
 
 
 def _csv(path: Path, **options: Any) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings(action="error", category=ParserWarning):
-            return pd.read_csv(path, **CSV, **options)
-    except EmptyDataError:
-        remedy = "check that it was written whole"
-        raise InputError(str(path), "a header and rows", "an empty file", remedy) from None
-    except (ParserError, ParserWarning, ValueError, OSError, EOFError, zlib.error) as error:
-        remedy = "check its commas, quotes and encoding"
-        raise InputError(str(path), "CSV text in UTF-8", _line(error), remedy) from None
+    with reading_csv(path):
+        return pd.read_csv(path, **CSV_OPTIONS, **options)
 
 
 def _numbers(cells: pd.Series, steps: Sequence[Hashable], name: str) -> Numbers:
@@ -247,8 +230,3 @@ def _missing(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return "none" if _missing(value) else " ".join(repr(value).split())[:40]
-
-
-def _line(error: Exception) -> str:
-    """Return an error's message in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

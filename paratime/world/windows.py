@@ -1,14 +1,15 @@
 """Episodes as batches: end to end in windows that use every step, or whole and padded."""
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from paratime.errors import InputError
+from paratime.loader import EpochSampler
 from paratime.world.episode import Array
 
 Rows = dict[str, Array]
@@ -61,23 +62,13 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
         return order, self._rows[order].cumsum()
 
 
-class Shuffled(Sampler[tuple[int, int]]):
+class Shuffled(EpochSampler):
     """Each item once an epoch, with a seed for its windows; all is f(seed, epoch)."""
 
-    def __init__(self, items: Sized, seed: int) -> None:
-        self._count, self._seed, self._epoch = len(items), seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order; Lightning calls this before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._count
-
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        random = np.random.default_rng([self._seed, self._epoch])
+        random = self.random()
         seed = int(random.integers(2**63))
-        for item in random.permutation(self._count):
+        for item in random.permutation(len(self)):
             yield seed, int(item)
 
 

@@ -113,7 +113,7 @@ def test_covariates_are_standardised_by_the_training_part_alone():
 def test_origins_are_a_function_of_seed_and_epoch():
     entries = Waves().read().entries
     series = TrainingSeries([prepare(x, Standard.of(entries), 6) for x in entries], 24)
-    order = ShuffledSeries(series, seed=3)
+    order = ShuffledSeries(len(series), seed=3)
 
     def epoch(number: int) -> list[tuple[str, list[int]]]:
         order.set_epoch(number)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime import Encoder, ParaGRU, ParaLSTM
+from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.testing import TOLERANCE
 from paratime.world.data import Moments
@@ -15,7 +16,7 @@ from paratime.world.dynamics import DynamicsNetwork
 from paratime.world.episode import Layout, aligned, make_episode
 from paratime.world.metrics import ImaginationError
 from paratime.world.model import Prediction
-from paratime.world.openloop import imagined, with_actions_of_others
+from paratime.world.openloop import horizon_table, imagined, with_actions_of_others
 from paratime.world.task import transitions
 from paratime.world.windows import PackedWindows, Whole, padded
 
@@ -155,6 +156,19 @@ def test_rollouts_begin_behind_their_context():
     assert (found.observation - expected).abs().max() <= CLOSE
     other = with_actions_of_others(batch)
     assert not torch.equal(imagined(net, other, 4, 50)[0].observation, found.observation)
+
+
+def test_images_are_refused_instead_of_left_out():
+    about = {"moments": vars(Moments.of(rows())), "observation": {"a": [3], "eye": [8, 8, 3]}}
+    with pytest.raises(InputError, match="observation: expected vectors, got images: eye"):
+        DynamicsNetwork(Encoder(8, 1), about)
+
+
+@pytest.mark.parametrize(("count", "sensible"), [(1, False), (3, True)])
+def test_the_actions_of_others_need_another_episode(count, sensible):
+    lines = horizon_table(network().float(), rows()[:count], horizon=5, every=3).splitlines()
+    assert [x.split()[0] for x in lines[1:-1]] == ["1", "5"]
+    assert all((x.split()[-1] != "nan") == sensible for x in lines[1:-1])
 
 
 def test_errors_by_horizon():

@@ -119,6 +119,12 @@ def test_the_state_of_a_network_goes_on(name):
     assert tripled[0][0].shape[0] == 3 and torch.equal(tripled[0][0][2], state[0][0][0])
 
 
+@pytest.mark.parametrize("planner", (CEM(candidates=1), MPPI(candidates=1)))
+def test_a_single_candidate_is_what_is_done(planner):
+    agent = Agent(Line(1.0), planner, discrete=False)
+    assert agent.act(torch.zeros(1)).isfinite().all() and agent._plan.mean.isfinite().all()
+
+
 def test_numbers_that_make_no_plan_are_refused():
     with pytest.raises(InputError, match="horizon: expected at least 1, got 0"):
         CEM(horizon=0)

@@ -65,7 +65,7 @@ def test_every_transition_is_in_one_window(length):
 
 def test_each_epoch_has_an_order_of_its_own():
     windows = PackedWindows(rows(), 4)
-    order = Shuffled(windows, 3)
+    order = Shuffled(len(windows), 3)
 
     def epoch(number: int) -> list[tuple[int, int]]:
         order.set_epoch(number)

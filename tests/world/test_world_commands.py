@@ -40,7 +40,7 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
         assert status == 0, err
         kept = [x for x in out.splitlines() if not x.startswith(("environment", "recording"))]
         assert [x for x in again.splitlines() if not x.startswith("environment")] == kept
-    assert len([*home.rglob("cache/world/*.npz")]) == 1, "it was collected once"
+    assert len([*home.rglob("cache/world/*/data/main_data.hdf5")]) == 1, "it was collected once"
     path = fit(paratime, home, "Minari", path="pendulum-v0")
     status, out, err = paratime(
         "world", "openloop", "--ckpt_path", path, "--data", "episodes", "--out", "f.svg"
@@ -81,6 +81,10 @@ MISTAKES = {
     "a table": (("inspect", "--data", "x.csv"), "use --source Table for tables"),
     "environment": (("inspect", "--data", "gym:Pendlum-v1"), "an id that Gymnasium knows"),
     "no checkpoint": (("plan", "--ckpt_path", "x.ckpt"), "an existing checkpoint"),
+    "figure": (
+        ("openloop", "--ckpt_path", "x.ckpt", "--data", "a.npz", "--out", "f.gif"),
+        "out: expected a name in .png, .svg, .pdf, got 'f.gif'",
+    ),
     "layout": (
         ("convert", "--data", "gym:CartPole-v1", "--out", "x", "--layout", "zip"),
         "layout",
