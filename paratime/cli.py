@@ -19,8 +19,9 @@ from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
 from paratime.world.data import TrajectoryData
+from paratime.world.dynamics_task import DynamicsTask
 from paratime.world.environment import Gym
-from paratime.world.task import DynamicsTask, WorldTask
+from paratime.world.latent_task import WorldTask
 
 SLICES = (
     *(LanguageTask, TokenData, TextSamples),

@@ -11,15 +11,17 @@ import torch
 from paratime import figures
 from paratime.errors import InputError, check_at_least
 from paratime.parser import check_checkpoint, run_commands
+from paratime.world.dynamics_task import DynamicsTask
 from paratime.world.environment import Gym, choices_of, make, run
 from paratime.world.episode import Layout, aligned, vector
 from paratime.world.hdf5 import write_minari
+from paratime.world.latent_task import WorldTask
 from paratime.world.npz import write_npz
 from paratime.world.openloop import horizon_table
 from paratime.world.planning import CEM, Agent, Planner
 from paratime.world.source import Recording, Source
 from paratime.world.sources import source_of
-from paratime.world.task import DynamicsTask, TrajectoryTask, WorldTask
+from paratime.world.task import TrajectoryTask
 from paratime.world.windows import Rows
 
 TASKS: dict[str, type[TrajectoryTask]] = {"DynamicsTask": DynamicsTask, "WorldTask": WorldTask}

@@ -10,8 +10,8 @@ from paratime import Encoder
 from paratime.errors import InputError
 from paratime.world.data import Moments
 from paratime.world.latent import LatentNetwork
+from paratime.world.latent_task import WorldTask
 from paratime.world.latents import Categorical, Gaussian, Latent
-from paratime.world.task import WorldTask
 
 LATENTS: dict[str, Latent] = {"classes": Categorical(3, 4), "numbers": Gaussian(5)}
 POSTERIORS = {"decoupled": False, "recurrent": True}
