@@ -9,13 +9,13 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
-from paratime.loader import ResumableLoader
+from paratime.loader import EpochSampler, ResumableLoader
 from paratime.task import DataModule
 from paratime.world.episode import Episode, Layout, aligned
 from paratime.world.source import Recording, Source
-from paratime.world.windows import PackedWindows, Rows, Shuffled, Whole, padded
+from paratime.world.windows import Lanes, PackedWindows, Rows, Shuffled, Whole, padded
 
-Mode = Literal["packed", "pad", "episode"]
+Mode = Literal["packed", "stream", "pad", "episode"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class TrajectoryData(DataModule):
         sequence_length: Transitions of a training window.
         batch_size: Windows, or episodes, a batch.
         mode: How training lays out episodes: ``packed`` end to end in windows, so that every step
-            is used; ``pad`` whole, with zeros behind their ends; ``episode`` whole, one a batch.
+            is used; ``stream`` likewise, each window behind the one before it, whose state goes
+            on (truncated back-propagation through time); ``pad`` whole, with zeros behind their
+            ends; ``episode`` whole, one a batch.
         validation: Share of the episodes held out for validation.
         test: Share held out for testing.
         seed: Seed of the split, and of the order.
@@ -139,13 +141,17 @@ class TrajectoryData(DataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled windows, or whole episodes, in an order that is f(seed, epoch)."""
-        if self.mode != "packed":
+        if self.mode in ("pad", "episode"):
             return self._whole("train", shuffle=True)
         windows = PackedWindows(self._rows("train"), self.sequence_length)
+        if self.mode == "stream":
+            order: EpochSampler = Lanes(len(windows), self.batch_size, self.seed)
+        else:
+            order = Shuffled(len(windows), self.seed)
         return ResumableLoader(
             windows,
             batch_size=self.batch_size,
-            sampler=Shuffled(len(windows), self.seed),
+            sampler=order,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )

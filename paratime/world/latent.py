@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from paratime.layers.encoder import Encoder
 from paratime.world.latents import Latent
 from paratime.world.model import Prediction, State, WorldModel
+from paratime.world.rewards import MSE, RewardHead
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Beliefs:
     Attributes:
         posterior: Numbers of the latent's distribution, given the observation, (B, R, raw).
         prior: Likewise given what came before, (B, R, raw).
-        decoded: Observation in standard deviations, reward likewise, and logit of going on,
-            (B, R, O + 2).
+        decoded: Observation in standard deviations, the reward head's numbers, and the logit of
+            going on, (B, R, O + reward + 1).
     """
 
     posterior: Tensor
@@ -49,6 +50,7 @@ class LatentNetwork(WorldModel):
         encoder: Encoder; its width is the network's.
         trajectories: What the data says of itself: sizes, and moments of numbers.
         latent: Family of the latents.
+        reward: How the decoder says a reward.
         recurrent_posterior: Whether the posterior reads the recurrent state, too.
         use_action: Whether actions are read; without them it is an ablation.
     """
@@ -58,17 +60,18 @@ class LatentNetwork(WorldModel):
         encoder: Encoder,
         trajectories: dict[str, Any],
         latent: Latent,
+        reward: RewardHead = MSE(),  # noqa: B008 (frozen)
         recurrent_posterior: bool = False,
         use_action: bool = True,
     ) -> None:
-        super().__init__(trajectories, use_action)
+        super().__init__(trajectories, reward, use_action)
         self.encoder, self.latent, self.recurrent = encoder, latent, recurrent_posterior
         width = encoder.width
         seen = self.size + width * recurrent_posterior
         self.posterior = mlp(seen, width, latent.raw_size)
         self.prior = mlp(width, width, latent.raw_size)
         self.project = nn.Linear(latent.size + self.actions, width)
-        self.decoder = mlp(width + latent.size, width, self.size + 2)
+        self.decoder = mlp(width + latent.size, width, self.size + reward.size + 1)
 
     def forward(
         self, batch: dict[str, Tensor], state: State | None = None
@@ -96,8 +99,8 @@ class LatentNetwork(WorldModel):
             latent = self._draw(self.prior(features))
             decoded.append(self.decoder(torch.cat([features, latent], dim=-1)))
         numbers = torch.stack(decoded, dim=1)
-        free = numbers[..., : self.size] * self.observation[1] + self.observation[0]
-        reward, proceeds = numbers[..., self.size :].unbind(-1)
+        seen, reward, proceeds = self.parts(numbers)
+        free = seen * self.observation[1] + self.observation[0]
         return self.prediction(free, reward, proceeds), (last, features)
 
     def _at_once(self, batch: dict[str, Tensor], state: State | None) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
+from paratime.world.rewards import RewardHead
 
 State = tuple[Any, ...]
 
@@ -38,6 +39,7 @@ class WorldModel(nn.Module, ABC):
 
     Args:
         trajectories: What the data says of itself: sizes, and moments of numbers.
+        reward_head: How rewards are said.
         use_action: Whether actions are read; without them it is an ablation.
 
     Raises:
@@ -50,9 +52,12 @@ class WorldModel(nn.Module, ABC):
     range: Tensor
     action_range: Tensor
 
-    def __init__(self, trajectories: dict[str, Any], use_action: bool = True) -> None:
+    def __init__(
+        self, trajectories: dict[str, Any], reward_head: RewardHead, use_action: bool = True
+    ) -> None:
         super().__init__()
-        self.use_action, moments = use_action, trajectories["moments"]
+        self.use_action, self.reward_head = use_action, reward_head
+        moments = trajectories["moments"]
         images = [key for key, x in trajectories.get("observation", {}).items() if len(x) == 3]
         if images:
             remedy = "leave them out of the data"
@@ -103,10 +108,21 @@ class WorldModel(nn.Module, ABC):
         """Return rewards in standard deviations from their mean."""
         return (reward - self.reward[0]) / self.reward[1]
 
+    def parts(self, numbers: Tensor) -> list[Tensor]:
+        """Split a head's numbers: of an observation, of a reward, and the logit of going on."""
+        return list(numbers.split([self.size, self.reward_head.size, 1], dim=-1))
+
     def prediction(self, free: Tensor, reward: Tensor, proceeds: Tensor) -> Prediction:
-        """Return a prediction of observations, scaled rewards and logits, kept in range."""
+        """Return a prediction of observations, and a head's numbers, kept in range."""
         low, high = self.range
         clamped = free.clamp(low, high)
         outside = ((free - clamped).abs() > MARGIN * (high - low) + 1e-6).any(-1)
-        rewards = reward * self.reward[1] + self.reward[0]
-        return Prediction(clamped, rewards, proceeds.sigmoid(), outside)
+        rewards = self.reward_head.mean(reward) * self.reward[1] + self.reward[0]
+        return Prediction(clamped, rewards, proceeds.squeeze(-1).sigmoid(), outside)
+
+
+def detached(state: Any) -> Any:
+    """Return a state without what it was computed from."""
+    if isinstance(state, tuple):
+        return tuple(detached(part) for part in state)
+    return state if state is None else state.detach()

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.task import AdamW, Task
 from paratime.world.metrics import ImaginationError
-from paratime.world.model import WorldModel
+from paratime.world.model import State, WorldModel, detached
 from paratime.world.openloop import imagined
 
 
@@ -19,6 +19,7 @@ class TrajectoryTask(Task):
 
     Args:
         trajectories: What the network must know of the data.
+        overshoot: Steps of the rollouts whose error is part of the loss; 0 for none.
         context: Rows that are seen before a rollout.
         horizon: Steps of a rollout.
         optimizer: Optimiser and schedule.
@@ -29,29 +30,44 @@ class TrajectoryTask(Task):
     def __init__(
         self,
         trajectories: dict[str, Any] | None,
+        overshoot: int,
         context: int,
         horizon: int,
         optimizer: AdamW,
     ) -> None:
         super().__init__(optimizer)
+        check_at_least(0, overshoot=overshoot)
+        check_at_least(1, context=context, horizon=horizon)
         if trajectories is None:
             remedy = "use data with trajectories (TrajectoryData), or pass them"
             raise InputError("trajectories", "what the data says of itself", "None", remedy)
-        self.trajectories, self.context, self.horizon = trajectories, context, horizon
+        self.trajectories, self.overshoot = trajectories, overshoot
+        self.context, self.horizon = context, horizon
+        self._carried: State | None = None
         scale = torch.tensor(trajectories["moments"]["observation"][1])
         self.errors = ImaginationError(horizon, scale)
 
     @abstractmethod
-    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and what is worth knowing of it, by name."""
+    def losses(
+        self, batch: dict[str, Tensor], state: State | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], State]:
+        """Return the loss, what is worth knowing of it, by name, and the state at the last row."""
 
     def count(self, batch: dict[str, Tensor]) -> int:
         """Return the number of transitions in a batch."""
         return int(transitions(batch).sum())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss."""
-        loss, parts = self.losses(batch)
+        """Return the loss; go on from the state of the batch before where this one does.
+
+        Gradients end there: this is truncated back-propagation through time.
+        """
+        follows = "follows" in batch and bool(batch["follows"].all())
+        loss, parts, state = self.losses(batch, self._carried if follows else None)
+        self._carried = detached(state)
+        if self.overshoot:
+            parts["ahead"] = self.ahead(batch)
+            loss = loss + parts["ahead"]
         self.log_dict({f"train/{name}": x.detach() for name, x in parts.items()})
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
@@ -76,8 +92,36 @@ class TrajectoryTask(Task):
         """Log the errors of the test rollouts."""
         self._log_errors("test")
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state that the next batch may go on from."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["carried_state"] = self._carried
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from that state."""
+        super().on_load_checkpoint(checkpoint)
+        self._carried = checkpoint.get("carried_state")
+
+    def ahead(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the error of rollouts from a random row on, as far as the episode goes."""
+        rows = batch["observation"].shape[1]
+        steps = min(self.overshoot, rows - 1)
+        begin = int(torch.randint(rows - steps, ()))
+        ahead = slice(begin + 1, begin + 1 + steps)
+        found, truth, _, _ = imagined(self.network, batch, begin + 1, steps)
+        there = transitions(batch)[:, begin : begin + steps].long().cumprod(1).bool()
+        network = self.network
+        errors = (
+            ((found.observation - truth) / network.observation[1]).square().mean(-1),
+            ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
+            functional.binary_cross_entropy(
+                found.proceeds, (~batch["is_terminal"][:, ahead]).to(truth), reduction="none"
+            ),
+        )
+        return torch.stack([mean(x, there) for x in errors]).sum()
+
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
-        loss, parts = self.losses(batch)
+        loss, parts, _ = self.losses(batch)
         for name, value in (parts | {"loss": loss}).items():
             self.log(f"{split}/{name}", value, batch_size=self.count(batch))
         self.errors.update(*imagined(self.network, batch, self.context, self.horizon))

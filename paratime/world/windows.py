@@ -17,7 +17,10 @@ Rows = dict[str, Array]
 
 
 class PackedWindows(Dataset[dict[str, Tensor]]):
-    """Windows of shuffled episodes that lie end to end, indexed by (seed of the order, window).
+    """Windows of shuffled episodes that lie end to end, indexed by (seed, window, follows).
+
+    The seed is that of the order; a window that follows goes on where the same place in the batch
+    before it ended, which it says under ``follows``.
 
     A window has ``length`` transitions, and so ``length + 1`` rows: the last row of a window is the
     first of the next. The last window of an order goes on with its first episodes.
@@ -41,8 +44,8 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return int(-(-self._rows.sum() // self._length))
 
-    def __getitem__(self, index: tuple[int, int]) -> dict[str, Tensor]:
-        seed, window = index
+    def __getitem__(self, index: tuple[int, int, bool]) -> dict[str, Tensor]:
+        seed, window, follows = index
         order, ends = self._order(seed)
         first, needed = window * self._length, self._length + 1
         place, parts = int(np.searchsorted(ends, first, side="right")), []
@@ -55,7 +58,8 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
             place, skip = place + 1, 0
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         joined["mask"] = np.ones(self._length + 1, dtype=bool)
-        return {key: torch.from_numpy(x) for key, x in joined.items()}
+        known = {key: torch.from_numpy(x) for key, x in joined.items()}
+        return known | {"follows": torch.tensor(follows)}
 
     def _shuffled(self, seed: int) -> tuple[Array, Array]:
         order = np.random.default_rng(seed).permutation(len(self._episodes))
@@ -65,15 +69,39 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
 class Shuffled(EpochSampler):
     """Each item once an epoch, with a seed for its windows; all is f(seed, epoch)."""
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
         random = self.random()
         seed = int(random.integers(2**63))
         for item in random.permutation(len(self)):
-            yield seed, int(item)
+            yield seed, int(item), False
+
+
+class Lanes(EpochSampler):
+    """Windows in their order, so that each place in a batch goes on where the last one ended.
+
+    Args:
+        windows: How many there are.
+        batch_size: How many go side by side; as many as do not fill a last batch are left out, in
+            each epoch others.
+        seed: Seed of the order of episodes.
+    """
+
+    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
+        if windows < batch_size:
+            remedy = "lower batch_size or sequence_length"
+            raise InputError("windows", f"at least {batch_size}, a batch", str(windows), remedy)
+        self._length, self._lanes = windows // batch_size, batch_size
+        super().__init__(self._length * batch_size, seed)
+
+    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
+        seed = int(self.random().integers(2**63))
+        for window in range(self._length):
+            for lane in range(self._lanes):
+                yield seed, lane * self._length + window, window > 0
 
 
 class Whole(Dataset[dict[str, Tensor]]):
-    """Whole episodes, indexed by their number, or by a seed, which does not matter, and it.
+    """Whole episodes, indexed by their number, or as windows are.
 
     Args:
         episodes: Aligned episodes.
@@ -85,7 +113,7 @@ class Whole(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self._episodes)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, index: int | tuple[int, int, bool]) -> dict[str, Tensor]:
         episode = self._episodes[index if isinstance(index, int) else index[1]]
         return {key: torch.from_numpy(x) for key, x in episode.items()}
 

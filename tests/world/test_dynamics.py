@@ -61,7 +61,7 @@ def packed() -> tuple[dict[str, Tensor], list[int]]:
     """Return all episodes in one window, and which of them lie where."""
     windows = PackedWindows(rows(), sum(LENGTHS) + len(LENGTHS) - 1)
     order = windows._order(5)[0].tolist()
-    return double({key: x[None] for key, x in windows[5, 0].items()}), order
+    return double({key: x[None] for key, x in windows[5, 0, False].items()}), order
 
 
 @pytest.mark.parametrize("name", MIXERS)

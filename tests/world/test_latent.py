@@ -20,7 +20,9 @@ ABOUT = {"moments": vars(Moments.of(rows()))}
 
 def network(latent: str = "classes", recurrent: bool = False) -> LatentNetwork:
     torch.manual_seed(0)
-    made = LatentNetwork(Encoder(8, 2, mlp_size=8), ABOUT, LATENTS[latent], recurrent)
+    made = LatentNetwork(
+        Encoder(8, 2, mlp_size=8), ABOUT, LATENTS[latent], recurrent_posterior=recurrent
+    )
     for parameter in made.double().parameters():
         nn.init.normal_(parameter, std=0.4)
     return made.eval()
@@ -135,7 +137,7 @@ def task(**options) -> WorldTask:
 
 def test_the_loss_counts_free_nats_once_a_row_and_no_padding():
     batch = whole()
-    loss, parts = task(free_nats=50.0).losses(batch)
+    loss, parts, _ = task(free_nats=50.0).losses(batch)
     assert parts["kl_free"] == 1
     decoded = parts["seen"] + parts["reward"] + parts["proceeds"]
     assert (loss - decoded).item() == pytest.approx(50 * 1.1)

@@ -50,9 +50,9 @@ def test_every_transition_is_in_one_window(length):
     windows = PackedWindows(rows(), length)
     total = sum(steps + 1 for steps in LENGTHS)
     assert len(windows) == -(-total // length)
-    stream = [windows[7, i] for i in range(len(windows))]
+    stream = [windows[7, i, False] for i in range(len(windows))]
     for a, b in pairwise(stream):
-        for key in a:
+        for key in a.keys() - {"follows"}:
             assert torch.equal(a[key][-1], b[key][0]), "a window's last row is the next one's first"
     joined = torch.cat([x["observation"][:-1] for x in stream])[:total]
     seen = sorted(map(tuple, joined.tolist()))
@@ -67,16 +67,18 @@ def test_each_epoch_has_an_order_of_its_own():
     windows = PackedWindows(rows(), 4)
     order = Shuffled(len(windows), 3)
 
-    def epoch(number: int) -> list[tuple[int, int]]:
+    def epoch(number: int) -> list[tuple[int, int, bool]]:
         order.set_epoch(number)
         return [*order]
 
     assert epoch(0) == epoch(0) != epoch(1)
     assert (
-        sorted(i for _, i in epoch(1)) == [*range(len(windows))]
-        and len({s for s, _ in epoch(1)}) == 1
+        sorted(i for _, i, _ in epoch(1)) == [*range(len(windows))]
+        and len({s for s, _, _ in epoch(1)}) == 1
     )
-    assert not torch.equal(windows[epoch(0)[0][0], 0]["observation"], windows[9, 0]["observation"])
+    assert not torch.equal(
+        windows[epoch(0)[0][0], 0, False]["observation"], windows[9, 0, False]["observation"]
+    )
 
 
 def test_whole_episodes_are_padded_with_a_mask():

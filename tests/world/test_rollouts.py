@@ -1,0 +1,180 @@
+"""Rollouts as one solve, rollouts in the loss, and states that go on from batch to batch."""
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from test_dynamics import CLOSE, network, rows, whole
+from test_trajectory_windows import make_data
+from torch import Tensor, nn
+
+from paratime import Encoder, ParaGRU, ParaLSTM
+from paratime.errors import InputError
+from paratime.world.data import Moments
+from paratime.world.dynamics import shown
+from paratime.world.dynamics_task import DynamicsTask
+from paratime.world.latent_task import WorldTask
+from paratime.world.latents import Categorical
+from paratime.world.openloop import imagined
+from paratime.world.rewards import TwoHot
+from paratime.world.task import transitions
+from paratime.world.windows import Lanes, PackedWindows
+
+ABOUT = {"moments": vars(Moments.of(rows()))}
+
+
+@pytest.mark.parametrize("mixer", (ParaGRU, ParaLSTM))
+@pytest.mark.parametrize("context", (1, 4))
+def test_a_rollout_in_one_solve_equals_stepping(mixer, context):
+    net, batch = network(mixer, rollout="solve"), whole()
+    state = None if context == 1 else net({k: x[:, :context] for k, x in batch.items()})[1]
+    start, actions = batch["observation"][:, context - 1], batch["prev_action"][:, context:9]
+    found, last = net.imagine(start, actions, state)
+    observation, seen = start, net._of_observation(start)
+    for step in range(actions.shape[1]):
+        y, state = net.encoder.step(seen + net._of_action(actions[:, step]), state)
+        change, reward, _ = net.parts(net.head(y))
+        observation = observation + change * net.change[1] + net.change[0]
+        assert (found.observation[:, step] - observation.clamp(*net.range)).abs().max() <= CLOSE
+        expected = reward[:, 0] * net.reward[1] + net.reward[0]
+        assert (found.reward[:, step] - expected).abs().max() <= CLOSE
+        seen = net.hidden
+    for a, b in zip(last[0], state[0], strict=True):
+        assert (a - b).abs().max() <= CLOSE
+
+
+def test_observations_are_hidden_in_training_alone_and_in_spans():
+    net, batch = network(rollout="solve"), whole()
+    assert torch.equal(net(batch)[0], net(batch)[0])
+    net.train()
+    assert not torch.equal(net(batch)[0], net(batch)[0])
+    first = torch.zeros(200, 300, dtype=torch.bool)
+    first[:, 0] = first[:, 150] = True
+    spans = shown(first)
+    assert spans[:, 0].all() and spans[:, 150].all()
+    assert 0.08 < spans.double().mean() < 0.18
+    begins = (spans[:, :-1] & ~spans[:, 1:]).sum()
+    assert 15 < (~spans).sum() / begins < 30
+
+
+def task(kind: str, **options: object) -> DynamicsTask | WorldTask:
+    torch.manual_seed(0)
+    encoder = Encoder(8, 1, mlp_size=8)
+    if kind == "latent":
+        return WorldTask(encoder, ABOUT, Categorical(3, 4), **options).double().eval()
+    made = DynamicsTask(encoder, ABOUT, **options).double().eval()
+    nn.init.normal_(made.network.head.weight, std=0.3)  # zeros at the beginning of training
+    return made
+
+
+@pytest.mark.parametrize("kind", ("dynamics", "latent"))
+def test_the_error_of_rollouts_is_that_of_imagination(kind):
+    made, batch = task(kind, overshoot=3), whole()
+    torch.manual_seed(3)
+    begin = int(torch.randint(batch["observation"].shape[1] - 3, ()))
+    torch.manual_seed(3)
+    found = made.ahead(batch)
+    rollouts, truth, _, _ = imagined(made.network, batch, begin + 1, 3)
+    there, errors = transitions(batch), []
+    for episode in range(len(truth)):
+        for step in range(3):
+            if not there[episode, begin : begin + step + 1].all():
+                break
+            row, net = begin + 1 + step, made.network
+            off = (rollouts.observation - truth)[episode, step] / net.observation[1]
+            reward = rollouts.reward[episode, step] - batch["prev_reward"][episode, row]
+            proceeds = rollouts.proceeds[episode, step]
+            chance = 1 - proceeds if batch["is_terminal"][episode, row] else proceeds
+            errors.append(off.square().mean() + (reward / net.reward[1]).square() - chance.log())
+    assert errors and torch.allclose(found, torch.stack(errors).mean())
+    made.train()
+    made.ahead(batch).backward()
+    assert all(p.grad is not None for p in made.network.encoder.parameters())
+
+
+@pytest.mark.parametrize("kind", ("dynamics", "latent"))
+def test_a_state_goes_on_over_windows(kind):
+    """The losses of two windows with the state handed over are those of one."""
+    made, batch = task(kind), whole()
+    one = {k: x[2:3] for k, x in batch.items()}
+    parts = {k: x[:, :8] for k, x in one.items()}, {k: x[:, 7:] for k, x in one.items()}
+    name = "seen" if kind == "latent" else "change"
+    whole_loss, first = made.losses(one)[1][name], made.losses(parts[0])
+    second = made.losses(parts[1], first[2])
+    if kind == "dynamics":
+        assert torch.allclose(7 * first[1][name] + 7 * second[1][name], 14 * whole_loss)
+    without = made.losses(parts[1])
+    assert (second[1][name] - without[1][name]).abs() > 1e3 * CLOSE
+
+
+def test_lanes_go_on_where_they_ended():
+    windows = PackedWindows(rows(), 4)
+    lanes = Lanes(len(windows), 2, seed=3)
+    order = [*lanes]
+    assert len(order) == len(lanes) == 2 * (len(windows) // 2)
+    for before, after in zip(order[:-2], order[2:], strict=True):
+        a, b = windows[before], windows[after]
+        assert after[2] and bool(b["follows"])
+        assert torch.equal(a["observation"][-1], b["observation"][0])
+    assert not any(follows for *_, follows in order[:2])
+    with pytest.raises(InputError, match="windows: expected at least 99, a batch, got"):
+        Lanes(len(windows), 99, seed=0)
+
+
+class Watch(Callback):
+    """Notes the states that batches begin from, and stops in the middle of an epoch."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop, self.begun = stop, []
+
+    def on_train_batch_start(self, trainer, task, batch, batch_idx) -> None:
+        follows = bool(batch["follows"].all())
+        self.begun.append(flat(task._carried) if follows else None)
+
+    def on_train_batch_end(self, trainer, task, *_: object) -> None:
+        if trainer.global_step == self.stop:
+            trainer.save_checkpoint("half.ckpt")
+
+
+def flat(state: object) -> list[Tensor]:
+    return [x for part in state for x in flat(part)] if isinstance(state, tuple) else [state]
+
+
+def test_streams_carry_their_state_and_resume_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(stop: int | None, path: str | None = None) -> tuple[Watch, DynamicsTask]:
+        seed_everything(0, verbose=False)
+        data, watch = make_data(mode="stream", batch_size=2), Watch(stop)
+        made = DynamicsTask(Encoder(8, 1, mlp_size=8), data.facts["trajectories"], overshoot=2)
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = Trainer(
+            max_steps=14,
+            callbacks=[watch],
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+            **quiet,
+        )
+        trainer.fit(made, data, ckpt_path=path)
+        return watch, made
+
+    watch, made = run(stop=5)
+    batches = len(make_data(mode="stream", batch_size=2).train_dataloader())
+    assert 6 < batches < 14
+    assert [i for i, state in enumerate(watch.begun) if state is None] == [0, batches]
+    again, resumed = run(stop=None, path="half.ckpt")
+    for a, b in zip(again.begun[0], watch.begun[5], strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(resumed.parameters(), made.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ("dynamics", "latent"))
+def test_rewards_of_bins_are_in_the_units_of_the_environment(kind):
+    made, batch = task(kind, reward=TwoHot(9, 2.0)), whole()
+    loss, parts, _ = made.losses(batch)
+    assert loss.isfinite() and parts["reward"] > 0
+    found = imagined(made.network, batch, 3, 4)[0]
+    assert found.reward.shape == found.proceeds.shape == (3, 4)
+    low, high = (made.network.reward[0] + s * made.network.reward[1] * 6.4 for s in (-1, 1))
+    assert (found.reward >= low).all() and (found.reward <= high).all()
