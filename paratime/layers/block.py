@@ -36,7 +36,7 @@ class SwiGLU(nn.Module):
 class Block(Mixer):
     """The block of ParaRNN (arXiv 2510.21450) around any mixer.
 
-    norm -> Linear to value and gate -> causal convolution -> SiLU -> mixer -> RMSNorm times
+    norm -> Linear to value and gate -> causal convolution, SiLU -> mixer -> RMSNorm times
     SiLU(gate) -> Linear -> scaled residual; then norm -> SwiGLU -> scaled residual. The scales
     are one learnable number a channel.
 
@@ -79,7 +79,7 @@ class Block(Mixer):
         conv0, mixer0 = (None, None) if h0 is None else h0
         value, gate = self._enter(x)
         value, conv_state = self.conv(value, conv0, reset=reset, lengths=lengths)
-        y, mixer_state = self.mixer(functional.silu(value), mixer0, reset=reset, lengths=lengths)
+        y, mixer_state = self.mixer(value, mixer0, reset=reset, lengths=lengths)
         y = self._leave(x, y, gate)
         return mask_padding(y, lengths), (conv_state, mixer_state)
 
@@ -90,7 +90,7 @@ class Block(Mixer):
         conv0, mixer0 = (None, None) if state is None else state
         value, gate = self._enter(x)
         value, conv_state = self.conv.step(value, conv0, reset)
-        y, mixer_state = self.mixer.step(functional.silu(value), mixer0, reset)
+        y, mixer_state = self.mixer.step(value, mixer0, reset)
         return self._leave(x, y, gate), (conv_state, mixer_state)
 
     def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:

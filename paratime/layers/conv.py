@@ -1,16 +1,17 @@
-"""Causal depthwise convolution over time, with a streaming state and taps cut at resets."""
+"""Causal depthwise convolution through SiLU, with a streaming state and taps cut at resets."""
 
 import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step
+from paratime.ops.conv import causal_conv
 
 
 class CausalConv(Mixer):
-    """Convolve each channel with its last ``kernel_size`` inputs since the last reset.
+    """Convolve each channel with its last ``kernel_size`` inputs since the last reset, and gate it.
 
-        y[t] = b + sum_k w[k] x[t - k],    over the k for which no reset lies in t - k + 1 .. t.
+        y[t] = silu(b + sum_k w[k] x[t - k]),  over the k for which no reset lies in t - k + 1 .. t.
 
     The state is the last ``kernel_size - 1`` inputs, (B, kernel_size - 1, D), zero before the
     start and before a reset.
@@ -39,16 +40,9 @@ class CausalConv(Mixer):
     ) -> tuple[Tensor, Tensor]:
         """Convolve x (B, T, D); see ``Mixer.forward``."""
         check_sequence(x, reset, lengths)
-        memory, steps = self._memory(x[:, 0], h0), x.shape[1]
-        padded = torch.cat([memory, x], dim=1)
-        age = None if reset is None else _steps_since(reset)
-        y = self.bias.to(x.dtype).expand_as(x)
-        for k, tap in enumerate(self.weight):
-            past = padded[:, len(self.weight) - 1 - k :][:, :steps]
-            if age is not None and k:
-                past = past.masked_fill((age < k).unsqueeze(-1), 0)
-            y = torch.addcmul(y, past, tap.to(past.dtype))
-        return mask_padding(y, lengths), self._final(padded, age, lengths)
+        memory = self._memory(x[:, 0], h0)
+        lengths = None if lengths is None else lengths.long()
+        return causal_conv(x, self.weight, self.bias, memory, reset, lengths)
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None
@@ -56,11 +50,9 @@ class CausalConv(Mixer):
         """Convolve one step x (B, D)."""
         check_step(x, reset)
         memory = self._memory(x, state)
-        if reset is not None:
-            memory = memory.masked_fill(reset.view(-1, 1, 1), 0)
-        window = torch.cat([memory, x.unsqueeze(1)], dim=1)
-        y = self.bias + (window * self.weight.flip(0)).sum(1)
-        return y.to(x.dtype), window[:, 1:]
+        reset = None if reset is None else reset.unsqueeze(1)
+        y, memory = causal_conv(x.unsqueeze(1), self.weight, self.bias, memory, reset)
+        return y.squeeze(1), memory
 
     def _memory(self, x: Tensor, state: Tensor | None) -> Tensor:
         taps, channels = self.weight.shape
@@ -72,23 +64,3 @@ class CausalConv(Mixer):
             return x.new_zeros(shape)
         check_state("h0", state, shape)
         return state.to(x.dtype)
-
-    def _final(self, padded: Tensor, age: Tensor | None, lengths: Tensor | None) -> Tensor:
-        """Return the last inputs before each sequence's end, zero where a reset cut them off."""
-        taps = self.weight.shape[0] - 1
-        batch, steps = padded.shape[0], padded.shape[1] - taps
-        back = torch.arange(taps, device=padded.device)
-        end = torch.full((batch,), steps, device=padded.device) if lengths is None else lengths
-        rows = torch.arange(batch, device=padded.device).unsqueeze(-1)
-        memory = padded[rows, end.unsqueeze(-1) + back]
-        if age is None:
-            return memory
-        last = torch.where(end > 0, age[rows[:, 0], (end - 1).clamp(min=0)], taps)
-        return memory.masked_fill((last.unsqueeze(-1) < back.flip(0)).unsqueeze(-1), 0)
-
-
-def _steps_since(reset: Tensor) -> Tensor:
-    """Return the number of steps since the last reset, a very large one where there was none."""
-    now = torch.arange(reset.shape[1], device=reset.device).expand_as(reset)
-    start = torch.where(reset, now, -(2**40))
-    return now - start.cummax(dim=1).values
