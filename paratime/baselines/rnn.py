@@ -37,7 +37,10 @@ class TorchRNN(Mixer):
         if reset is None and lengths is None:
             y, end = self._run(x, start)
         else:
-            y, end = run_in_pieces(self._run, x, start, reset, lengths)
+            run = run_in_pieces
+            if torch.compiler.is_compiling():  # a graph cannot hold sizes that the resets decide
+                run = torch.compiler.disable(run_in_pieces)
+            y, end = run(self._run, x, start, reset, lengths)
         return y, self._joined(end)
 
     def step(
