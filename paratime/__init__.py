@@ -7,6 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from paratime.baselines.attention import Attention as Attention
+    from paratime.baselines.mingru import MinGRU as MinGRU
+    from paratime.baselines.mingru import MinLSTM as MinLSTM
+    from paratime.baselines.rnn import TorchGRU as TorchGRU
+    from paratime.baselines.rnn import TorchLSTM as TorchLSTM
     from paratime.cells.base import Cell as Cell
     from paratime.cells.gru import GRUCell as GRUCell
     from paratime.cells.lstm import LSTMCell as LSTMCell
@@ -22,10 +27,13 @@ if TYPE_CHECKING:
     from paratime.testing import verify as verify
 
 _HOMES = {
+    "Attention": "baselines.attention",
     "Cell": "cells.base",
     "Encoder": "layers.encoder",
     "GRUCell": "cells.gru",
     "LSTMCell": "cells.lstm",
+    "MinGRU": "baselines.mingru",
+    "MinLSTM": "baselines.mingru",
     "Mixer": "layers.mixer",
     "Newton": "solvers.newton",
     "ParaGRU": "layers.recurrent",
@@ -33,6 +41,8 @@ _HOMES = {
     "Recurrent": "layers.recurrent",
     "Sequential": "solvers.sequential",
     "Solution": "solvers.base",
+    "TorchGRU": "baselines.rnn",
+    "TorchLSTM": "baselines.rnn",
     "scan": "ops.scan",
     "verify": "testing",
 }

@@ -14,8 +14,14 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
+from paratime.baselines.attention import Attention
+from paratime.baselines.mingru import MinGRU, MinLSTM
+from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.errors import InputError
 from paratime.messages import explain
+
+BASELINES = (Attention, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
+"""Mixers that every command line may name without their modules, because they are imported here."""
 
 MISTAKES = (
     InputError,

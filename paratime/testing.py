@@ -20,6 +20,9 @@ from paratime.solvers.base import Solver
 from paratime.solvers.newton import Newton
 from paratime.solvers.sequential import Sequential
 
+Run = tuple[Tensor, Any]
+"""Outputs and the final state."""
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -172,7 +175,7 @@ def check_cell(cell: Cell, x: Tensor) -> None:
 
 
 def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
-    """Check that a mixer keeps the promises of the ``Mixer`` contract, in float64.
+    """Check that a mixer keeps the promises of the ``Mixer`` contract, in float64 and below.
 
     Args:
         build: Makes the mixer.
@@ -186,23 +189,38 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
     reset = torch.zeros(batch, steps, dtype=torch.bool)
     reset[0, steps // 2] = reset[-1, 0] = reset[-1, steps // 3] = True
     with torch.no_grad():
-        whole, final = mixer(x, reset=reset)
-        _equal(_stream(mixer, x, reset), (whole, final), "forward and repeated step")
+        whole = mixer(x, reset=reset)
+        _same(mixer, x, _stream(mixer, x, reset), whole, "forward and repeated step")
         for size in (1, 3, steps // 2):
             pieces = _in_pieces(mixer, x, reset, size)
-            _equal(pieces, (whole, final), f"a state handed over every {size} steps")
+            _same(mixer, x, pieces, whole, f"a state handed over every {size} steps")
         apart = mixer(x[:1, steps // 2 :])[0]
-        _equal(whole[:1, steps // 2 :], apart, "an episode in a pack and by itself")
-        later = x.clone()
-        later[:, -1] += 1
-        _equal(mixer(later, reset=reset)[0][:, :-1], whole[:, :-1], "causality")
+        _equal(whole[0][:1, steps // 2 :], apart, "an episode in a pack and by itself")
+        for t in (steps // 2, steps - 1):
+            later = torch.cat([x[:, :t], x[:, t:] + 1], dim=1)
+            _equal(mixer(later, reset=reset)[0][:, :t], whole[0][:, :t], "causality")
         lengths = torch.full((batch,), steps)
         lengths[0] = steps - 2
         padded, state = mixer(x, reset=reset, lengths=lengths)
-        short, short_state = mixer(x[:1, : steps - 2], reset=reset[:1, : steps - 2])
-        _equal((padded[:1, : steps - 2], _rows(state, 1)), (short, short_state), "lengths")
+        short = mixer(x[:1, : steps - 2], reset=reset[:1, : steps - 2])
+        _same(mixer, x[:1], (padded[:1, : steps - 2], _row(state)), short, "lengths")
         assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
+        _check_precisions(mixer, x, reset, whole[0])
     _check_gradients(mixer, x, reset)
+
+
+def _same(mixer: Mixer, x: Tensor, run: Run, truth: Run, what: str) -> None:
+    """Compare outputs, and states by what follows from them: a state may have several forms."""
+    _equal(run[0], truth[0], what)
+    _equal(mixer(x, run[1])[0], mixer(x, truth[1])[0], f"{what}: its state")
+
+
+def _check_precisions(mixer: Mixer, x: Tensor, reset: Tensor, truth: Tensor) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        y = copy.deepcopy(mixer).to(dtype)(x.to(dtype), reset=reset)[0]
+        assert y.dtype == dtype, f"outputs for {dtype} inputs are {y.dtype}"
+        error = relative_error(y.double(), truth)
+        assert error <= TOLERANCE[dtype].gradient, f"{dtype}: off by {error:.1e} from float64"
 
 
 def _check_gradients(mixer: Mixer, x: Tensor, reset: Tensor) -> None:
@@ -231,7 +249,7 @@ def _loss(y: Tensor) -> Tensor:
     return (y * weight.view_as(y)).sum()
 
 
-def _stream(mixer: Mixer, x: Tensor, reset: Tensor) -> tuple[Tensor, Any]:
+def _stream(mixer: Mixer, x: Tensor, reset: Tensor) -> Run:
     outputs, state = [], None
     for t in range(x.shape[1]):
         y, state = mixer.step(x[:, t], state, reset[:, t])
@@ -239,7 +257,7 @@ def _stream(mixer: Mixer, x: Tensor, reset: Tensor) -> tuple[Tensor, Any]:
     return torch.stack(outputs, dim=1), state
 
 
-def _in_pieces(mixer: Mixer, x: Tensor, reset: Tensor, size: int) -> tuple[Tensor, Any]:
+def _in_pieces(mixer: Mixer, x: Tensor, reset: Tensor, size: int) -> Run:
     outputs, state = [], None
     for piece, restarts in zip(x.split(size, dim=1), reset.split(size, dim=1), strict=True):
         y, state = mixer(piece, state, reset=restarts)
@@ -247,21 +265,14 @@ def _in_pieces(mixer: Mixer, x: Tensor, reset: Tensor, size: int) -> tuple[Tenso
     return torch.cat(outputs, dim=1), state
 
 
-def _equal(x: Any, truth: Any, what: str) -> None:
-    if isinstance(x, Tensor):
-        error = _gap(x, truth)
-        allowed = TOLERANCE[x.dtype].value
-        assert error <= allowed, f"{what}: differ by {error:.1e}"
-        return
-    assert len(x) == len(truth), f"{what}: states of {len(x)} and {len(truth)} parts"
-    for a, b in zip(x, truth, strict=True):
-        _equal(a, b, what)
+def _equal(x: Tensor, truth: Tensor, what: str) -> None:
+    error = _gap(x, truth)
+    assert error <= TOLERANCE[x.dtype].value, f"{what}: differ by {error:.1e}"
 
 
-def _rows(state: Any, count: int) -> Any:
-    if isinstance(state, Tensor):
-        return state[:count]
-    return tuple(_rows(part, count) for part in state)
+def _row(state: Any) -> Any:
+    """Return the first sequence's part of a state."""
+    return state[:1] if isinstance(state, Tensor) else tuple(map(_row, state))
 
 
 def _gap(x: Tensor, y: Tensor) -> float:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from paratime.baselines.attention import Attention
+from paratime.baselines.mingru import MinGRU, MinLSTM
+from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cells.base import Cell
 from paratime.cells.elman import ElmanCell
 from paratime.cells.gru import GRUCell
@@ -115,6 +118,15 @@ class ElmanMixer(Recurrent):
 
 
 WIDTH = 8
+BASELINES: dict[str, Callable[[], Mixer]] = {
+    "TorchGRU": lambda: TorchGRU(WIDTH),
+    "TorchLSTM": lambda: TorchLSTM(WIDTH),
+    "MinGRU": lambda: MinGRU(WIDTH, heads=2),
+    "MinLSTM": lambda: MinLSTM(WIDTH),
+    "Attention": lambda: Attention(WIDTH, heads=2),
+    "Attention to 1": lambda: Attention(WIDTH, window=1),
+    "Attention to 5": lambda: Attention(WIDTH, window=5),
+}
 MIXERS: dict[str, Callable[[], Mixer]] = {
     "ParaGRU": lambda: ParaGRU(WIDTH),
     "ParaGRU4": lambda: ParaGRU(WIDTH, block_size=4, heads=2),
@@ -125,6 +137,7 @@ MIXERS: dict[str, Callable[[], Mixer]] = {
     "CausalConv": lambda: CausalConv(WIDTH),
     "Block": lambda: Block(WIDTH, ParaLSTM),
     "Encoder": lambda: Encoder(WIDTH, 2, ParaGRU, mlp_size=16),
+    **BASELINES,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paratime.errors import InputError
 from paratime.forecast.network import ForecastNetwork, Memory
 
 FIELDS = ("recent", "loc", "scale", "age", "features")
@@ -54,8 +55,17 @@ class Slots:
 
 
 def blank(network: ForecastNetwork) -> Memory:
-    """Return the memory of one series before its first step, with a state of the right shapes."""
-    _, state = network.encoder.step(network.skip.new_zeros(1, network.encoder.width))
+    """Return the memory of one series before its first step, with a state of the right shapes.
+
+    Raises:
+        InputError: The state grows with time.
+    """
+    x = network.skip.new_zeros(1, network.encoder.width)
+    _, state = network.encoder.step(x)
+    _, later = network.encoder.step(x, state)
+    if [part.shape for part in _parts(state)] != [part.shape for part in _parts(later)]:
+        remedy = "train with a window, such as --model.encoder.mixer.window 256"
+        raise InputError("encoder", "a state of constant size to stream", "one that grows", remedy)
     return replace(network.start(1), state=_like(state, map(torch.zeros_like, _parts(state))))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from tables import frame_of
 from torch import nn
 
-from paratime import Encoder, ParaLSTM
+from paratime import Attention, Encoder, ParaLSTM
 from paratime.forecast.calendar import quiet
 from paratime.forecast.data import describe
 from paratime.forecast.outputs import Gaussian, Quantiles
@@ -103,6 +104,9 @@ CASES = {
     "all": lambda dtype: case(dtype=dtype, **ALL),
     "lstm": lambda dtype: case(
         "D", dtype=dtype, encoder=Encoder(8, 1, ParaLSTM), output=Gaussian(), known=["price"]
+    ),
+    "attention": lambda dtype: case(
+        dtype=dtype, encoder=Encoder(8, 1, partial(Attention, window=6), mlp_size=8)
     ),
     "past": lambda dtype: case("15min", dtype=dtype, past=["count", "holiday"]),
 }

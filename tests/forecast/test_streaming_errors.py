@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from streams import ALL, CASES
+from streams import ALL, CASES, case
 from tables import frame_of, refused
 
+from paratime import Attention, Encoder
 from paratime.errors import InputError
 from paratime.forecast.streaming import Forecaster
 from paratime.forecast.table import read_table
@@ -143,6 +144,12 @@ def test_refusals_are_one_line_and_change_nothing(name):
     refused(pattern, lambda: act(forecaster))
     assert np.array_equal(forecaster.predict("a", future).forecast_array, before)
     assert len(forecaster) == 1 and not forecaster.late
+
+
+def test_a_state_that_grows_cannot_be_streamed():
+    endless = case(encoder=Encoder(8, 1, Attention, mlp_size=8))
+    with pytest.raises(InputError, match="encoder: expected a state of constant size to stream"):
+        Forecaster(endless.task)
 
 
 def test_a_predictor_is_no_task():

@@ -1,0 +1,132 @@
+"""The gated recurrences with all nonlinearity in time taken out: what linear time can do."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from paratime.cells.init import UniformInit
+from paratime.cells.projection import Projection
+from paratime.layers.mixer import (
+    Mixer,
+    check_sequence,
+    check_state,
+    check_step,
+    last_valid,
+    mask_padding,
+)
+from paratime.ops.scan import scan
+from paratime.solvers.base import restart
+
+
+class LinearRNN(Mixer):
+    """The recurrence h[t] = a[t] * h[t-1] + b[t] with a and b functions of x[t] alone.
+
+    It is solved by ``paratime.scan``. The paper scans logarithms instead; with a in (0, 1) the
+    plain recurrence is a damped sum that neither grows nor loses precision, h may have any sign,
+    and a reset is a = 0. The state is h, (B, D), float32, or float64 for float64 inputs.
+
+    Args:
+        input_size: Width of the input.
+        gates: Projections of the input.
+        hidden_size: Width D of the output; ``input_size`` by default.
+        heads: Blocks of the projection.
+    """
+
+    def __init__(self, input_size: int, gates: int, hidden_size: int | None, heads: int) -> None:
+        super().__init__()
+        self.hidden_size = input_size if hidden_size is None else hidden_size
+        self.projection = Projection(input_size, gates, self.hidden_size, heads)
+        UniformInit().input_(self.projection)
+
+    @abstractmethod
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map projections u (..., gates, D) to a and b (..., D)."""
+
+    def forward(
+        self,
+        x: Tensor,
+        h0: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Map x (B, T, input_size) to (B, T, D) and the final state."""
+        check_sequence(x, reset, lengths)
+        u = self.projection(x)
+        h0 = self._start(u, h0)
+        with torch.autocast(x.device.type, enabled=False):
+            a, b = self.coefficients(u.to(h0.dtype))
+            h = scan(restart(a, reset), b, h0)
+        return mask_padding(h, lengths).to(u.dtype), last_valid(h, h0, lengths)
+
+    def step(
+        self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map one step x (B, input_size) to (B, D) and the state."""
+        check_step(x, reset)
+        u = self.projection(x)
+        state = self._start(u, state)
+        a, b = self.coefficients(u.to(state.dtype))
+        h = a * restart(state, reset) + b
+        return h.to(u.dtype), h
+
+    def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:
+        dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
+        shape = (u.shape[0], self.hidden_size)
+        if h0 is None:
+            return u.new_zeros(shape, dtype=dtype)
+        check_state("h0", h0, shape)
+        return h0.to(dtype)
+
+
+class MinGRU(LinearRNN):
+    """The minGRU of "Were RNNs All We Needed?" (arXiv 2410.01201).
+
+        z = sigmoid(u_z),  h' = (1 - z) * h + z * g(u_h),
+
+    with u = W x + b, and g(v) = v + 1/2 for v >= 0, sigmoid(v) otherwise.
+
+    Args:
+        input_size: Width of the input.
+        hidden_size: Width of the output; ``input_size`` by default.
+        heads: Blocks of the input projection.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
+        super().__init__(input_size, 2, hidden_size, heads)
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the projections z, h to 1 - z and z * g(h)."""
+        z, h = u.unbind(-2)
+        return torch.sigmoid(-z), torch.sigmoid(z) * positive(h)
+
+
+class MinLSTM(LinearRNN):
+    """The minLSTM of "Were RNNs All We Needed?" (arXiv 2410.01201), its gates adding up to one.
+
+        f = sigmoid(u_f),  i = sigmoid(u_i),  h' = f / (f + i) * h + i / (f + i) * g(u_h),
+
+    with u = W x + b, and g as in ``MinGRU``. The shares are computed as sigmoid(log f - log i),
+    which is defined where both gates vanish.
+
+    Args:
+        input_size: Width of the input.
+        hidden_size: Width of the output; ``input_size`` by default.
+        heads: Blocks of the input projection.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
+        super().__init__(input_size, 3, hidden_size, heads)
+
+    def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the projections f, i, h to the shares of the old state and of g(h)."""
+        f, i, h = u.unbind(-2)
+        odds = functional.logsigmoid(f) - functional.logsigmoid(i)
+        return torch.sigmoid(odds), torch.sigmoid(-odds) * positive(h)
+
+
+def positive(v: Tensor) -> Tensor:
+    """Return g(v): v + 1/2 for v >= 0, sigmoid(v) otherwise; continuous, and above 0."""
+    return torch.where(v >= 0, v + 0.5, torch.sigmoid(v))
