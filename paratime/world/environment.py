@@ -56,18 +56,24 @@ class Gym(Source):
 
 
 def make(environment: str) -> Any:
-    """Make an environment.
+    """Make an environment of Gymnasium, or of our own: ``paratime/TMaze64-v0`` and other lengths.
 
     Raises:
-        InputError: Gymnasium is not installed, or knows no such id.
+        InputError: Gymnasium is not installed, or knows no such id, or it needs other packages.
     """
     try:
         import gymnasium
     except ImportError:
         remedy = "pip install 'paratime[world]'"
         raise InputError("gymnasium", "the package", "none installed", remedy) from None
+    from paratime.world import tmaze
+
+    tmaze.register(environment)
     try:
         return gymnasium.make(environment)
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        expected, remedy = "the packages that it needs", "install them"
+        raise InputError(f"environment {environment}", expected, one_line(error), remedy) from None
     except gymnasium.error.Error as error:
         got = f"{environment!r}: {one_line(error)}"
         raise InputError("environment", "an id that Gymnasium knows", got, "correct it") from None
