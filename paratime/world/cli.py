@@ -2,29 +2,22 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from paratime import figures
 from paratime.errors import InputError, check_at_least
-from paratime.parser import check_checkpoint, run_commands
-from paratime.world.dynamics_task import DynamicsTask
+from paratime.parser import run_commands
 from paratime.world.environment import Gym, choices_of, make, run
-from paratime.world.episode import Layout, aligned, vector
+from paratime.world.episode import VECTOR, Layout, as_row, image_shapes
 from paratime.world.hdf5 import write_minari
-from paratime.world.latent_task import WorldTask
+from paratime.world.loading import chosen, load
 from paratime.world.npz import write_npz
-from paratime.world.openloop import horizon_table
+from paratime.world.openloop_command import openloop
 from paratime.world.planning import CEM, Agent, Planner
 from paratime.world.source import Recording, Source
-from paratime.world.sources import source_of
-from paratime.world.task import TrajectoryTask
-from paratime.world.windows import Rows
-
-TASKS: dict[str, type[TrajectoryTask]] = {"DynamicsTask": DynamicsTask, "WorldTask": WorldTask}
 
 Format = Literal["npz", "minari"]
 
@@ -76,37 +69,6 @@ def convert(
     print(f"{'recording':<20} {out}")
 
 
-def openloop(
-    ckpt_path: str,
-    data: str | None = None,
-    source: Source | None = None,
-    horizon: int = 50,
-    every: int = 25,
-    out: str | None = None,
-) -> None:
-    """Say how far ahead a model can be trusted, over all episodes of a recording.
-
-    Args:
-        ckpt_path: Checkpoint of paratime fit.
-        data: As for inspect.
-        source: As for inspect.
-        horizon: Steps of a rollout.
-        every: Rows from one rollout's beginning to the next.
-        out: Figure to write, .png, .svg or .pdf: true against imagined observations.
-    """
-    check_at_least(1, horizon=horizon, every=every)
-    if out is not None:
-        figures.check_figure(out)
-    task, recording = load(ckpt_path), chosen(data, source).read()
-    episodes = whole_episodes(recording, task.trajectories)
-    print(horizon_table(task.network, episodes, horizon, every))
-    if out is not None:
-        from paratime.world.charts import draw
-
-        figures.save(draw(task.network, episodes[:4], horizon), out)
-        print(f"{'figure':<20} {out}")
-
-
 def plan(
     ckpt_path: str,
     episodes: int = 10,
@@ -152,7 +114,7 @@ def acting(agent: Agent, spent: list[float]) -> Callable[[Any], Any]:
 
     def policy(observation: Any) -> Any:
         began = time.perf_counter()
-        action = agent.act(torch.from_numpy(vector(observation)))
+        action = agent.act({key: torch.from_numpy(x) for key, x in as_row(observation).items()})
         spent.append(time.perf_counter() - began)
         return int(action.argmax()) if agent.discrete else action.numpy()
 
@@ -163,40 +125,21 @@ def check_space(world: Any, trajectories: dict[str, Any]) -> None:
     """Refuse an environment whose actions or observations are not those of the training data."""
     choices = choices_of(world)
     actions = world.action_space.shape[0] if choices is None else choices
-    size = len(vector(world.observation_space.sample()))
-    ours = sum(int(np.prod(shape)) for shape in trajectories["observation"].values())
-    expected = (trajectories["action"], trajectories["discrete"], ours)
-    if expected != (actions, choices is not None, size):
-        names = "{} actions, {}, and {} numbers observed"
-        kinds = [
-            names.format(a, "discrete" if d else "continuous", o)
-            for a, d, o in (expected, (actions, choices is not None, size))
-        ]
+    seen = {key: x.shape for key, x in as_row(world.observation_space.sample()).items()}
+    ours = trajectories["observation"]
+    numbers = sum(int(np.prod(shape)) for shape in ours.values() if len(shape) < 3)
+    expected = in_words(trajectories["action"], trajectories["discrete"], numbers, ours)
+    got = in_words(actions, choices is not None, seen[VECTOR][0], seen)
+    if expected != got:
         remedy = "name the environment that the data is of"
-        raise InputError("environment", kinds[0], kinds[1], remedy)
+        raise InputError("environment", expected, got, remedy)
 
 
-def whole_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[Rows]:
-    """Return episodes as the model reads them; refuse those of another layout than its data's."""
-    layout = Layout.of(recording.episodes, recording.actions or trajectories["action"])
-    found = {key: list(shape) for key, shape in layout.observation.items()}
-    got = found, layout.action, layout.discrete
-    expected = tuple(trajectories[key] for key in ("observation", "action", "discrete"))
-    if got != expected:
-        remedy = "give data like that of the training"
-        raise InputError("data", f"(observation, action, discrete) {expected}", str(got), remedy)
-    return [aligned(episode, layout) for episode in recording.episodes]
-
-
-def load(ckpt_path: str) -> TrajectoryTask:
-    """Return the task of a checkpoint of ``paratime fit``."""
-    check_checkpoint(ckpt_path)
-    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["hyper_parameters"]
-    name = str(saved.get("_class_path", "no class")).rpartition(".")[2]
-    if name not in TASKS:
-        remedy = "name what paratime fit has printed at its end"
-        raise InputError(ckpt_path, f"a checkpoint of {' or '.join(TASKS)}", name, remedy)
-    return TASKS[name].load_from_checkpoint(ckpt_path, map_location="cpu").eval()
+def in_words(actions: int, discrete: bool, numbers: int, observation: Mapping[str, Any]) -> str:
+    """Return what is done and seen in an environment: numbers, and images among the shapes."""
+    images = "".join(f", {key} {_shape(x)}" for key, x in sorted(image_shapes(observation).items()))
+    kind = "discrete" if discrete else "continuous"
+    return f"{actions} actions, {kind}, and {numbers} numbers observed{images}"
 
 
 def summary(recording: Recording) -> str:
@@ -228,14 +171,6 @@ def save(recording: Recording, out: str, layout: Format) -> None:
         write_minari(recording, out)
     else:
         write_npz(recording.episodes, out)
-
-
-def chosen(data: str | None, source: Source | None) -> Source:
-    """Return the source that was given, one way or the other."""
-    if (data is None) == (source is None):
-        got = "neither" if data is None else "both"
-        raise InputError("data", "a path, or a source instead", got, "give --data PATH")
-    return source if data is None else source_of(data)  # type: ignore[return-value]
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.layers.encoder import Encoder
-from paratime.world.model import Prediction, State, WorldModel
+from paratime.world.model import Prediction, Seen, State, WorldModel, by_key
 from paratime.world.rewards import MSE, RewardHead
 
 Rollout = Literal["step", "solve"]
@@ -72,12 +72,14 @@ class DynamicsNetwork(WorldModel):
         return change, reward, (~batch["is_terminal"][:, 1:]).to(change)
 
     def imagine(
-        self, observation: Tensor, actions: Tensor, state: State | None = None
+        self, observation: Seen, actions: Tensor, state: State | None = None
     ) -> tuple[Prediction, State]:
-        """Predict what comes of actions (N, H, A), from an observation (N, O) on."""
+        """Predict what comes of actions (N, H, A), from N observations on, or from one."""
+        seen = by_key(observation)["observation"]
         roll = self._one_by_one if self.hidden is None else self._at_once
-        free, numbers, state = roll(observation, self._of_action(actions), state)
-        return self.prediction(free, *self.parts(numbers)[1:]), state
+        free, numbers, state = roll(seen, self._of_action(actions), state)
+        _, reward, proceeds = self.parts(numbers)
+        return self.prediction(free, reward, proceeds), state
 
     def _one_by_one(
         self, observation: Tensor, of_actions: Tensor, state: State | None

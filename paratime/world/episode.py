@@ -18,6 +18,8 @@ from paratime.errors import InputError
 Array = NDArray[Any]
 VECTOR = "observation"
 """The key of an observation that is no dict."""
+ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask")
+"""What rows of a batch hold beside images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,11 +196,29 @@ def _differences(a: Episode, b: Episode) -> list[tuple[str, str, str]]:
     return [(what, str(x), str(y)) for what, (x, y) in pairs.items() if x != y]
 
 
-def vector(observation: Any) -> NDArray[np.float32]:
-    """Return an observation of an environment as ``aligned`` does: all vectors side by side."""
-    parts = observation.values() if isinstance(observation, Mapping) else [observation]
-    rows = [np.asarray(x, dtype=np.float32).reshape(-1) for x in parts]
-    return np.concatenate(rows)
+def image_key(key: str) -> str:
+    """Return what rows call an image: its key, unless something else in them has that name."""
+    return f"{key}_image" if key in ROW else key
+
+
+def image_shapes(observation: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the images of a layout's observation, by their keys in rows."""
+    return {image_key(key): tuple(shape) for key, shape in observation.items() if len(shape) == 3}
+
+
+def as_row(observation: Any) -> dict[str, Array]:
+    """Return an observation of an environment as a row of ``aligned`` has it.
+
+    Returns:
+        ``observation`` (O,), all vectors side by side, and each image under its key.
+    """
+    by_key = observation if isinstance(observation, Mapping) else {VECTOR: observation}
+    parts = {key: np.array(x, order="C") for key, x in by_key.items()}
+    images = {key: x for key, x in parts.items() if x.dtype == np.uint8 and x.ndim == 3}
+    vectors = [x.astype(np.float32).reshape(-1) for k, x in parts.items() if k not in images]
+    return {VECTOR: np.concatenate([np.zeros(0, np.float32), *vectors])} | {
+        image_key(key): x for key, x in images.items()
+    }
 
 
 def aligned(episode: Episode, layout: Layout) -> dict[str, Array]:
@@ -206,12 +226,12 @@ def aligned(episode: Episode, layout: Layout) -> dict[str, Array]:
 
     Returns:
         ``observation`` (T + 1, O), all vectors side by side in the order of their keys, and each
-        image under its key; ``prev_action`` (T + 1, A), one-hot if discrete; ``prev_reward``
-        (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,).
+        image under its key (``image_key``); ``prev_action`` (T + 1, A), one-hot if discrete;
+        ``prev_reward`` (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,).
     """
     steps = len(episode)
     vectors = [x for x in episode.observation.values() if x.dtype != np.uint8]
-    images = {key: x for key, x in episode.observation.items() if x.dtype == np.uint8}
+    images = {image_key(key): x for key, x in episode.observation.items() if x.dtype == np.uint8}
     action = episode.action
     if layout.discrete:
         action = np.eye(layout.action, dtype=np.float32)[action]

@@ -13,6 +13,7 @@ A posterior q(z | h[t], o[t]) feeds a sample back into the recurrence, and has t
 it is there for comparison.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from paratime.layers.encoder import Encoder
+from paratime.world.images import Images
 from paratime.world.latents import Latent
-from paratime.world.model import Prediction, State, WorldModel
+from paratime.world.model import Prediction, Seen, State, WorldModel, by_key
 from paratime.world.rewards import MSE, RewardHead
 
 
@@ -34,11 +36,14 @@ class Beliefs:
         prior: Likewise given what came before, (B, R, raw).
         decoded: Observation in standard deviations, the reward head's numbers, and the logit of
             going on, (B, R, O + reward + 1).
+        code: Recurrent state and latent, from which it is decoded, and images are, too,
+            (B, R, width + latent).
     """
 
     posterior: Tensor
     prior: Tensor
     decoded: Tensor
+    code: Tensor
 
 
 class LatentNetwork(WorldModel):
@@ -53,7 +58,10 @@ class LatentNetwork(WorldModel):
         reward: How the decoder says a reward.
         recurrent_posterior: Whether the posterior reads the recurrent state, too.
         use_action: Whether actions are read; without them it is an ablation.
+        image_width: Channels after the first convolution of images; twice as many after the next.
     """
+
+    reads_images = stochastic = True
 
     def __init__(
         self,
@@ -63,11 +71,13 @@ class LatentNetwork(WorldModel):
         reward: RewardHead = MSE(),  # noqa: B008 (frozen)
         recurrent_posterior: bool = False,
         use_action: bool = True,
+        image_width: int = 8,
     ) -> None:
         super().__init__(trajectories, reward, use_action)
         self.encoder, self.latent, self.recurrent = encoder, latent, recurrent_posterior
         width = encoder.width
-        seen = self.size + width * recurrent_posterior
+        self.eyes = Images(self.images, width + latent.size, image_width)
+        seen = self.size + self.eyes.size + width * recurrent_posterior
         self.posterior = mlp(seen, width, latent.raw_size)
         self.prior = mlp(width, width, latent.raw_size)
         self.project = nn.Linear(latent.size + self.actions, width)
@@ -79,8 +89,9 @@ class LatentNetwork(WorldModel):
         """Read rows: in one pass, or step by step with a recurrent posterior."""
         run = self._one_by_one if self.recurrent else self._at_once
         features, posterior, latent, last = run(batch, state)
-        decoded = self.decoder(torch.cat([features, latent], dim=-1))
-        return Beliefs(posterior, self.prior(features), decoded), (last, features[:, -1])
+        code = torch.cat([features, latent], dim=-1)
+        beliefs = Beliefs(posterior, self.prior(features), self.decoder(code), code)
+        return beliefs, (last, features[:, -1])
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what should be decoded: observation (B, R, O), reward and going on (B, R)."""
@@ -88,23 +99,29 @@ class LatentNetwork(WorldModel):
         return seen, reward, (~batch["is_terminal"]).to(seen)
 
     def imagine(
-        self, observation: Tensor, actions: Tensor, state: State | None = None
+        self, observation: Seen, actions: Tensor, state: State | None = None
     ) -> tuple[Prediction, State]:
-        """Predict what comes of actions (N, H, A), from an observation (N, O) on."""
-        last, features = self._begin(len(observation)) if state is None else state
-        latent = self._draw(self._posterior(self.scaled(observation), features))
-        known, decoded = self.scaled_action(actions), []
+        """Predict what comes of actions (N, H, A), from N observations on, or from one."""
+        last, features = self._begin(len(actions)) if state is None else state
+        seen = self._seen(by_key(observation)).expand(len(actions), -1)
+        latent = self._draw(self._posterior(seen, features))
+        known, codes = self.scaled_action(actions), []
         for action in known.unbind(1):
             features, last = self.encoder.step(self._input(latent, action), last)
             latent = self._draw(self.prior(features))
-            decoded.append(self.decoder(torch.cat([features, latent], dim=-1)))
-        numbers = torch.stack(decoded, dim=1)
-        seen, reward, proceeds = self.parts(numbers)
+            codes.append(torch.cat([features, latent], dim=-1))
+        code = torch.stack(codes, dim=1)
+        seen, reward, proceeds = self.parts(self.decoder(code))
         free = seen * self.observation[1] + self.observation[0]
-        return self.prediction(free, reward, proceeds), (last, features)
+        images = self.eyes.frames(code)
+        return self.prediction(free, reward, proceeds, images), (last, features)
+
+    def _seen(self, rows: Mapping[str, Tensor]) -> Tensor:
+        """Return what a posterior reads: numbers in standard deviations, features of images."""
+        return torch.cat([self.scaled(rows["observation"]), *self.eyes.features(rows)], dim=-1)
 
     def _at_once(self, batch: dict[str, Tensor], state: State | None) -> tuple[Any, ...]:
-        posterior = self._posterior(self.scaled(batch["observation"]), None)
+        posterior = self._posterior(self._seen(batch), None)
         latent = self._draw(posterior)
         x, first = self._inputs(latent, batch)
         if state is None:
@@ -119,7 +136,7 @@ class LatentNetwork(WorldModel):
         return present, posterior, latent, last
 
     def _one_by_one(self, batch: dict[str, Tensor], state: State | None) -> tuple[Any, ...]:
-        seen, action = self.scaled(batch["observation"]), self.scaled_action(batch["prev_action"])
+        seen, action = self._seen(batch), self.scaled_action(batch["prev_action"])
         first = batch["is_first"]
         last, present = self._begin(len(seen)) if state is None else state
         latent, rows = seen.new_zeros(len(seen), self.latent.size), []
@@ -160,7 +177,8 @@ class LatentNetwork(WorldModel):
         return self.posterior(seen)
 
     def _draw(self, raw: Tensor) -> Tensor:
-        return self.latent.sample(raw) if self.training else self.latent.mode(raw)
+        draws = self.training or self.sampling
+        return self.latent.sample(raw) if draws else self.latent.mean(raw)
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -26,6 +26,7 @@ class WorldTask(TrajectoryTask):
         recurrent_posterior: Whether the posterior reads the recurrent state, too; training goes
             step by step then.
         use_action: Whether actions are read; without them it is an ablation.
+        image_width: Channels after the first convolution of images; twice as many after the next.
         prior_weight: Weight of the divergence that moves the prior to the posterior.
         posterior_weight: Weight of that which moves the posterior to the prior.
         free_nats: Divergence of a row, in nats, below which it counts as this.
@@ -48,6 +49,7 @@ class WorldTask(TrajectoryTask):
         reward: RewardHead = MSE(),  # noqa: B008 (frozen)
         recurrent_posterior: bool = False,
         use_action: bool = True,
+        image_width: int = 8,
         prior_weight: float = 1.0,
         posterior_weight: float = 0.1,
         free_nats: float = 0.1,
@@ -60,7 +62,13 @@ class WorldTask(TrajectoryTask):
         self.save_plain_hyperparameters()
         self.weights, self.free_nats = (prior_weight, posterior_weight), free_nats
         self.network = LatentNetwork(
-            encoder, self.trajectories, latent, reward, recurrent_posterior, use_action
+            encoder,
+            self.trajectories,
+            latent,
+            reward,
+            recurrent_posterior,
+            use_action,
+            image_width,
         )
 
     def losses(
@@ -78,6 +86,8 @@ class WorldTask(TrajectoryTask):
             "reward": mean(self.network.reward_head.loss(reward, targets[1]), later),
             "proceeds": mean(entropy(proceeds.squeeze(-1), targets[2]), there),
         }
+        if self.network.images:
+            parts["image"] = mean(self.network.eyes.errors(found.code, batch), there)
         loss = torch.stack([*parts.values()]).sum()
         for weight, divergence in zip(self.weights, divergences, strict=True):
             loss = loss + weight * mean(divergence.clamp(min=self.free_nats), there)

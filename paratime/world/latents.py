@@ -32,8 +32,11 @@ class Latent(ABC):
         """Draw a sample (..., size) of each distribution (..., raw_size)."""
 
     @abstractmethod
-    def mode(self, raw: Tensor) -> Tensor:
-        """Return the likeliest value (..., size)."""
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the expected sample (..., size), which imagination goes on from if it draws none.
+
+        It keeps what one class of several would lose at each step.
+        """
 
     @abstractmethod
     def kl(self, raw: Tensor, other: Tensor) -> Tensor:
@@ -75,10 +78,9 @@ class Categorical(Latent):
         drawn = functional.one_hot(choice.view(chances.shape[:-1]), self.classes).to(raw)
         return (drawn + chances - chances.detach()).flatten(-2)
 
-    def mode(self, raw: Tensor) -> Tensor:
-        """Return the likeliest class of each group."""
-        choice = raw.unflatten(-1, (self.groups, self.classes)).argmax(-1)
-        return functional.one_hot(choice, self.classes).to(raw).flatten(-2)
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the probability of each class."""
+        return self._log(raw).exp().flatten(-2)
 
     def kl(self, raw: Tensor, other: Tensor) -> Tensor:
         """Return sum p (log p - log q)."""
@@ -121,8 +123,8 @@ class Gaussian(Latent):
         mean, spread = self._parts(raw)
         return mean + spread * torch.randn_like(spread)
 
-    def mode(self, raw: Tensor) -> Tensor:
-        """Return the means."""
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean of each number."""
         return self._parts(raw)[0]
 
     def kl(self, raw: Tensor, other: Tensor) -> Tensor:

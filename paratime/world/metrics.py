@@ -3,19 +3,27 @@
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from paratime.world.model import Prediction
 
 HORIZONS = (1, 5, 10, 20, 50)
 
+LIMIT = 5.0
+"""Error of a step, in standard deviations, above which a rollout has diverged."""
+
 
 class ImaginationError(Metric):
     """nRMSE of imagined observations, and skill against persistence, by horizon.
 
-    nRMSE@h is the root of the mean square error of the h-th imagined observation, each number in
-    units of its standard deviation in the training data; ``skill@h`` is 1 minus its ratio to the
-    error of the last observation seen. ``outside`` is the share of rollouts that left the range
-    of the training data.
+    The nRMSE of a rollout at a step is the root of the mean square error of the observation, each
+    number in units of its standard deviation in the training data. Over rollouts, ``nrmse@h`` is
+    the root of the mean square, ``median@h`` the median (the lower one of two), ``persistence@h``
+    the former of the last observation seen, and ``skill@h`` 1 minus the ratio of the two.
+
+    A rollout has ``diverged`` if at any step it left the range of the training data by a margin,
+    its nRMSE is above five, or anything predicted is not finite. What is not finite is left out of
+    means, and counts as infinite in medians; ``not_finite`` is its share of the rollouts.
 
     Args:
         horizon: Steps of a rollout.
@@ -23,19 +31,19 @@ class ImaginationError(Metric):
     """
 
     full_state_update = False
-    total: Tensor
-    persistence: Tensor
-    count: Tensor
-    outside: Tensor
+    errors: list[Tensor]
+    persistence: list[Tensor]
+    diverged: Tensor
+    not_finite: Tensor
     rollouts: Tensor
 
     def __init__(self, horizon: int, scale: Tensor) -> None:
         super().__init__()
-        self.scale = scale.detach().clone()
-        for name in ("total", "persistence", "count"):
-            self.add_state(name, torch.zeros(horizon, dtype=torch.float64), "sum")
-        for name in ("outside", "rollouts"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), "sum")
+        self.scale, self.horizons = scale.detach().clone(), horizons_of(horizon, scale)
+        for name in ("errors", "persistence"):
+            self.add_state(name, [], "cat")
+        for name in ("diverged", "not_finite", "rollouts"):
+            self.add_state(name, torch.zeros((), dtype=torch.long), "sum")
 
     def update(self, found: Prediction, truth: Tensor, start: Tensor, there: Tensor) -> None:
         """Add rollouts.
@@ -46,27 +54,107 @@ class ImaginationError(Metric):
             start: The last observation seen, (B, O).
             there: Which steps there are, bool (B, H).
         """
-        scale = self.scale.to(truth)
-        for name, guess in (("total", found.observation), ("persistence", start.unsqueeze(1))):
-            square = ((guess - truth) / scale).square().mean(-1).double()
-            self._add(name, torch.where(there, square, 0.0).sum(0))
-        self._add("count", there.sum(0))
-        self.outside = self.outside + (found.outside & there).any(1).sum()
+        errors = step_errors(found.observation, truth, self.scale, there)
+        stay = step_errors(start.unsqueeze(1), truth, self.scale, there)
+        self.errors.append(at(self.horizons, errors))
+        self.persistence.append(at(self.horizons, stay))
+        broken = errors.isinf() | ~(found.reward.isfinite() & found.proceeds.isfinite())
+        away = found.outside | (errors > LIMIT) | broken
+        self.diverged = self.diverged + (away & there).any(1).sum()
+        self.not_finite = self.not_finite + (broken & there).any(1).sum()
         self.rollouts = self.rollouts + there.any(1).sum()
 
     def compute(self) -> dict[str, Tensor]:
         """Return the figures by name, of the horizons that there are."""
-        figures = {"outside": (self.outside / self.rollouts.clamp(min=1)).float()}
-        for h in HORIZONS:
-            if h <= len(self.count) and self.count[h - 1] > 0:
-                error, persistence = (
-                    (x[h - 1] / self.count[h - 1]).sqrt() for x in (self.total, self.persistence)
-                )
-                figures[f"nrmse@{h}"] = error.float()
-                figures[f"skill@{h}"] = (1 - error / persistence.clamp(min=1e-12)).float()
+        count = self.rollouts.clamp(min=1)
+        figures = {name: getattr(self, name) / count for name in ("diverged", "not_finite")}
+        errors, stay = joined(self.errors), joined(self.persistence)
+        for column, h in enumerate(self.horizons):
+            there = ~errors[:, column].isnan()
+            if there.any():
+                error, still = errors[there, column], stay[there, column]
+                finite = error.isfinite()
+                figures[f"nrmse@{h}"] = root(error[finite])
+                figures[f"median@{h}"] = error.median()
+                figures[f"persistence@{h}"] = root(still)
+                figures[f"skill@{h}"] = 1 - ratio(root(error[finite]), root(still[finite]))
+        return {name: x.float() for name, x in figures.items()}
+
+
+class Sensitivity(Metric):
+    """How many times larger errors are with the actions of other episodes, by horizon.
+
+    Args:
+        horizon: Steps of a rollout.
+        scale: Standard deviations, (O,).
+    """
+
+    full_state_update = False
+    true: list[Tensor]
+    other: list[Tensor]
+
+    def __init__(self, horizon: int, scale: Tensor) -> None:
+        super().__init__()
+        self.scale, self.horizons = scale.detach().clone(), horizons_of(horizon, scale)
+        for name in ("true", "other"):
+            self.add_state(name, [], "cat")
+
+    def update(self, true: Tensor, other: Tensor, truth: Tensor, there: Tensor) -> None:
+        """Add rollouts.
+
+        Args:
+            true: Observations imagined with the true actions, (B, H, O).
+            other: Likewise with those of other episodes.
+            truth: Observations, (B, H, O).
+            there: Which steps both episodes have, bool (B, H).
+        """
+        for errors, guess in ((self.true, true), (self.other, other)):
+            errors.append(at(self.horizons, step_errors(guess, truth, self.scale, there)))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the figures by name, of the horizons that there are."""
+        figures, true, other = {}, joined(self.true), joined(self.other)
+        for column, h in enumerate(self.horizons):
+            both = true[:, column].isfinite() & other[:, column].isfinite()
+            if both.any():
+                worse = ratio(root(other[both, column]), root(true[both, column]))
+                figures[f"sensitivity@{h}"] = worse.float()
         return figures
 
-    def _add(self, name: str, values: Tensor) -> None:
-        state = getattr(self, name).clone()
-        state[: len(values)] += values
-        setattr(self, name, state)
+
+def horizons_of(horizon: int, scale: Tensor) -> list[int]:
+    """Return the horizons that a rollout reaches; none where all that is observed is images."""
+    return [h for h in HORIZONS if h <= horizon and len(scale)]
+
+
+def step_errors(guess: Tensor, truth: Tensor, scale: Tensor, there: Tensor) -> Tensor:
+    """Return the nRMSE of each step, (B, H): nan where none is, infinite where it is not finite."""
+    squares = ((guess - truth) / scale.to(truth)).square()
+    errors = (squares.sum(-1) / max(1, len(scale))).sqrt()
+    return torch.where(errors.isfinite(), errors, torch.inf).masked_fill(~there, torch.nan)
+
+
+def at(horizons: list[int], errors: Tensor) -> Tensor:
+    """Return errors (B, H) at some horizons, nan at those beyond the last step."""
+    kept = errors.new_full((len(errors), len(horizons)), torch.nan)
+    for column, h in enumerate(horizons):
+        if h <= errors.shape[1]:
+            kept[:, column] = errors[:, h - 1]
+    return kept
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Return what a metric has gathered, of all processes; (0, horizons) of nothing."""
+    return dim_zero_cat(parts) if len(parts) else torch.zeros(0, len(HORIZONS))
+
+
+def root(errors: Tensor) -> Tensor:
+    """Return the root of the mean square; infinite of nothing."""
+    if not len(errors):
+        return errors.new_tensor(torch.inf, dtype=torch.float64)
+    return errors.double().square().mean().sqrt()
+
+
+def ratio(above: Tensor, below: Tensor) -> Tensor:
+    """Return a ratio of errors, of which neither is negative."""
+    return above / below.clamp(min=1e-12)

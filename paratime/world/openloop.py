@@ -1,15 +1,15 @@
 """How far ahead a model can be trusted: rollouts that feed themselves, beside what happened."""
 
-from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
+from torchmetrics import Metric
 
-from paratime.world.metrics import HORIZONS, ImaginationError
+from paratime.world.image_error import ImageError
+from paratime.world.metrics import ImaginationError, Sensitivity
 from paratime.world.model import Prediction, WorldModel
-from paratime.world.windows import Rows, Whole, padded
+from paratime.world.outcomes import Continuation, RewardError
 
 
 def imagined(
@@ -27,50 +27,70 @@ def imagined(
         Prediction (B, H, ...), true observations (B, H, O), the last one seen (B, O), and which
         steps there are, bool (B, H), where H is at most ``horizon``.
     """
-    rows = batch["observation"].shape[1]
-    context = min(context, rows - 1)
-    last = min(context + horizon, rows)
+    seen, rows = split(batch, context, horizon)
     state = None
-    if context > 1:
-        seen = {key: batch[key][:, :context] for key in ("observation", "prev_action", "is_first")}
-        state = network(seen)[1]
-    start = batch["observation"][:, context - 1]
-    actions = batch["prev_action"][:, context:last]
-    found = network.imagine(start, actions, state)[0]
-    return found, batch["observation"][:, context:last], start, batch["mask"][:, context:last]
+    if seen["mask"].shape[1] > 1:
+        read = ("observation", *network.images, "prev_action", "is_first")
+        state = network({key: seen[key] for key in read})[1]
+    start = {key: seen[key][:, -1] for key in ("observation", *network.images)}
+    found = network.imagine(start, rows["prev_action"], state)[0]
+    return found, rows["observation"], start["observation"], rows["mask"]
 
 
-def horizon_table(network: WorldModel, episodes: Sequence[Rows], horizon: int, every: int) -> str:
-    """Return an aligned table of errors by horizon, of rollouts from all over the episodes.
-
-    Beside the model stand persistence, and the model with the actions of another episode, which it
-    should suffer from; ``sensitivity`` is how many times larger its error is then, nan of a single
-    episode.
-    """
-    scores = {name: ImaginationError(horizon, network.observation[1]) for name in ("true", "other")}
-    dataset, pieces = Whole(episodes), -(-len(episodes) // 32)
-    for part in tqdm(
-        np.array_split(range(len(episodes)), pieces), desc="rollouts", disable=pieces == 1
-    ):
-        batch = padded([dataset[int(i)] for i in part])
-        for context in range(1, max(2, batch["mask"].shape[1] - horizon), every):
-            for name, metric in scores.items():
-                given = batch if name == "true" else with_actions_of_others(batch)
-                with torch.inference_mode():
-                    metric.update(*imagined(network, given, context, horizon))
-    true, other = (metric.compute() for metric in scores.values())
-    lines = [f"{'steps':>6} {'nRMSE':>8} {'persist':>8} {'skill':>8} {'sensitivity':>12}"]
-    for h in HORIZONS:
-        if (error := true.get(f"nrmse@{h}")) is not None:
-            skill, worse = true[f"skill@{h}"], other[f"nrmse@{h}"] / error.clamp(min=1e-12)
-            if len(episodes) < 2:
-                worse = torch.full_like(worse, torch.nan)
-            persistence = error / (1 - skill).clamp(min=1e-12)
-            lines.append(f"{h:>6} {error:>8.4f} {persistence:>8.4f} {skill:>8.3f} {worse:>12.2f}")
-    lines.append(f"{true['outside']:.1%} of the rollouts left the range of the training data")
-    return "\n".join(lines)
+def split(
+    batch: dict[str, Tensor], context: int, horizon: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the rows that are seen, and those that are imagined, at least one of each."""
+    context = min(context, batch["mask"].shape[1] - 1)
+    rows = {key: x for key, x in batch.items() if x.dim() > 1}
+    seen = {key: x[:, :context] for key, x in rows.items()}
+    return seen, {key: x[:, context : context + horizon] for key, x in rows.items()}
 
 
 def with_actions_of_others(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return episodes with the actions of the next one in the batch."""
     return batch | {"prev_action": batch["prev_action"].roll(1, 0)}
+
+
+class RolloutScores(nn.Module):
+    """All figures of rollouts: errors by horizon, of rewards and of ends, and sensitivity.
+
+    Args:
+        trajectories: What the training data says of itself, whose moments are the units.
+        horizon: Steps of a rollout.
+    """
+
+    def __init__(self, trajectories: dict[str, Any], horizon: int) -> None:
+        super().__init__()
+        moments, self.horizon = trajectories["moments"], horizon
+        scale = torch.tensor(moments["observation"][1])
+        self.errors = ImaginationError(horizon, scale)
+        self.sensitivity = Sensitivity(horizon, scale)
+        self.reward = RewardError(moments["reward"][1][0])
+        self.proceeds = Continuation()
+        self.images = ImageError(horizon)
+
+    def update(self, network: WorldModel, batch: dict[str, Tensor], context: int) -> None:
+        """Add rollouts of whole episodes, padded, behind a context."""
+        found, truth, start, there = imagined(network, batch, context, self.horizon)
+        rows = split(batch, context, self.horizon)[1]
+        self.errors.update(found, truth, start, there)
+        self.reward.update(found.reward, rows["prev_reward"], there)
+        self.proceeds.update(found.proceeds, ~rows["is_terminal"], there)
+        self.images.update(found.images, batch, context)
+        others = with_actions_of_others(batch)
+        other = imagined(network, others, context, self.horizon)[0].observation
+        both = there & there.roll(1, 0) & (len(there) > 1)
+        self.sensitivity.update(found.observation, other, truth, both)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the figures by name, of what there is."""
+        return {name: x for metric in self._metrics() for name, x in metric.compute().items()}
+
+    def reset(self) -> None:
+        """Forget all rollouts."""
+        for metric in self._metrics():
+            metric.reset()
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        return self.errors, self.sensitivity, self.reward, self.proceeds, self.images

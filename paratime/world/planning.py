@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import check_at_least
-from paratime.world.model import Prediction, WorldModel
+from paratime.world.model import Prediction, Seen, WorldModel
 
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
@@ -142,26 +142,27 @@ class Agent:
         self._plan = self._blank(self._planner.horizon)
 
     @torch.inference_mode()
-    def act(self, observation: Tensor) -> Tensor:
-        """Return the action (A,) at an observation (O,), one-hot if it is a choice."""
+    def act(self, observation: Seen) -> Tensor:
+        """Return the action (A,) at an observation, (O,) or by key, one-hot if it is a choice."""
+        seen = alone(observation)
         plan, best, most = self._plan, self._plan.mean, -torch.inf
         for _ in range(self._planner.iterations):
             candidates = self._sample(plan)
-            returns = self._returns(observation, candidates)
+            returns = self._returns(seen, candidates)
             if returns.max() > most:
                 best, most = candidates[int(returns.argmax())], float(returns.max())
             plan = self._moved(plan, candidates, self._planner.weights(returns))
         action = best[0] if self.discrete else self._scaled(best[0])
-        _, self._state = self._network.step(observation[None], action[None], self._state)
+        _, self._state = self._network.step(seen, action[None], self._state)
         rest = self._blank(1)
         self._plan = Plan(torch.cat([plan.mean[1:], rest.mean]), self._blank(len(best)).spread)
         return action
 
-    def _returns(self, observation: Tensor, candidates: Tensor) -> Tensor:
+    def _returns(self, seen: Seen, candidates: Tensor) -> Tensor:
         count = len(candidates)
         actions = candidates if self.discrete else self._scaled(candidates)
         state = None if self._state is None else repeated(self._state, count)
-        found, _ = self._network.imagine(observation.expand(count, -1), actions, state)
+        found, _ = self._network.imagine(seen, actions, state)
         gain = found.reward if self._cost is None else found.reward - self._cost(found, actions)
         alive = torch.cat([torch.ones(count, 1), found.proceeds[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
@@ -193,6 +194,13 @@ class Agent:
     def _scaled(self, action: Tensor) -> Tensor:
         low, high = self._network.action_range
         return low + (action + 1) / 2 * (high - low)
+
+
+def alone(observation: Seen) -> Seen:
+    """Return an observation as a batch of one."""
+    if isinstance(observation, Tensor):
+        return observation[None]
+    return {key: x[None] for key, x in observation.items()}
 
 
 def repeated(state: Any, count: int) -> Any:

@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from paratime.errors import InputError, check_at_least
 from paratime.task import AdamW, Task
-from paratime.world.metrics import ImaginationError
+from paratime.world.episode import VECTOR
 from paratime.world.model import State, WorldModel, detached
-from paratime.world.openloop import imagined
+from paratime.world.openloop import RolloutScores, imagined
+from paratime.world.pictures import show
 
 
 class TrajectoryTask(Task):
@@ -44,8 +45,7 @@ class TrajectoryTask(Task):
         self.trajectories, self.overshoot = trajectories, overshoot
         self.context, self.horizon = context, horizon
         self._carried: State | None = None
-        scale = torch.tensor(trajectories["moments"]["observation"][1])
-        self.errors = ImaginationError(horizon, scale)
+        self.scores = RolloutScores(trajectories, horizon)
 
     @abstractmethod
     def losses(
@@ -73,16 +73,19 @@ class TrajectoryTask(Task):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Score what is seen, and rollouts."""
+        """Score what is seen, and rollouts; show a few of these."""
         self._score("val", batch)
+        if batch_idx == 0 and not self.trainer.sanity_checking:
+            show(self.trainer, self.network, batch, self.context, self.horizon)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score what is seen, and rollouts."""
         self._score("test", batch)
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return imagined observations (B, horizon, O) behind the context."""
-        return imagined(self.network, batch, self.context, self.horizon)[0].observation
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | dict[str, Tensor]:
+        """Return imagined observations (B, horizon, O) behind the context, by key with images."""
+        found = imagined(self.network, batch, self.context, self.horizon)[0]
+        return {VECTOR: found.observation, **found.images} if found.images else found.observation
 
     def on_validation_epoch_end(self) -> None:
         """Log the errors of the validation rollouts."""
@@ -103,7 +106,10 @@ class TrajectoryTask(Task):
         self._carried = checkpoint.get("carried_state")
 
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the error of rollouts from a random row on, as far as the episode goes."""
+        """Return the error of rollouts from a random row on, as far as the episode goes.
+
+        It is that of numbers, not of images.
+        """
         rows = batch["observation"].shape[1]
         steps = min(self.overshoot, rows - 1)
         begin = int(torch.randint(rows - steps, ()))
@@ -111,8 +117,9 @@ class TrajectoryTask(Task):
         found, truth, _, _ = imagined(self.network, batch, begin + 1, steps)
         there = transitions(batch)[:, begin : begin + steps].long().cumprod(1).bool()
         network = self.network
+        off = (found.observation - truth) / network.observation[1]
         errors = (
-            ((found.observation - truth) / network.observation[1]).square().mean(-1),
+            off.square().sum(-1) / max(1, network.size),
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
             functional.binary_cross_entropy(
                 found.proceeds, (~batch["is_terminal"][:, ahead]).to(truth), reduction="none"
@@ -122,14 +129,15 @@ class TrajectoryTask(Task):
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
         loss, parts, _ = self.losses(batch)
-        for name, value in (parts | {"loss": loss}).items():
+        for name, value in (parts | {"loss": loss} | self.solver_telemetry()).items():
             self.log(f"{split}/{name}", value, batch_size=self.count(batch))
-        self.errors.update(*imagined(self.network, batch, self.context, self.horizon))
+        self.scores.update(self.network, batch, self.context)
 
     def _log_errors(self, split: str) -> None:
-        for name, value in self.errors.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "nrmse@10")
-        self.errors.reset()
+        for name, value in self.scores.compute().items():
+            if not name.startswith("persistence"):  # it is the same every time
+                self.log(f"{split}/{name}", value, prog_bar=name in ("nrmse@10", "image_skill@10"))
+        self.scores.reset()
 
 
 def transitions(batch: dict[str, Tensor]) -> Tensor:

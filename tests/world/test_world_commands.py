@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from PIL import Image
 
 SMALL = (
     *("--model.encoder.width", 8, "--model.encoder.depth", 1),
@@ -12,12 +13,14 @@ SMALL = (
 )
 
 
-def fit(paratime, folder, source: str, task: str = "DynamicsTask", **options: object) -> str:
+def fit(
+    paratime, folder, source: str, task: str = "DynamicsTask", *arguments: object, **options: object
+) -> str:
     """Train for three steps; return the checkpoint."""
     given = [x for key, value in options.items() for x in (f"--data.source.{key}", value)]
     where = ("--trainer.default_root_dir", folder)
     status, out, err = paratime(
-        "fit", "--model", task, *SMALL, "--data.source", source, *given, *where
+        "fit", "--model", task, *SMALL, "--data.source", source, *given, *where, *arguments
     )
     assert status == 0, err
     return re.search(r"checkpoint +(\S+)", out)[1]
@@ -47,9 +50,10 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
     )
     assert status == 0, err
     lines = out.splitlines()
-    assert lines[0].split() == ["steps", "nRMSE", "persist", "skill", "sensitivity"]
-    assert [x.split()[0] for x in lines[1:6]] == ["1", "5", "10", "20", "50"]
-    assert "left the range" in lines[6] and "<svg" in (home / "f.svg").read_text()
+    assert lines[0].strip() == "DynamicsTask ParaGRU"
+    assert lines[1].split() == ["steps", "persist", "nRMSE", "median", "skill", "sensitivity"]
+    assert [x.split()[0] for x in lines[2:7]] == ["1", "5", "10", "20", "50"]
+    assert "reward nRMSE" in lines[8] and "<svg" in (home / "f.svg").read_text()
     planner = ("--planner", "CEM", "--planner.horizon", 2, "--planner.candidates", 4)
     status, out, err = paratime("world", "plan", "--ckpt_path", path, "--episodes", 2, *planner)
     assert status == 0, err
@@ -75,6 +79,55 @@ def test_choices_and_terminations(task, paratime, home):
     assert status == 2 and "data like that of the training" in err
 
 
+@pytest.fixture
+def models(paratime, home):
+    """Return checkpoints of CartPole: two seeds, one without actions, and one with latents."""
+    data = {"environment": "CartPole-v1", "episodes": 8}
+    kinds = (
+        *(("DynamicsTask",), ("DynamicsTask", "--seed_everything", 1)),
+        *(("DynamicsTask", "--model.use_action", "false"), ("WorldTask",)),
+    )
+    return [
+        fit(paratime, home / str(number), "Gym", *kind, **data) for number, kind in enumerate(kinds)
+    ]
+
+
+def test_models_stand_side_by_side_and_move(paratime, home, models):
+    first, second, without, latent = models
+    given = ("--data", "gym:CartPole-v1", "--horizon", 10)
+    beside = ("--beside", f"[{second}, {without}, {latent}]", "--ensemble", f"[{second}]")
+    pictures = ("--out", "f.png", "--gif", "f.gif")
+    status, out, err = paratime(
+        "world", "openloop", "--ckpt_path", first, *given, *beside, *pictures
+    )
+    assert status == 0, err
+    names = [
+        *("DynamicsTask ParaGRU (1)", "DynamicsTask ParaGRU (2)"),
+        *("DynamicsTask ParaGRU without actions", "WorldTask ParaGRU"),
+    ]
+    lines = out.splitlines()
+    assert re.split(" {2,}", lines[0].strip()) == names
+    for name, path in zip(names, models, strict=True):
+        assert f"{name}: {path}" in lines
+    assert [float(x.split()[13]) for x in lines[2:5]] == [1, 1, 1], "no actions are read"
+    assert (home / "f.png").read_bytes()[:4] == b"\x89PNG"
+    with Image.open(home / "f.gif") as film:
+        assert film.n_frames == 11
+    status, _, err = paratime(
+        "world", "openloop", "--ckpt_path", latent, *given, "--samples", 3, "--gif", "l.gif"
+    )
+    assert status == 0 and (home / "l.gif").stat().st_size < 300_000, err
+    saved = torch.load(second, weights_only=True)
+    saved["hyper_parameters"]["trajectories"]["observation"] = {"observation": [3]}
+    torch.save(saved, "other.ckpt")
+    for option in ("--beside", "--ensemble"):
+        status, _, err = paratime(
+            "world", "openloop", "--ckpt_path", first, *given, option, "[other.ckpt]"
+        )
+        assert status == 2 and err.count("\n") == 1 and "name a checkpoint of the same data" in err
+        assert err.startswith("paratime: other.ckpt: expected (observation, action, discrete)")
+
+
 MISTAKES = {
     "no data": (("inspect",), "data: expected a path, or a source instead, got neither"),
     "no such path": (("inspect", "--data", "nowhere.npz"), "nowhere.npz"),
@@ -84,6 +137,14 @@ MISTAKES = {
     "figure": (
         ("openloop", "--ckpt_path", "x.ckpt", "--data", "a.npz", "--out", "f.gif"),
         "out: expected a name in .png, .svg, .pdf, got 'f.gif'",
+    ),
+    "film": (
+        ("openloop", "--ckpt_path", "x.ckpt", "--data", "a.npz", "--gif", "f.png"),
+        "gif: expected a name in .gif, got 'f.png'",
+    ),
+    "samples": (
+        ("openloop", "--ckpt_path", "x.ckpt", "--data", "a.npz", "--samples", 0),
+        "samples: expected at least 1, got 0",
     ),
     "layout": (
         ("convert", "--data", "gym:CartPole-v1", "--out", "x", "--layout", "zip"),

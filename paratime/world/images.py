@@ -1,0 +1,166 @@
+"""Small images, there and back: convolutions to features, and from features to an image.
+
+Both halve, or double, height and width as often as the smaller one stays at least four, with twice
+the channels each time, as in DreamerV3 (arXiv 2301.04104). A kernel of four that moves by two takes
+height H to H // 2; the way back adds the row that an odd H had more, so that all sizes fit. Images
+are bytes (..., H, W, C) in batches, and become floats in [-0.5, 0.5] inside the encoder.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paratime.errors import InputError, check_at_least
+from paratime.layers.norm import RMSNorm
+
+Shape = tuple[int, int, int]
+LEAST = 8
+"""Pixels of height and width that an image has at least."""
+
+
+class ImageEncoder(nn.Module):
+    """Strided convolutions, each with a norm of its channels and SiLU.
+
+    Args:
+        shape: Height, width and channels of an image.
+        width: Channels after the first convolution.
+
+    Raises:
+        InputError: The image is smaller than 8 by 8, or the width below 1.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 8) -> None:
+        super().__init__()
+        sizes = pyramid(shape, width)
+        channels = [size[-1] for size in sizes]
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels))
+        self.norms = nn.ModuleList(RMSNorm(count) for count in channels[1:])
+        self.size = sizes[-1][0] * sizes[-1][1] * sizes[-1][2]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features (..., size) of images (..., H, W, C), uint8."""
+        kind = next(self.parameters()).dtype
+        x = image.reshape(-1, *image.shape[-3:]).to(kind) / 255 - 0.5
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = functional.silu(norm(last(convolution(first(x)))))
+        return x.reshape(*image.shape[:-3], self.size)
+
+
+class ImageDecoder(nn.Module):
+    """The encoder backwards: a projection to its smallest grid, and transposed convolutions.
+
+    Args:
+        shape: Height, width and channels of an image.
+        inputs: Width of what is decoded.
+        width: Channels before the last convolution.
+
+    Raises:
+        InputError: As for the encoder.
+    """
+
+    def __init__(self, shape: Sequence[int], inputs: int, width: int = 8) -> None:
+        super().__init__()
+        sizes = pyramid(shape, width)[::-1]
+        self.grid = sizes[0]
+        self.project = nn.Linear(inputs, self.grid[0] * self.grid[1] * self.grid[2])
+        self.norms = nn.ModuleList(RMSNorm(size[-1]) for size in sizes[:-1])
+        self.convolutions = nn.ModuleList(
+            nn.ConvTranspose2d(
+                a[2], b[2], 4, 2, 1, output_padding=(b[0] - 2 * a[0], b[1] - 2 * a[1])
+            )
+            for a, b in pairwise(sizes)
+        )
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return images (..., H, W, C) of codes (..., inputs): floats that should be in [0, 1]."""
+        x = self.project(code).view(-1, *self.grid)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            x = last(convolution(first(functional.silu(norm(x)))))
+        return x.reshape(*code.shape[:-1], *x.shape[1:]) + 0.5
+
+
+class Images(nn.Module):
+    """Encoders and decoders of all images of an observation.
+
+    Args:
+        shapes: Height, width and channels by key.
+        inputs: Width of what is decoded.
+        width: Channels next to an image.
+    """
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]], inputs: int, width: int = 8) -> None:
+        super().__init__()
+        self.keys = [*shapes]
+        encoders = [ImageEncoder(x, width) for x in shapes.values()]
+        self.size = sum(encoder.size for encoder in encoders)
+        self.encoders = nn.ModuleList(encoders)
+        self.decoders = nn.ModuleList(ImageDecoder(x, inputs, width) for x in shapes.values())
+
+    def features(self, rows: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return features (..., size of an encoder) of each image."""
+        return [encoder(rows[k]) for k, encoder in zip(self.keys, self.encoders, strict=True)]
+
+    def frames(self, code: Tensor) -> "Frames":
+        """Return what is decoded, when it is asked for."""
+        return Frames(dict(zip(self.keys, self.decoders, strict=True)), code)
+
+    def errors(self, code: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """Return squared errors (...,) of what is decoded, summed over all numbers of images."""
+        decoded = zip(self.keys, self.decoders, strict=True)
+        errors = [(decoder(code) - unit(rows[key], code)).square() for key, decoder in decoded]
+        return torch.stack([x.flatten(-3).sum(-1) for x in errors]).sum(0)
+
+
+class Frames(Mapping[str, Tensor]):
+    """Images by key, each decoded when it is asked for, as plans ask for none.
+
+    Args:
+        decoders: By key.
+        code: What they decode, (..., inputs).
+    """
+
+    def __init__(self, decoders: Mapping[str, nn.Module], code: Tensor) -> None:
+        self._decoders, self._code = decoders, code
+
+    def __getitem__(self, key: str) -> Tensor:
+        """Return images (..., H, W, C), floats in [0, 1]."""
+        return self._decoders[key](self._code).clamp(0, 1)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoders)
+
+    def __len__(self) -> int:
+        return len(self._decoders)
+
+
+def unit(image: Tensor, like: Tensor) -> Tensor:
+    """Return bytes as floats in [0, 1], as precise as another tensor."""
+    return image.to(like.dtype) / 255
+
+
+def pyramid(shape: Sequence[int], width: int) -> list[Shape]:
+    """Return the sizes (H, W, C) of an image, and of all that convolutions make of it."""
+    height, across, channels = shape
+    if min(height, across) < LEAST:
+        expected, got = f"at least {LEAST} by {LEAST} pixels", f"{height} by {across}"
+        raise InputError("image", expected, got, "enlarge it, or leave it out of the data")
+    check_at_least(1, image_width=width)
+    sizes = [(height, across, channels)]
+    while min(height, across) >= LEAST:
+        height, across = height // 2, across // 2
+        sizes.append((height, across, width))
+        width *= 2
+    return sizes
+
+
+def first(x: Tensor) -> Tensor:
+    """Return channels-last images as torch's convolutions take them; no number moves."""
+    return x.movedim(-1, 1)
+
+
+def last(x: Tensor) -> Tensor:
+    """Return what a convolution made, channels last."""
+    return x.movedim(1, -1)

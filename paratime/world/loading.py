@@ -1,0 +1,62 @@
+"""Checkpoints and recordings as commands name them."""
+
+from typing import Any
+
+import torch
+
+from paratime.errors import InputError
+from paratime.parser import check_checkpoint
+from paratime.world.dynamics_task import DynamicsTask
+from paratime.world.episode import Layout, aligned
+from paratime.world.latent_task import WorldTask
+from paratime.world.source import Recording, Source
+from paratime.world.sources import source_of
+from paratime.world.task import TrajectoryTask
+from paratime.world.windows import Rows
+
+TASKS: dict[str, type[TrajectoryTask]] = {"DynamicsTask": DynamicsTask, "WorldTask": WorldTask}
+
+
+def load(ckpt_path: str) -> TrajectoryTask:
+    """Return the task of a checkpoint of ``paratime fit``."""
+    check_checkpoint(ckpt_path)
+    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["hyper_parameters"]
+    name = str(saved.get("_class_path", "no class")).rpartition(".")[2]
+    if name not in TASKS:
+        remedy = "name what paratime fit has printed at its end"
+        raise InputError(ckpt_path, f"a checkpoint of {' or '.join(TASKS)}", name, remedy)
+    return TASKS[name].load_from_checkpoint(ckpt_path, map_location="cpu").eval()
+
+
+def load_beside(ckpt_path: str, task: TrajectoryTask) -> TrajectoryTask:
+    """Return the task of another checkpoint; refuse one whose data is laid out otherwise."""
+    other = load(ckpt_path)
+    expected, got = (_layout(x.trajectories) for x in (task, other))
+    if got != expected:
+        remedy = "name a checkpoint of the same data"
+        raise InputError(ckpt_path, f"(observation, action, discrete) {expected}", str(got), remedy)
+    return other
+
+
+def whole_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[Rows]:
+    """Return episodes as the model reads them; refuse those of another layout than its data's."""
+    layout = Layout.of(recording.episodes, recording.actions or trajectories["action"])
+    found = {key: list(shape) for key, shape in layout.observation.items()}
+    got = found, layout.action, layout.discrete
+    expected = _layout(trajectories)
+    if got != expected:
+        remedy = "give data like that of the training"
+        raise InputError("data", f"(observation, action, discrete) {expected}", str(got), remedy)
+    return [aligned(episode, layout) for episode in recording.episodes]
+
+
+def chosen(data: str | None, source: Source | None) -> Source:
+    """Return the source that was given, one way or the other."""
+    if (data is None) == (source is None):
+        got = "neither" if data is None else "both"
+        raise InputError("data", "a path, or a source instead", got, "give --data PATH")
+    return source if data is None else source_of(data)  # type: ignore[return-value]
+
+
+def _layout(trajectories: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(trajectories[key] for key in ("observation", "action", "discrete"))

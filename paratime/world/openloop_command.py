@@ -1,0 +1,90 @@
+"""``paratime world openloop``: how far ahead a model can be trusted, in numbers and pictures."""
+
+from collections.abc import Sequence
+
+from paratime import figures
+from paratime.errors import InputError, check_at_least
+from paratime.world.loading import chosen, load, load_beside, whole_episodes
+from paratime.world.report import names_of, scores_of, tables
+from paratime.world.scenes import Scenes, scenes_of
+from paratime.world.source import Source
+from paratime.world.task import TrajectoryTask
+from paratime.world.windows import Rows, Whole, padded
+
+SHOWN = 4
+"""Episodes of a picture."""
+
+
+def openloop(
+    ckpt_path: str,
+    data: str | None = None,
+    source: Source | None = None,
+    horizon: int = 50,
+    every: int = 25,
+    beside: list[str] | None = None,
+    ensemble: list[str] | None = None,
+    samples: int = 16,
+    out: str | None = None,
+    gif: str | None = None,
+) -> None:
+    """Say how far ahead a model can be trusted, over all episodes of a recording.
+
+    Args:
+        ckpt_path: Checkpoint of paratime fit.
+        data: As for inspect.
+        source: As for inspect.
+        horizon: Steps of a rollout.
+        every: Rows from one rollout's beginning to the next.
+        beside: Checkpoints of other models of the same data, for further columns.
+        ensemble: Checkpoints of the same model with other seeds; pictures show mean and range.
+        samples: Of a model with latents; pictures show the middle nine tenths of them.
+        out: Figure to write, .png, .svg or .pdf: true against imagined observations.
+        gif: Animated GIF to write: the same as time goes on, or images, if they are imagined.
+    """
+    check_at_least(1, horizon=horizon, every=every, samples=samples)
+    check_names(out, gif)
+    task = load(ckpt_path)
+    others, members = ([load_beside(x, task) for x in paths or []] for paths in (beside, ensemble))
+    episodes = whole_episodes(chosen(data, source).read(), task.trajectories)
+    tasks = [task, *others]
+    names = names_of(tasks)
+    found = scores_of(tasks, episodes, horizon, every)
+    print(tables(dict(zip(names, found, strict=True))))
+    for name, path in zip(names, [ckpt_path, *(beside or [])], strict=True):
+        if others:
+            print(f"{name}: {path}")
+    if out is not None or gif is not None:
+        write_pictures(pictured([task, *members], episodes, horizon, samples), out, gif)
+
+
+def check_names(out: str | None, gif: str | None) -> None:
+    """Refuse names of pictures before anything is computed."""
+    if out is not None:
+        figures.check_figure(out)
+    if gif is not None and not gif.endswith(".gif"):
+        raise InputError("gif", "a name in .gif", repr(gif), "rename it")
+
+
+def pictured(
+    tasks: Sequence[TrajectoryTask], episodes: Sequence[Rows], horizon: int, samples: int
+) -> Scenes:
+    """Return the first episodes that are longer than the context, and what is imagined of them."""
+    context = tasks[0].context
+    dataset = Whole([x for x in episodes if len(x["is_first"]) > context][:SHOWN] or episodes[:1])
+    batch = padded([dataset[i] for i in range(len(dataset))])
+    return scenes_of([task.network for task in tasks], batch, context, horizon, samples)
+
+
+def write_pictures(scenes: Scenes, out: str | None, gif: str | None) -> None:
+    """Write what has a name."""
+    from paratime.world.charts import draw, film
+    from paratime.world.film import image_film, write
+
+    if out is not None:
+        if not scenes.truth.shape[-1]:
+            raise InputError("out", "numbers that are observed", "images alone", "give --gif FILE")
+        figures.save(draw(scenes), out)
+        print(f"{'figure':<20} {out}")
+    if gif is not None:
+        write([*(image_film(scenes) if scenes.images else film(scenes))], gif)
+        print(f"{'film':<20} {gif}")
