@@ -25,7 +25,9 @@ COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "world
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; modules in the working directory may be named on it."""
+    if "" not in sys.path:
+        sys.path.append("")
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help"):
         print(USAGE, end="")

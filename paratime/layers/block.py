@@ -99,5 +99,5 @@ class Block(Mixer):
 
     def _leave(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
         y = self.project_out(self.norm_out(y, gate))
-        x = x + self.mixer_scale * y
-        return x + self.mlp_scale * self.mlp(self.norm_mlp(x))
+        x = torch.addcmul(x, self.mixer_scale, y)
+        return torch.addcmul(x, self.mlp_scale, self.mlp(self.norm_mlp(x)))

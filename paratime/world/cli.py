@@ -75,6 +75,7 @@ def plan(
     planner: Planner = CEM(),  # noqa: B008 (frozen)
     environment: str | None = None,
     seed: int = FIRST_SEED,
+    cost: Callable[..., Any] | None = None,
 ) -> None:
     """Act in an environment by planning with a model, beside random actions on the same seeds.
 
@@ -84,6 +85,8 @@ def plan(
         planner: How to plan.
         environment: Gymnasium's id; that of the training data by default.
         seed: Seed of the first episode; the others follow.
+        cost: Function that plans should make small beside a large reward, as module.name, from a
+            Prediction of (N, H, ...) and actions (N, H, A) to (N, H).
     """
     check_at_least(1, episodes=episodes)
     task = load(ckpt_path)
@@ -92,7 +95,7 @@ def plan(
         raise InputError("environment", "Gymnasium's id", "none in the data", "name it")
     world = make(name)
     check_space(world, task.trajectories)
-    agent = Agent(task.network, planner, task.trajectories["discrete"], seed=seed)
+    agent = Agent(task.network, planner, task.trajectories["discrete"], cost, seed)
     spent: list[float] = []
     print(f"{'seed':>8} {'planned':>10} {'random':>10}")
     returns: list[tuple[float, float]] = []

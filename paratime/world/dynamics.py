@@ -86,12 +86,15 @@ class DynamicsNetwork(WorldModel):
     ) -> tuple[Tensor, Tensor, State]:
         """Return observations before they are kept in range, the head's numbers, and the state."""
         free, numbers = [], []
+        (low, high), (shift, scale) = self.range, self.change
+        read = (self.project.weight[:, : self.size] / self.observation[1]).T
+        of_actions = of_actions - self.observation[0] @ read
         for of_action in of_actions.unbind(1):
-            y, state = self.encoder.step(self._of_observation(observation) + of_action, state)
+            y, state = self.encoder.step(of_action + observation @ read, state)
             numbers.append(self.head(y))
             change = numbers[-1][:, : self.size]
-            free.append(torch.addcmul(observation + self.change[0], change, self.change[1]))
-            observation = free[-1].clamp(self.range[0], self.range[1])
+            free.append(torch.addcmul(observation + shift, change, scale))
+            observation = free[-1].clamp(low, high)
         assert state is not None
         return torch.stack(free, dim=1), torch.stack(numbers, dim=1), state
 

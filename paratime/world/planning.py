@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.errors import check_at_least
+from paratime.errors import InputError, check_at_least
 from paratime.world.model import Prediction, Seen, WorldModel
 
 Cost = Callable[[Prediction, Tensor], Tensor]
@@ -44,6 +44,7 @@ class Planner(ABC):
         check_at_least(
             1, horizon=self.horizon, candidates=self.candidates, iterations=self.iterations
         )
+        check_share("discount", self.discount)
 
     @abstractmethod
     def weights(self, returns: Tensor) -> Tensor:
@@ -59,6 +60,11 @@ class CEM(Planner):
     """
 
     elites: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        check_share("elites", self.elites)
 
     def weights(self, returns: Tensor) -> Tensor:
         """Count the best candidates alike."""
@@ -76,6 +82,12 @@ class MPPI(Planner):
     """
 
     temperature: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        if not self.temperature > 0:
+            raise InputError("temperature", "more than 0", f"{self.temperature:g}", "raise it")
 
     def weights(self, returns: Tensor) -> Tensor:
         """Count candidates by the exponential of their returns."""
@@ -132,7 +144,8 @@ class Agent:
         self._network, self._planner, self.discrete = network.eval(), planner, discrete
         self._cost, self._random = cost, torch.Generator().manual_seed(seed)
         self.outside = 0
-        """Candidates whose rollouts left the range of the training data, of all that were tried."""
+        """Candidates whose rollouts left the range of the training data, or whose return is not
+        finite, of all that were tried; the latter count as the worst that is."""
         self.tried = 0
         self.reset()
 
@@ -163,12 +176,26 @@ class Agent:
         actions = candidates if self.discrete else self._scaled(candidates)
         state = None if self._state is None else repeated(self._state, count)
         found, _ = self._network.imagine(seen, actions, state)
-        gain = found.reward if self._cost is None else found.reward - self._cost(found, actions)
+        gain = found.reward if self._cost is None else found.reward - self._price(found, actions)
         alive = torch.cat([torch.ones(count, 1), found.proceeds[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
-        self.outside += int(found.outside.any(1).sum())
+        returns = (gain * alive * worth).sum(1)
+        finite = returns.isfinite()
+        if not finite.any():
+            remedy = "train the model longer or with a lower rate, and check the cost"
+            raise InputError("returns of rollouts", "finite numbers", "none that is", remedy)
+        self.outside += int((found.outside.any(1) | ~finite).sum())
         self.tried += count
-        return (gain * alive * worth).sum(1)
+        return returns.where(finite, returns[finite].min())
+
+    def _price(self, found: Prediction, actions: Tensor) -> Tensor:
+        assert self._cost is not None
+        price = self._cost(found, actions)
+        expected = tuple(found.reward.shape)
+        if tuple(getattr(price, "shape", ())) != expected:
+            got = str(tuple(price.shape)) if isinstance(price, Tensor) else repr(price)
+            raise InputError("cost", f"a tensor {expected}, a number a step", got, "return that")
+        return price
 
     def _sample(self, plan: Plan) -> Tensor:
         count, (horizon, size) = self._planner.candidates, plan.mean.shape
@@ -194,6 +221,12 @@ class Agent:
     def _scaled(self, action: Tensor) -> Tensor:
         low, high = self._network.action_range
         return low + (action + 1) / 2 * (high - low)
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a number that is not in (0, 1]."""
+    if not 0 < value <= 1:
+        raise InputError(name, "more than 0, and at most 1", f"{value:g}", "correct it")
 
 
 def alone(observation: Seen) -> Seen:

@@ -86,6 +86,25 @@ def test_costs_are_subtracted():
     assert agent.act(torch.zeros(1)) > 1.5
 
 
+def test_a_cost_is_a_number_a_step():
+    agent = Agent(Line(0.0), CEM(horizon=5), False, cost=lambda found, actions: actions.sum())
+    with pytest.raises(InputError, match=r"cost: expected a tensor \(256, 5\).*got \(\)"):
+        agent.act(torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_what_is_not_finite_is_never_planned(name):
+    def odd(found: Prediction, actions: Tensor) -> Tensor:
+        return torch.where(actions[..., 0] > 0.5, torch.nan, -actions[..., 0])
+
+    agent = Agent(Line(0.0), PLANNERS[name], discrete=False, cost=odd)
+    assert agent.act(torch.zeros(1)) <= 0.5
+    assert 0 < agent.outside < agent.tried
+    agent = Agent(Line(0.0), CEM(), False, cost=lambda found, _: found.reward * torch.nan)
+    with pytest.raises(InputError, match="returns of rollouts: expected finite numbers"):
+        agent.act(torch.zeros(1))
+
+
 def test_diverged_rollouts_are_counted():
     agent = Agent(Line(20.0), CEM(horizon=6, candidates=50, iterations=3), discrete=False)
     agent.act(torch.zeros(1))
@@ -128,3 +147,9 @@ def test_a_single_candidate_is_what_is_done(planner):
 def test_numbers_that_make_no_plan_are_refused():
     with pytest.raises(InputError, match="horizon: expected at least 1, got 0"):
         CEM(horizon=0)
+    with pytest.raises(InputError, match=r"elites: expected more than 0, and at most 1, got 1\.5"):
+        CEM(elites=1.5)
+    with pytest.raises(InputError, match="discount: expected more than 0, and at most 1, got 0"):
+        MPPI(discount=0)
+    with pytest.raises(InputError, match="temperature: expected more than 0, got -1"):
+        MPPI(temperature=-1)

@@ -71,6 +71,10 @@ def test_choices_and_terminations(task, paratime, home):
     status, out, err = paratime("world", "plan", "--ckpt_path", path, *options)
     assert status == 0, err
     assert float(out.splitlines()[1].split()[1]) >= 5
+    (home / "own.py").write_text("def cost(found, actions):\n    return actions[..., 0]\n")
+    costly = ("--episodes", 1, "--planner", "CEM", "--planner.horizon", 2, "--cost", "own.cost")
+    status, out, err = paratime("world", "plan", "--ckpt_path", path, *costly)
+    assert status == 0, err
     other = ("--environment", "Pendulum-v1")
     status, _, err = paratime("world", "plan", "--ckpt_path", path, *other)
     assert status == 2 and err.count("\n") == 1
