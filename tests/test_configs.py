@@ -6,19 +6,23 @@ import pytest
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
-NEEDS = {"world/halfcheetah_dynamics.yaml": "mujoco"}
-"""Packages that some configs need, and ``make`` does not install."""
+WORLDS = sorted((CONFIGS / "world").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_a_config_runs(path, paratime, monkeypatch, tmp_path):
-    needed = NEEDS.get(str(path.relative_to(CONFIGS)))
-    if needed:
-        pytest.importorskip(needed, reason=f"it needs pip install 'paratime[{needed}]'")
     monkeypatch.chdir(tmp_path)
     status, out, err = paratime("fit", "-c", path, "--trainer.fast_dev_run", 1)
     assert status == 0, err
     assert "val/loss" in out
+
+
+@pytest.mark.parametrize("path", WORLDS, ids=lambda p: p.stem)
+def test_the_mixer_of_a_world_model_is_an_argument(path, paratime, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    mixer = ("--model.encoder.mixer", "MinGRU")
+    status, _, err = paratime("fit", "-c", path, *mixer, "--trainer.fast_dev_run", 1)
+    assert status == 0, err
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(CONFIGS)))

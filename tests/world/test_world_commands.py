@@ -83,6 +83,12 @@ def test_choices_and_terminations(task, paratime, home):
     assert status == 2 and "data like that of the training" in err
 
 
+def test_a_latent_that_says_nothing_is_warned_of(paratime, home):
+    free = ("--model.free_nats", 50, "--trainer.num_sanity_val_steps", 0)
+    with pytest.warns(UserWarning, match=r"divergence of 100% of the rows is below free_nats=50"):
+        fit(paratime, home, "Gym", "WorldTask", *free, environment="CartPole-v1", episodes=8)
+
+
 @pytest.fixture
 def models(paratime, home):
     """Return checkpoints of CartPole: two seeds, one without actions, and one with latents."""

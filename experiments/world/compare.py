@@ -1,0 +1,192 @@
+"""Every config of ``configs/world`` beside what it must beat, on episodes that nobody has seen.
+
+Beside each model stand the same one without actions, the same one around torch's GRU, for Pendulum
+also one whose rollouts are one solve, and persistence. They are trained by ``paratime fit`` on one
+thread; then come errors of rollouts by horizon, of rewards and of ends, on new episodes of random
+actions, and the returns of plans (the cross-entropy method at its defaults) on further seeds.
+
+    python experiments/world/compare.py                           # what is not in compare.csv
+    python experiments/world/compare.py --config tmaze_memory     # one config, anew
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from paratime.figures import save
+from paratime.world.cli import FIRST_SEED, acting
+from paratime.world.environment import Gym, make, run
+from paratime.world.loading import load, whole_episodes
+from paratime.world.metrics import HORIZONS
+from paratime.world.planning import CEM, Agent
+from paratime.world.report import scores_of
+from paratime.world.task import TrajectoryTask
+
+HERE = Path(__file__).parent
+RESULTS, FIGURE = HERE / "compare.csv", HERE / "compare.png"
+KEYS = ["config", "model"]
+MODELS: dict[str, list[str]] = {
+    "model": [],
+    "without actions": ["--model.use_action", "false"],
+    "torch's GRU": ["--model.encoder.mixer", "TorchGRU"],
+    "one solve": ["--model.rollout", "solve", "--model.overshoot", "10"],
+}
+EVERYWHERE = ("model", "without actions", "torch's GRU")
+
+
+@dataclass(frozen=True)
+class World:
+    """A config: what it is tried on, and which models stand beside it.
+
+    Attributes:
+        config: Name of the file.
+        environment: Gymnasium's id.
+        plans: Episodes that plans are tried on.
+        models: Keys of ``MODELS``.
+        arguments: What is changed in the config.
+    """
+
+    config: str
+    environment: str
+    plans: int
+    models: tuple[str, ...] = EVERYWHERE
+    arguments: tuple[str, ...] = ()
+
+
+def maze(length: int) -> World:
+    """Return the T-maze of a length."""
+    name = f"paratime/TMaze{length}-v0"
+    return World("tmaze_memory", name, 20, arguments=("--data.source.environment", name))
+
+
+WORLDS = {
+    "pendulum_dynamics": World("pendulum_dynamics", "Pendulum-v1", 10, (*EVERYWHERE, "one solve")),
+    "pendulum_latent": World("pendulum_latent", "Pendulum-v1", 10),
+    "cartpole_latent": World("cartpole_latent", "CartPole-v1", 5),
+    "halfcheetah_dynamics": World("halfcheetah_dynamics", "HalfCheetah-v5", 1),
+    "tmaze_memory, 16": maze(16),
+    "tmaze_memory, 64": maze(64),
+    "tmaze_memory, 256": maze(256),
+}
+EPISODES, EVERY, HORIZON = 50, 25, 50
+
+
+def main() -> None:
+    """Run what was asked for, keep it, print the table and draw the figure."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--config", choices=WORLDS, help="one config, anew")
+    chosen = parser.parse_args().config
+    done = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=KEYS)
+    there = set(done[KEYS].itertuples(index=False, name=None))
+    todo = [x for x in wanted(chosen) if chosen or x not in there]
+    for config, model in tqdm(todo, desc="models"):
+        keep({"config": config, "model": model} | measure(WORLDS[config], MODELS[model]))
+    table = pd.read_csv(RESULTS)
+    print(table.round(4).to_string(index=False))
+    draw(table)
+
+
+def wanted(chosen: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the runs that were asked for."""
+    for config, world in WORLDS.items():
+        if chosen in (None, config):
+            for model in world.models:
+                yield config, model
+
+
+def measure(world: World, arguments: list[str]) -> dict[str, float]:
+    """Train a model, and return all that is known of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, seconds = fit(world, arguments, folder)
+        task = load(path)
+    recording = Gym(world.environment, EPISODES, seed=20_000).read()
+    episodes = whole_episodes(recording, task.trajectories)
+    scores = scores_of([task], episodes, HORIZON, EVERY)[0]
+    found = {name: float(x) for name, x in scores.items()}
+    return {"training_s": seconds} | plan(world, task) | found
+
+
+def fit(world: World, arguments: list[str], folder: str) -> tuple[str, float]:
+    """Run ``paratime fit``; return the checkpoint, and how long it took."""
+    config = HERE.parents[1] / "configs" / "world" / f"{world.config}.yaml"
+    command = [sys.executable, "-m", "paratime", "fit", "-c", str(config), *world.arguments]
+    command += [*arguments, "--trainer.logger", "false", "--trainer.default_root_dir", folder]
+    began = time.perf_counter()
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds = time.perf_counter() - began
+    checkpoint = re.search(r"^checkpoint +(.+)$", done.stdout, re.MULTILINE)
+    assert checkpoint is not None
+    return checkpoint[1], seconds
+
+
+def plan(world: World, task: TrajectoryTask) -> dict[str, float]:
+    """Return the mean and the deviation of planned returns, of random ones, and how long it took.
+
+    Seeds are those of ``paratime world plan``.
+    """
+    environment, spent = make(world.environment), list[float]()
+    agent = Agent(task.network, CEM(), task.trajectories["discrete"], seed=FIRST_SEED)
+    returns = []
+    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + world.plans), desc="plans", leave=False):
+        planned = run(environment, seed, acting(agent, spent))
+        environment.action_space.seed(seed)
+        random = run(environment, seed, lambda _: environment.action_space.sample())
+        returns.append([planned.reward.sum(), random.reward.sum()])
+    mean, spread = np.mean(returns, axis=0), np.std(returns, axis=0)
+    return {
+        "planned": mean[0],
+        "planned_std": spread[0],
+        "random": mean[1],
+        "random_std": spread[1],
+        "plan_ms": 1e3 * float(np.median(spent)),
+    }
+
+
+def keep(row: dict[str, object]) -> None:
+    """Put a run into the table, in the place of an earlier one; other processes may do so, too."""
+    table = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=KEYS)
+    rows = {(x["config"], x["model"]): x for x in [*table.to_dict("records"), row]}
+    table = pd.DataFrame([rows[key] for key in wanted(None) if key in rows])
+    table.to_csv(RESULTS, index=False, float_format="%.5g")
+
+
+def draw(table: pd.DataFrame) -> None:
+    """Draw errors by horizon, a panel a config."""
+    from matplotlib.figure import Figure
+
+    configs = [name for name in WORLDS if (table["config"] == name).any()]
+    figure = Figure(figsize=(3.2 * len(configs), 3.4), layout="constrained")
+    for axes, config in zip(
+        figure.subplots(1, len(configs), squeeze=False)[0], configs, strict=True
+    ):
+        rows = table[table["config"] == config].set_index("model")
+        stay = [rows.iloc[0].get(f"persistence@{h}") for h in HORIZONS]
+        axes.plot(HORIZONS, stay, color="0.6", linestyle="--", label="persistence")
+        for model, row in rows.iterrows():
+            axes.plot(HORIZONS, [row.get(f"nrmse@{h}") for h in HORIZONS], marker="o", label=model)
+        axes.set(title=config, xlabel="steps ahead", xscale="log", yscale="log")
+        axes.set_xticks(HORIZONS, HORIZONS)
+        axes.minorticks_off()
+    figure.axes[0].set_ylabel("nRMSE")
+    figure.axes[0].legend(fontsize=8)
+    save(figure, str(FIGURE))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
