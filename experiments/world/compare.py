@@ -68,13 +68,13 @@ class World:
 def maze(length: int) -> World:
     """Return the T-maze of a length."""
     name = f"paratime/TMaze{length}-v0"
-    return World("tmaze_memory", name, 20, arguments=("--data.source.environment", name))
+    return World("tmaze_memory", name, 10, arguments=("--data.source.environment", name))
 
 
 WORLDS = {
     "pendulum_dynamics": World("pendulum_dynamics", "Pendulum-v1", 10, (*EVERYWHERE, "one solve")),
-    "pendulum_latent": World("pendulum_latent", "Pendulum-v1", 10),
-    "cartpole_latent": World("cartpole_latent", "CartPole-v1", 5),
+    "pendulum_latent": World("pendulum_latent", "Pendulum-v1", 5),
+    "cartpole_latent": World("cartpole_latent", "CartPole-v1", 3),
     "halfcheetah_dynamics": World("halfcheetah_dynamics", "HalfCheetah-v5", 1),
     "tmaze_memory, 16": maze(16),
     "tmaze_memory, 64": maze(64),
