@@ -56,6 +56,7 @@ class World:
         plans: Episodes that plans are tried on.
         models: Keys of ``MODELS``.
         arguments: What is changed in the config.
+        horizon: Steps of a rollout.
     """
 
     config: str
@@ -63,12 +64,14 @@ class World:
     plans: int
     models: tuple[str, ...] = EVERYWHERE
     arguments: tuple[str, ...] = ()
+    horizon: int = 50
 
 
 def maze(length: int) -> World:
-    """Return the T-maze of a length."""
+    """Return the T-maze of a length, whose rollouts go from the cue to the end."""
     name = f"paratime/TMaze{length}-v0"
-    return World("tmaze_memory", name, 10, arguments=("--data.source.environment", name))
+    given = ("--data.source.environment", name)
+    return World("tmaze_memory", name, 10, arguments=given, horizon=length + 1)
 
 
 WORLDS = {
@@ -80,7 +83,7 @@ WORLDS = {
     "tmaze_memory, 64": maze(64),
     "tmaze_memory, 256": maze(256),
 }
-EPISODES, EVERY, HORIZON = 50, 25, 50
+EPISODES, EVERY = 50, 25
 
 
 def main() -> None:
@@ -113,7 +116,7 @@ def measure(world: World, arguments: list[str]) -> dict[str, float]:
         task = load(path)
     recording = Gym(world.environment, EPISODES, seed=20_000).read()
     episodes = whole_episodes(recording, task.trajectories)
-    scores = scores_of([task], episodes, HORIZON, EVERY)[0]
+    scores = scores_of([task], episodes, world.horizon, EVERY)[0]
     found = {name: float(x) for name, x in scores.items()}
     return {"training_s": seconds} | plan(world, task) | found
 
