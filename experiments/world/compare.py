@@ -43,6 +43,7 @@ MODELS: dict[str, list[str]] = {
     "torch's GRU": ["--model.encoder.mixer", "TorchGRU"],
     "one solve": ["--model.rollout", "solve", "--model.overshoot", "10"],
 }
+COLORS = dict(zip(MODELS, ("C0", "C1", "C2", "C3"), strict=True))
 EVERYWHERE = ("model", "without actions", "torch's GRU")
 
 
@@ -169,24 +170,38 @@ def keep(row: dict[str, object]) -> None:
 
 
 def draw(table: pd.DataFrame) -> None:
-    """Draw errors by horizon, a panel a config."""
+    """Draw errors by horizon, a panel a config, and errors of the maze's rewards by its length."""
     from matplotlib.figure import Figure
 
-    configs = [name for name in WORLDS if (table["config"] == name).any()]
-    figure = Figure(figsize=(3.2 * len(configs), 3.4), layout="constrained")
-    for axes, config in zip(
-        figure.subplots(1, len(configs), squeeze=False)[0], configs, strict=True
-    ):
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    *panels, maze_panel, last = figure.subplots(2, 3).flat
+    for axes, config in zip(panels, WORLDS, strict=False):
         rows = table[table["config"] == config].set_index("model")
-        stay = [rows.iloc[0].get(f"persistence@{h}") for h in HORIZONS]
+        stay = rows.iloc[0][[f"persistence@{h}" for h in HORIZONS]]
         axes.plot(HORIZONS, stay, color="0.6", linestyle="--", label="persistence")
         for model, row in rows.iterrows():
-            axes.plot(HORIZONS, [row.get(f"nrmse@{h}") for h in HORIZONS], marker="o", label=model)
-        axes.set(title=config, xlabel="steps ahead", xscale="log", yscale="log")
+            axes.plot(
+                HORIZONS,
+                row[[f"nrmse@{h}" for h in HORIZONS]],
+                marker="o",
+                color=COLORS[str(model)],
+                label=model,
+            )
+        axes.set(title=config, xlabel="steps ahead", ylabel="nRMSE", xscale="log", yscale="log")
         axes.set_xticks(HORIZONS, HORIZONS)
         axes.minorticks_off()
-    figure.axes[0].set_ylabel("nRMSE")
-    figure.axes[0].legend(fontsize=8)
+    mazes = table[table["config"].str.startswith("tmaze_memory")]
+    lengths = mazes["config"].str.split().str[-1].astype(int)
+    for model, rows in mazes.groupby("model", sort=False):
+        maze_panel.plot(
+            lengths[rows.index], rows["reward_nrmse"], marker="o", color=COLORS[str(model)]
+        )
+    maze_panel.set(title="tmaze_memory", xlabel="steps from cue to junction", xscale="log")
+    maze_panel.set(ylabel="nRMSE of rewards", yscale="log")
+    maze_panel.set_xticks(sorted(set(lengths)), sorted(set(lengths)))
+    maze_panel.minorticks_off()
+    last.axis("off")
+    last.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
     save(figure, str(FIGURE))
 
 
