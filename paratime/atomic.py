@@ -1,5 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,3 +22,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def making(path: str | Path) -> Iterator[Path]:
+    """Yield a draft of a new folder, which takes its place at the end, unless there is an error.
+
+    Args:
+        path: The folder, which is empty or not there; folders on its way are made.
+
+    Raises:
+        OSError: Something is in the folder at the end.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        draft = beside / path.name
+        yield draft
+        if path.is_dir():
+            path.rmdir()
+        draft.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -20,13 +20,13 @@ from paratime.progress import TrainingProgress
 from paratime.task import DataModule, Task
 from paratime.world.data import TrajectoryData
 from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.environment import Gym
 from paratime.world.latent_task import WorldTask
+from paratime.world.sources import SOURCES
 
 SLICES = (
     *(LanguageTask, TokenData, TextSamples),
     *(ForecastTask, SeriesData),
-    *(DynamicsTask, WorldTask, TrajectoryData, Gym),
+    *(DynamicsTask, WorldTask, TrajectoryData, *SOURCES),
 )
 """Classes that configs may name without their modules, because they are imported here."""
 
@@ -77,19 +77,33 @@ class Cli(LightningCLI):
     def after_fit(self) -> None:
         """Say how training ended and where the checkpoint is."""
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
-        for name, value in sorted(scores.items()):
-            print(f"{name:<20} {value:8.4f}")
+        for name in sorted(scores, key=_by_horizon):
+            print(f"{name:<24} {scores[name]:8.4f}")
         checkpoint = self.trainer.checkpoint_callback
         trial = self.config[self.subcommand].trainer.fast_dev_run
-        if isinstance(checkpoint, ModelCheckpoint) and not trial:
-            print(f"{'checkpoint':<20} {checkpoint.best_model_path or self._save()}")
+        if not isinstance(checkpoint, ModelCheckpoint) or trial:
+            return
+        scored, steps = checkpoint._last_global_step_saved, self.trainer.global_step
+        if scored < steps:
+            when = f"at step {scored}" if scored else "nowhere"
+            remedy = "see --trainer.val_check_interval"
+            print(f"validated {when}, before the end at step {steps}; {remedy}")
+        best = checkpoint.best_model_path
+        path = best if best and (checkpoint.monitor or scored == steps) else self._save()
+        print(f"{'checkpoint':<24} {path}")
 
     def _save(self) -> Path:
-        """Save a run that ended before its first validation, when Lightning would have."""
+        """Save a run that went on after its last validation, when Lightning saved it."""
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
         self.trainer.save_checkpoint(path)
         return path
+
+
+def _by_horizon(name: str) -> tuple[str, int]:
+    """Return what sorts figures by name, and by their horizon as a number."""
+    what, _, horizon = name.partition("@")
+    return what, int(horizon) if horizon.isdigit() else 0
 
 
 def quieten() -> None:

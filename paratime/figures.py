@@ -17,8 +17,8 @@ def check_figure(path: str) -> str:
     Raises:
         InputError: It means none.
     """
-    kind = path.rpartition(".")[2]
-    if kind not in FORMATS:
+    _, dot, kind = path.rpartition(".")
+    if not dot or kind not in FORMATS:
         raise InputError("out", "a name in ." + ", .".join(FORMATS), repr(path), "rename it")
     return kind
 

@@ -12,6 +12,11 @@ _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not 
 _CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
 _ABSTRACT = re.compile(r'Parser key "([^"]+)".*but (\S+) is abstract', re.DOTALL)
 _SCALAR = re.compile(r"Expected a tuple\. Got value: (\w\S*)$")
+_UNION = re.compile(
+    r"Does not validate against any of the Union subtypes.*?Errors: - "
+    r"(?:Type .*? expects a function or a callable class: )?(.*?)"
+    r"(?: - Expected a \S*NoneType\S*)?(?: Given value.*)?$"
+)
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
@@ -36,6 +41,8 @@ def explain(
         known |= {name for c in concrete for name in inspect.signature(c).parameters}
         option = next(group for group in found.groups() if group).split("=")[0]
         wrong = [part for part in option.split(".") if part not in known] or option.split(".")[-1:]
+        if wrong[0] in known:
+            return f"{_place(wrong[0], args)}unknown key {option!r}: what it is given to has none"
         return f"{_place(wrong[0], args)}unknown key {option!r}{_nearest(wrong[0], known)}"
     if found := _CHOICE.search(message):
         choices = re.findall(r"[\w-]+", found[2])
@@ -45,7 +52,8 @@ def explain(
         names = sorted(c.__name__ for c in concrete if base in {b.__name__ for b in c.__mro__})
         return f"{found[1]}: name a class before its options, one of {', '.join(names)}"
     if found := _VALUE.search(message):
-        text = _SCALAR.sub(r"expected several values in brackets, as in [\1]", _flat(found[2]))
+        text = _UNION.sub(r"\1", _flat(found[2], limit=2000))
+        text = _SCALAR.sub(r"expected several values in brackets, as in [\1]", _flat(text))
         return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {text}"
     if "arguments are required" in message and ".model" in message:
         message += "; name a config with -c FILE"

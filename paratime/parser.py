@@ -23,14 +23,7 @@ from paratime.messages import explain
 BASELINES = (Attention, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = (
-    InputError,
-    MisconfigurationException,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
+MISTAKES = (InputError, MisconfigurationException, OSError)
 
 
 class Parser(LightningArgumentParser):

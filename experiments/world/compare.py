@@ -28,7 +28,7 @@ from tqdm import tqdm
 from paratime.figures import save
 from paratime.world.cli import FIRST_SEED, acting
 from paratime.world.environment import Gym, make, run
-from paratime.world.loading import load, whole_episodes
+from paratime.world.loading import load, unseen_episodes
 from paratime.world.metrics import HORIZONS
 from paratime.world.planning import CEM, Agent
 from paratime.world.report import scores_of
@@ -116,7 +116,7 @@ def measure(world: World, arguments: list[str]) -> dict[str, float]:
         path, seconds = fit(world, arguments, folder)
         task = load(path)
     recording = Gym(world.environment, EPISODES, seed=20_000).read()
-    episodes = whole_episodes(recording, task.trajectories)
+    episodes = unseen_episodes(recording, task.trajectories)
     scores = scores_of([task], episodes, world.horizon, EVERY)[0]
     found = {name: float(x) for name, x in scores.items()}
     return {"training_s": seconds} | plan(world, task) | found

@@ -38,6 +38,7 @@ def draw(scenes: Scenes, most: int = NUMBERS) -> Figure:
     for column in range(columns):
         axes[0][column].set_title(f"episode {column}", loc="left", fontsize=10, weight="bold")
         axes[-1][column].set_xlabel("steps ahead")
+    figure.align_ylabels()
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, frameon=False)
     return figure

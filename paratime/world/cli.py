@@ -1,13 +1,15 @@
-"""The commands of the world-model slice beside Lightning's: ``paratime world ...``."""
+"""Trajectories, and what a world model of them is good for."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from paratime.atomic import making
 from paratime.errors import InputError, check_at_least
 from paratime.parser import run_commands
 from paratime.world.environment import Gym, choices_of, make, run
@@ -32,12 +34,13 @@ def collect(
 
     Args:
         environment: Gymnasium's id, such as Pendulum-v1.
-        out: Folder to write.
+        out: Folder to write, new or empty.
         episodes: How many.
         seed: Seed of the first one.
         layout: npz (Dreamer's, a file an episode), or minari, whose folders are named like
             pendulum-v0.
     """
+    check_new(out)
     recording = Gym(environment, episodes, seed).read()
     save(recording, out, layout)
     print(summary(recording))
@@ -60,11 +63,12 @@ def convert(
     """Write a recording in another layout.
 
     Args:
-        out: Folder to write.
+        out: Folder to write, new or empty.
         layout: As for collect.
         data: As for inspect.
         source: As for inspect.
     """
+    check_new(out)
     save(chosen(data, source).read(), out, layout)
     print(f"{'recording':<20} {out}")
 
@@ -85,14 +89,18 @@ def plan(
         planner: How to plan.
         environment: Gymnasium's id; that of the training data by default.
         seed: Seed of the first episode; the others follow.
-        cost: Function that plans should make small beside a large reward, as module.name, from a
-            Prediction of (N, H, ...) and actions (N, H, A) to (N, H).
+        cost: Function, as module.name, of a Prediction of N candidates and H steps (observation
+            (N, H, O), reward (N, H), in the environment's units) and actions (N, H, A): costs
+            (N, H), which are subtracted from the predicted rewards.
     """
     check_at_least(1, episodes=episodes)
+    check_at_least(0, seed=seed)
     task = load(ckpt_path)
     name = environment or task.trajectories["environment"]
     if name is None:
-        raise InputError("environment", "Gymnasium's id", "none in the data", "name it")
+        raise InputError(
+            "environment", "Gymnasium's id", "none in the data", "give --environment ID"
+        )
     world = make(name)
     check_space(world, task.trajectories)
     agent = Agent(task.network, planner, task.trajectories["discrete"], cost, seed)
@@ -107,8 +115,8 @@ def plan(
         print(f"{number:>8} {returns[-1][0]:>10.1f} {returns[-1][1]:>10.1f}", flush=True)
     for label, row in (("mean", np.mean(returns, 0)), ("std", np.std(returns, 0))):
         print(f"{label:>8} {row[0]:>10.1f} {row[1]:>10.1f}")
-    share = agent.outside / max(1, agent.tried)
-    print(f"{1000 * statistics.median(spent):.1f} ms a step; {share:.1%} of rollouts diverged")
+    share, pace = agent.outside / max(1, agent.tried), 1000 * statistics.median(spent)
+    print(f"{pace:.1f} ms a step; {share:.1%} of rollouts left the range of the data")
 
 
 def acting(agent: Agent, spent: list[float]) -> Callable[[Any], Any]:
@@ -168,12 +176,21 @@ def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
+def check_new(out: str) -> None:
+    """Refuse a folder that something is in, before anything is read or collected."""
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        got, remedy = "something in it", "choose another, or remove it"
+        raise InputError(f"out {out}", "a new or an empty folder", got, remedy)
+
+
 def save(recording: Recording, out: str, layout: Format) -> None:
-    """Write a recording into a folder."""
-    if layout == "minari":
-        write_minari(recording, out)
-    else:
-        write_npz(recording.episodes, out)
+    """Write a recording into a folder, whole or not at all."""
+    with making(out) as draft:
+        if layout == "minari":
+            write_minari(recording, draft)
+        else:
+            write_npz(recording.episodes, draft)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -69,6 +69,11 @@ def _check_rows(rows: dict[str, Array], path: Path) -> None:
         if len(x) != count or (key in FLAGS and x.ndim > 1):
             expected, got = f"{count} rows as in actions", f"shape {x.shape}"
             raise InputError(f"{key} of {path}", expected, got, "mend the file")
+        if key in FLAGS and (x.dtype.kind not in "biuf" or (x != x.astype(bool)).any()):
+            raise InputError(f"{key} of {path}", "zeros and ones", "others", "mend the file")
+    if NEXT in rows and rows[NEXT].shape != rows["observations"].shape:
+        expected, got = f"shape {rows['observations'].shape}", str(rows[NEXT].shape)
+        raise InputError(f"{NEXT} of {path}", expected, got, "mend the file")
 
 
 def _cut(part: dict[str, Array], name: str) -> Episode:

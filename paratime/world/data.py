@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from paratime.errors import InputError, check_at_least
 from paratime.loader import EpochSampler, ResumableLoader
 from paratime.task import DataModule
-from paratime.world.episode import Episode, Layout, aligned
+from paratime.world.episode import Episode, Layout, aligned, fingerprint
 from paratime.world.source import Recording, Source
 from paratime.world.windows import Lanes, PackedWindows, Rows, Shuffled, Whole, padded
 
@@ -60,7 +60,7 @@ class Moments:
 
 def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
     mean, spread = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
-    return mean.tolist(), np.where(spread > 1e-6, spread, 1.0).tolist()
+    return mean.tolist(), np.where(spread > 1e-9 * np.abs(mean), spread, 1.0).tolist()
 
 
 class TrajectoryData(DataModule):
@@ -96,6 +96,10 @@ class TrajectoryData(DataModule):
     ) -> None:
         super().__init__()
         check_at_least(1, sequence_length=sequence_length, batch_size=batch_size)
+        check_at_least(0, seed=seed, num_workers=num_workers)
+        if mode not in get_args(Mode):
+            got, remedy = repr(mode), "correct it"
+            raise InputError("mode", f"one of {', '.join(get_args(Mode))}", got, remedy)
         if min(validation, test) < 0 or validation + test >= 1:
             expected, got = "shares that leave some for training", f"{validation} and {test}"
             raise InputError("validation and test", expected, got, "lower them")
@@ -117,12 +121,18 @@ class TrajectoryData(DataModule):
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What a task must know of the trajectories, under that name."""
+        rows = self._rows("train")
+        moments = asdict(Moments.of(rows))
+        if self.layout.discrete:  # of choices that never occur, too
+            moments["action_lowest"] = [0.0] * self.layout.action
+            moments["action_highest"] = [1.0] * self.layout.action
         about = {
             "environment": self.recording.environment,
             "observation": {key: list(shape) for key, shape in self.layout.observation.items()},
             "action": self.layout.action,
             "discrete": self.layout.discrete,
-            "moments": asdict(Moments.of(self._rows("train"))),
+            "moments": moments,
+            "trained_on": [fingerprint(episode) for episode in rows],
         }
         return {"trajectories": about}
 

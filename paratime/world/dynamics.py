@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.layers.encoder import Encoder
-from paratime.world.model import Prediction, Seen, State, WorldModel, by_key
+from paratime.world.model import Prediction, Seen, State, WorldModel, by_key, restarted
 from paratime.world.rewards import MSE, RewardHead
 
 Rollout = Literal["step", "solve"]
@@ -63,7 +63,7 @@ class DynamicsNetwork(WorldModel):
             x = torch.where(shown(first).unsqueeze(-1), x, self.hidden)
         x = x + self._of_action(batch["prev_action"][:, 1:])
         y, state = self.encoder(x, state, reset=first)
-        return self.head(y), state
+        return self.head(y), restarted(state, batch["is_first"][:, -1])
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the head should say: change (B, L, O), reward and going on (B, L)."""
@@ -87,10 +87,8 @@ class DynamicsNetwork(WorldModel):
         """Return observations before they are kept in range, the head's numbers, and the state."""
         free, numbers = [], []
         (low, high), (shift, scale) = self.range, self.change
-        read = (self.project.weight[:, : self.size] / self.observation[1]).T
-        of_actions = of_actions - self.observation[0] @ read
         for of_action in of_actions.unbind(1):
-            y, state = self.encoder.step(of_action + observation @ read, state)
+            y, state = self.encoder.step(self._of_observation(observation) + of_action, state)
             numbers.append(self.head(y))
             change = numbers[-1][:, : self.size]
             free.append(torch.addcmul(observation + shift, change, scale))

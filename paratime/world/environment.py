@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from paratime.atomic import making
 from paratime.cache import cache_root
 from paratime.errors import InputError, check_at_least, one_line
 from paratime.world.episode import Episode, make_episode
@@ -38,12 +39,21 @@ class Gym(Source):
     def read(self) -> Recording:
         """Return the episodes."""
         check_at_least(1, episodes=self.episodes)
+        check_at_least(0, seed=self.seed)
         choices = choices_of(make(self.environment))
         folder = self._folder()
         if not folder.exists():
-            bar = tqdm(range(self.episodes), desc=f"collecting {self.environment}", unit="episode")
-            made = [*collect(self.environment, [self.seed + i for i in bar])]
-            write_minari(Recording(made, self.environment, choices), folder)
+            seeds, about = (
+                range(self.seed, self.seed + self.episodes),
+                f"collecting {self.environment}",
+            )
+            made = [*tqdm(collect(self.environment, seeds), about, len(seeds), unit="episode")]
+            try:
+                with making(folder) as draft:
+                    write_minari(Recording(made, self.environment, choices), draft)
+            except OSError:
+                if not folder.exists():  # else another process was faster
+                    raise
         return replace(Minari(str(folder)).read(), environment=self.environment, actions=choices)
 
     def _folder(self) -> Path:
@@ -70,13 +80,25 @@ def make(environment: str) -> Any:
 
     tmaze.register(environment)
     try:
-        return gymnasium.make(environment)
+        world = gymnasium.make(environment)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         expected, remedy = "the packages that it needs", "install them"
         raise InputError(f"environment {environment}", expected, one_line(error), remedy) from None
     except gymnasium.error.Error as error:
         got = f"{environment!r}: {one_line(error)}"
         raise InputError("environment", "an id that Gymnasium knows", got, "correct it") from None
+    check_observed(world)
+    return world
+
+
+def check_observed(environment: Any) -> None:
+    """Refuse observations that are neither arrays nor dicts of them."""
+    space = environment.observation_space
+    parts = space.spaces.values() if type(space).__name__ == "Dict" else [space]
+    kinds = {type(part).__name__ for part in parts}
+    if other := sorted(kinds - {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}):
+        expected, remedy = "Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these", "wrap it"
+        raise InputError("observation space", expected, other[0], remedy)
 
 
 def choices_of(environment: Any) -> int | None:
@@ -89,13 +111,13 @@ def choices_of(environment: Any) -> int | None:
     kind = type(space).__name__
     if kind == "Discrete" and space.start == 0:
         return int(space.n)
-    if kind == "Box" and len(space.shape) == 1:
+    if kind == "Box" and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return None
-    expected = "Discrete from 0, or Box of one dimension"
+    expected = "Discrete from 0, or Box of floats of one dimension"
     raise InputError("action space", expected, str(space), "wrap the environment")
 
 
-def collect(environment: str, seeds: list[int]) -> Iterator[Episode]:
+def collect(environment: str, seeds: Sequence[int]) -> Iterator[Episode]:
     """Yield an episode of random actions for each seed."""
     world = make(environment)
     for seed in seeds:
@@ -113,17 +135,30 @@ def run(world: Any, seed: int, policy: Any) -> Episode:
         policy: From an observation to an action.
     """
     observation, _ = world.reset(seed=seed)
-    observations, actions, rewards, over = [observation], [], [], False
+    observations, actions, rewards, over = [copied(observation)], [], [], False
     while not over:
         action = policy(observation)
         observation, reward, terminated, truncated, _ = world.step(action)
-        observations.append(observation)
-        actions.append(action)
+        observations.append(copied(observation))
+        actions.append(np.copy(action))
         rewards.append(float(reward))
         over = terminated or truncated
+    name = getattr(getattr(world, "spec", None), "id", "the environment")
     return make_episode(
-        f"seed {seed}", by_key(observations), np.array(actions), rewards, terminated, {"seed": seed}
+        f"seed {seed} of {name}",
+        by_key(observations),
+        np.array(actions),
+        rewards,
+        terminated,
+        {"seed": seed},
     )
+
+
+def copied(observation: Any) -> Any:
+    """Return an observation that the environment cannot change any more."""
+    if isinstance(observation, dict):
+        return {key: np.copy(x) for key, x in observation.items()}
+    return np.copy(observation)
 
 
 def by_key(observations: list[Any]) -> Any:

@@ -8,6 +8,7 @@ the first row, and zeros stand for them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ VECTOR = "observation"
 """The key of an observation that is no dict."""
 ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask")
 """What rows of a batch hold beside images."""
+WINDOW = ("follows", "place")
+"""What is said of a window of rows."""
+CHOICES = 2**16
+"""That an action has at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,8 @@ class Episode:
 
     Attributes:
         name: What messages call it.
-        observation: By key, arrays (T + 1, ...); floats as float32, images (T + 1, H, W, C) uint8.
+        observation: By key, in their order, arrays (T + 1, ...): floats as float32, images
+            (T + 1, H, W, C) as uint8.
         action: (T, A) float32, or discrete: (T,) int64.
         reward: (T,) float32.
         terminated: Whether its last observation is terminal: nothing can come after it.
@@ -82,7 +88,7 @@ def make_episode(
     rewards = rewards.reshape(len(rewards), -1)
     if rewards.shape[1:] != (1,):
         raise InputError(f"reward of {name}", "one a step", str(rewards.shape), "correct it")
-    observations = {key: _observation(x, f"{key} of {name}") for key, x in by_key.items()}
+    observations = {k: _observation(by_key[k], f"{k} of {name}") for k in sorted(by_key)}
     steps = len(actions)
     lengths = {f"{key} of {name}": (len(x), steps + 1) for key, x in observations.items()}
     lengths[f"reward of {name}"] = len(rewards), steps
@@ -129,10 +135,13 @@ def _actions(values: ArrayLike, name: str) -> Array:
 
 def _floats(values: ArrayLike, what: str) -> NDArray[np.float32]:
     try:
+        array = _array(values, what)
+        if array.dtype.kind not in "biufO":
+            raise TypeError
         with np.errstate(over="ignore"):
-            numbers = _array(values, what).astype(np.float32)
+            numbers = array.astype(np.float32)
     except (TypeError, ValueError):
-        raise InputError(what, "numbers", "something else", "correct it") from None
+        raise InputError(what, "numbers", f"{array.dtype}", "correct it") from None
     if numbers.ndim < 1:
         raise InputError(what, "a row for each step", "a single number", "correct it")
     bad = ~np.isfinite(numbers)
@@ -170,6 +179,13 @@ class Layout:
         if not episodes:
             raise InputError("episodes", "at least one", "none", "check the source")
         first = episodes[0]
+        if not sum(x[0].size for x in first.observation.values()):
+            remedy = "name what is observed"
+            raise InputError(f"observation of {first.name}", "at least one number", "none", remedy)
+        names = [image_key(k) if x.dtype == np.uint8 else k for k, x in first.observation.items()]
+        if len({*names}) < len(names):
+            got, remedy = ", ".join(first.observation), "rename one of them"
+            raise InputError(f"observation of {first.name}", "distinct keys", got, remedy)
         for other in episodes[1:]:
             for what, mine, its in _differences(first, other):
                 raise InputError(
@@ -178,6 +194,9 @@ class Layout:
         if not first.discrete:
             return cls(_shapes(first), first.action.shape[1], False)
         highest, where = max((int(e.action.max()), e.name) for e in episodes)
+        if highest >= CHOICES:
+            remedy = "number the choices from 0 on"
+            raise InputError(f"action of {where}", f"choices below {CHOICES}", str(highest), remedy)
         if actions is not None and highest >= actions:
             expected, got = f"choices below {actions}", f"{highest} in {where}"
             raise InputError("action", expected, got, "mend the source")
@@ -196,9 +215,17 @@ def _differences(a: Episode, b: Episode) -> list[tuple[str, str, str]]:
     return [(what, str(x), str(y)) for what, (x, y) in pairs.items() if x != y]
 
 
+def fingerprint(rows: Mapping[str, Array]) -> str:
+    """Return what tells an episode, as a model reads it, from others."""
+    digest = sha256()
+    for key in sorted(rows):
+        digest.update(np.ascontiguousarray(rows[key]).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def image_key(key: str) -> str:
     """Return what rows call an image: its key, unless something else in them has that name."""
-    return f"{key}_image" if key in ROW else key
+    return f"{key}_image" if key in (*ROW, *WINDOW) else key
 
 
 def image_shapes(observation: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
@@ -213,7 +240,7 @@ def as_row(observation: Any) -> dict[str, Array]:
         ``observation`` (O,), all vectors side by side, and each image under its key.
     """
     by_key = observation if isinstance(observation, Mapping) else {VECTOR: observation}
-    parts = {key: np.array(x, order="C") for key, x in by_key.items()}
+    parts = {key: np.array(by_key[key], order="C") for key in sorted(by_key)}
     images = {key: x for key, x in parts.items() if x.dtype == np.uint8 and x.ndim == 3}
     vectors = [x.astype(np.float32).reshape(-1) for k, x in parts.items() if k not in images]
     return {VECTOR: np.concatenate([np.zeros(0, np.float32), *vectors])} | {

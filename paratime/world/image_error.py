@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from paratime.world.images import unit
-from paratime.world.metrics import HORIZONS
+from paratime.world.metrics import horizons_of
 
 
 class ImageError(Metric):
@@ -54,15 +54,15 @@ class ImageError(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return the figures by name, of the horizons that there are."""
         figures = {}
-        for h in HORIZONS:
-            if h <= len(self.count) and self.count[h - 1] > 0:
+        for h in horizons_of(len(self.count)):
+            if self.count[h - 1] > 0:
                 error, persistence = (
                     x[h - 1] / self.count[h - 1] for x in (self.total, self.persistence)
                 )
                 figures[f"image_mse@{h}"] = error.float()
                 figures[f"image_psnr@{h}"] = -10 * error.clamp(min=1e-12).log10().float()
-                ratio = error / persistence.clamp(min=1e-12)
-                figures[f"image_skill@{h}"] = (1 - ratio.sqrt()).float()
+                if persistence > 0:
+                    figures[f"image_skill@{h}"] = (1 - (error / persistence).sqrt()).float()
         return figures
 
     def _add(self, name: str, values: Tensor) -> None:

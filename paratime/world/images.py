@@ -147,7 +147,7 @@ def pyramid(shape: Sequence[int], width: int) -> list[Shape]:
     if min(height, across) < LEAST:
         expected, got = f"at least {LEAST} by {LEAST} pixels", f"{height} by {across}"
         raise InputError("image", expected, got, "enlarge it, or leave it out of the data")
-    check_at_least(1, image_width=width)
+    check_at_least(1, image_width=width, channels=channels)
     sizes = [(height, across, channels)]
     while min(height, across) >= LEAST:
         height, across = height // 2, across // 2

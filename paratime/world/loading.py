@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from paratime.errors import InputError
+from paratime.errors import InputError, one_line
 from paratime.parser import check_checkpoint
 from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.episode import Layout, aligned
+from paratime.world.episode import Layout, aligned, fingerprint
 from paratime.world.latent_task import WorldTask
 from paratime.world.source import Recording, Source
 from paratime.world.sources import source_of
@@ -20,10 +20,14 @@ TASKS: dict[str, type[TrajectoryTask]] = {"DynamicsTask": DynamicsTask, "WorldTa
 def load(ckpt_path: str) -> TrajectoryTask:
     """Return the task of a checkpoint of ``paratime fit``."""
     check_checkpoint(ckpt_path)
-    saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["hyper_parameters"]
+    remedy = "name what paratime fit has printed at its end"
+    try:
+        saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["hyper_parameters"]
+    except Exception as error:
+        got = f"{type(error).__name__}: {one_line(error)}"
+        raise InputError(ckpt_path, "a checkpoint of paratime fit", got, remedy) from None
     name = str(saved.get("_class_path", "no class")).rpartition(".")[2]
     if name not in TASKS:
-        remedy = "name what paratime fit has printed at its end"
         raise InputError(ckpt_path, f"a checkpoint of {' or '.join(TASKS)}", name, remedy)
     return TASKS[name].load_from_checkpoint(ckpt_path, map_location="cpu").eval()
 
@@ -38,8 +42,12 @@ def load_beside(ckpt_path: str, task: TrajectoryTask) -> TrajectoryTask:
     return other
 
 
-def whole_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[Rows]:
-    """Return episodes as the model reads them; refuse those of another layout than its data's."""
+def unseen_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[Rows]:
+    """Return episodes as the model reads them, but for those that it was trained on.
+
+    Raises:
+        InputError: They are laid out otherwise, or the model was trained on all of them.
+    """
     layout = Layout.of(recording.episodes, recording.actions or trajectories["action"])
     found = {key: list(shape) for key, shape in layout.observation.items()}
     got = found, layout.action, layout.discrete
@@ -47,7 +55,12 @@ def whole_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[R
     if got != expected:
         remedy = "give data like that of the training"
         raise InputError("data", f"(observation, action, discrete) {expected}", str(got), remedy)
-    return [aligned(episode, layout) for episode in recording.episodes]
+    episodes, known = [aligned(x, layout) for x in recording.episodes], trajectories["trained_on"]
+    unseen = [rows for rows in episodes if fingerprint(rows) not in set(known)]
+    if not unseen:
+        remedy = "give others, such as --source Gym with another --source.seed"
+        raise InputError("data", "episodes that the model was not trained on", "none", remedy)
+    return unseen
 
 
 def chosen(data: str | None, source: Source | None) -> Source:

@@ -19,7 +19,8 @@ class ImaginationError(Metric):
     The nRMSE of a rollout at a step is the root of the mean square error of the observation, each
     number in units of its standard deviation in the training data. Over rollouts, ``nrmse@h`` is
     the root of the mean square, ``median@h`` the median (the lower one of two), ``persistence@h``
-    the former of the last observation seen, and ``skill@h`` 1 minus the ratio of the two.
+    the former of the last observation seen, and ``skill@h`` 1 minus the ratio of the two, unless
+    all stays as it is.
 
     A rollout has ``diverged`` if at any step it left the range of the training data by a margin,
     its nRMSE is above five, or anything predicted is not finite. What is not finite is left out of
@@ -39,7 +40,10 @@ class ImaginationError(Metric):
 
     def __init__(self, horizon: int, scale: Tensor) -> None:
         super().__init__()
-        self.scale, self.horizons = scale.detach().clone(), horizons_of(horizon, scale)
+        self.scale, self.horizons = (
+            scale.detach().clone(),
+            horizons_of(horizon) if len(scale) else [],
+        )
         for name in ("errors", "persistence"):
             self.add_state(name, [], "cat")
         for name in ("diverged", "not_finite", "rollouts"):
@@ -68,7 +72,7 @@ class ImaginationError(Metric):
         """Return the figures by name, of the horizons that there are."""
         count = self.rollouts.clamp(min=1)
         figures = {name: getattr(self, name) / count for name in ("diverged", "not_finite")}
-        errors, stay = joined(self.errors), joined(self.persistence)
+        errors, stay = (joined(x, len(self.horizons)) for x in (self.errors, self.persistence))
         for column, h in enumerate(self.horizons):
             there = ~errors[:, column].isnan()
             if there.any():
@@ -77,7 +81,8 @@ class ImaginationError(Metric):
                 figures[f"nrmse@{h}"] = root(error[finite])
                 figures[f"median@{h}"] = error.median()
                 figures[f"persistence@{h}"] = root(still)
-                figures[f"skill@{h}"] = 1 - ratio(root(error[finite]), root(still[finite]))
+                if root(still[finite]) > 0:
+                    figures[f"skill@{h}"] = 1 - root(error[finite]) / root(still[finite])
         return {name: x.float() for name, x in figures.items()}
 
 
@@ -95,7 +100,10 @@ class Sensitivity(Metric):
 
     def __init__(self, horizon: int, scale: Tensor) -> None:
         super().__init__()
-        self.scale, self.horizons = scale.detach().clone(), horizons_of(horizon, scale)
+        self.scale, self.horizons = (
+            scale.detach().clone(),
+            horizons_of(horizon) if len(scale) else [],
+        )
         for name in ("true", "other"):
             self.add_state(name, [], "cat")
 
@@ -113,18 +121,18 @@ class Sensitivity(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the figures by name, of the horizons that there are."""
-        figures, true, other = {}, joined(self.true), joined(self.other)
+        figures = {}
+        true, other = (joined(x, len(self.horizons)) for x in (self.true, self.other))
         for column, h in enumerate(self.horizons):
             both = true[:, column].isfinite() & other[:, column].isfinite()
-            if both.any():
-                worse = ratio(root(other[both, column]), root(true[both, column]))
-                figures[f"sensitivity@{h}"] = worse.float()
+            if both.any() and (error := root(true[both, column])) > 0:
+                figures[f"sensitivity@{h}"] = (root(other[both, column]) / error).float()
         return figures
 
 
-def horizons_of(horizon: int, scale: Tensor) -> list[int]:
-    """Return the horizons that a rollout reaches; none where all that is observed is images."""
-    return [h for h in HORIZONS if h <= horizon and len(scale)]
+def horizons_of(horizon: int) -> list[int]:
+    """Return the horizons of a rollout's figures, its last step among them."""
+    return sorted({horizon, *(h for h in HORIZONS if h < horizon)})
 
 
 def step_errors(guess: Tensor, truth: Tensor, scale: Tensor, there: Tensor) -> Tensor:
@@ -143,9 +151,9 @@ def at(horizons: list[int], errors: Tensor) -> Tensor:
     return kept
 
 
-def joined(parts: list[Tensor]) -> Tensor:
+def joined(parts: list[Tensor], count: int) -> Tensor:
     """Return what a metric has gathered, of all processes; (0, horizons) of nothing."""
-    return dim_zero_cat(parts) if len(parts) else torch.zeros(0, len(HORIZONS))
+    return dim_zero_cat(parts) if len(parts) else torch.zeros(0, count)
 
 
 def root(errors: Tensor) -> Tensor:
@@ -153,8 +161,3 @@ def root(errors: Tensor) -> Tensor:
     if not len(errors):
         return errors.new_tensor(torch.inf, dtype=torch.float64)
     return errors.double().square().mean().sqrt()
-
-
-def ratio(above: Tensor, below: Tensor) -> Tensor:
-    """Return a ratio of errors, of which neither is negative."""
-    return above / below.clamp(min=1e-12)

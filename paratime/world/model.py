@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
+from paratime.solvers.base import restart
 from paratime.world.episode import VECTOR, image_shapes
 from paratime.world.rewards import RewardHead
 
@@ -117,7 +118,8 @@ class WorldModel(nn.Module, ABC):
     def scaled_action(self, action: Tensor) -> Tensor:
         """Return actions between -1 and 1, zeros where they are not read."""
         low, high = self.action_range
-        return (2 * action - low - high) / (high - low).clamp(min=1e-6) * self.use_action
+        spread = torch.where(high > low, high - low, 1.0)
+        return (2 * action - low - high) / spread * self.use_action
 
     def scaled_reward(self, reward: Tensor) -> Tensor:
         """Return rewards in standard deviations from their mean."""
@@ -146,6 +148,13 @@ class WorldModel(nn.Module, ABC):
 def by_key(observation: Seen) -> Mapping[str, Tensor]:
     """Return an observation by key, as batches have it."""
     return {VECTOR: observation} if isinstance(observation, Tensor) else observation
+
+
+def restarted(state: Any, first: Tensor) -> Any:
+    """Return a state (B, ...), the initial one where an episode begins, (B,)."""
+    if isinstance(state, tuple):
+        return tuple(restarted(part, first) for part in state)
+    return state if state is None else restart(state, first)
 
 
 def detached(state: Any) -> Any:

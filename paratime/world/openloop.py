@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from paratime.world.episode import WINDOW
 from paratime.world.image_error import ImageError
 from paratime.world.metrics import ImaginationError, Sensitivity
 from paratime.world.model import Prediction, WorldModel
@@ -42,7 +43,7 @@ def split(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the rows that are seen, and those that are imagined, at least one of each."""
     context = min(context, batch["mask"].shape[1] - 1)
-    rows = {key: x for key, x in batch.items() if x.dim() > 1}
+    rows = {key: x for key, x in batch.items() if key not in WINDOW}
     seen = {key: x[:, :context] for key, x in rows.items()}
     return seen, {key: x[:, context : context + horizon] for key, x in rows.items()}
 

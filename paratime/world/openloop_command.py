@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from paratime import figures
 from paratime.errors import InputError, check_at_least
-from paratime.world.loading import chosen, load, load_beside, whole_episodes
+from paratime.world.loading import chosen, load, load_beside, unseen_episodes
 from paratime.world.report import names_of, scores_of, tables
 from paratime.world.scenes import Scenes, scenes_of
 from paratime.world.source import Source
@@ -21,13 +21,13 @@ def openloop(
     source: Source | None = None,
     horizon: int = 50,
     every: int = 25,
-    beside: list[str] | None = None,
-    ensemble: list[str] | None = None,
+    beside: str | list[str] | None = None,
+    ensemble: str | list[str] | None = None,
     samples: int = 16,
     out: str | None = None,
     gif: str | None = None,
 ) -> None:
-    """Say how far ahead a model can be trusted, over all episodes of a recording.
+    """Say how far ahead a model can be trusted, over episodes that it was not trained on.
 
     Args:
         ckpt_path: Checkpoint of paratime fit.
@@ -35,26 +35,41 @@ def openloop(
         source: As for inspect.
         horizon: Steps of a rollout.
         every: Rows from one rollout's beginning to the next.
-        beside: Checkpoints of other models of the same data, for further columns.
-        ensemble: Checkpoints of the same model with other seeds; pictures show mean and range.
+        beside: Checkpoints of other models of the same data, FILE or [FILE, FILE], for further
+            columns of the tables.
+        ensemble: Checkpoints of the same model with other seeds, likewise; pictures show mean and
+            range of all of them.
         samples: Of a model with latents; pictures show the middle nine tenths of them.
         out: Figure to write, .png, .svg or .pdf: true against imagined observations.
         gif: Animated GIF to write: the same as time goes on, or images, if they are imagined.
     """
     check_at_least(1, horizon=horizon, every=every, samples=samples)
     check_names(out, gif)
+    if ensemble and out is None and gif is None:
+        raise InputError("ensemble", "a picture to draw it in", "none", "give --out or --gif")
     task = load(ckpt_path)
-    others, members = ([load_beside(x, task) for x in paths or []] for paths in (beside, ensemble))
-    episodes = whole_episodes(chosen(data, source).read(), task.trajectories)
+    others, members = (
+        [load_beside(path, task) for path in paths_of(given)] for given in (beside, ensemble)
+    )
+    recording = chosen(data, source).read()
+    episodes = unseen_episodes(recording, task.trajectories)
     tasks = [task, *others]
     names = names_of(tasks)
     found = scores_of(tasks, episodes, horizon, every)
+    known = len(recording.episodes) - len(episodes)
+    left_out = f" ({known} that the model was trained on are left out)" if known else ""
+    print(f"{len(episodes)} episodes{left_out}\n")
     print(tables(dict(zip(names, found, strict=True))))
-    for name, path in zip(names, [ckpt_path, *(beside or [])], strict=True):
+    for name, path in zip(names, [ckpt_path, *paths_of(beside)], strict=True):
         if others:
             print(f"{name}: {path}")
     if out is not None or gif is not None:
         write_pictures(pictured([task, *members], episodes, horizon, samples), out, gif)
+
+
+def paths_of(given: str | list[str] | None) -> list[str]:
+    """Return the paths that an option names: one, several or none."""
+    return [given] if isinstance(given, str) else given or []
 
 
 def check_names(out: str | None, gif: str | None) -> None:

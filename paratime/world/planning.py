@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import InputError, check_at_least
-from paratime.world.model import Prediction, Seen, WorldModel
+from paratime.world.episode import VECTOR
+from paratime.world.model import Prediction, Seen, WorldModel, by_key
 
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
@@ -158,6 +159,8 @@ class Agent:
     def act(self, observation: Seen) -> Tensor:
         """Return the action (A,) at an observation, (O,) or by key, one-hot if it is a choice."""
         seen = alone(observation)
+        if not by_key(seen)[VECTOR].isfinite().all():
+            raise InputError("observation", "finite numbers", "others", "mend the environment")
         plan, best, most = self._plan, self._plan.mean, -torch.inf
         for _ in range(self._planner.iterations):
             candidates = self._sample(plan)
@@ -195,7 +198,7 @@ class Agent:
         if tuple(getattr(price, "shape", ())) != expected:
             got = str(tuple(price.shape)) if isinstance(price, Tensor) else repr(price)
             raise InputError("cost", f"a tensor {expected}, a number a step", got, "return that")
-        return price
+        return price.to(found.reward)
 
     def _sample(self, plan: Plan) -> Tensor:
         count, (horizon, size) = self._planner.candidates, plan.mean.shape

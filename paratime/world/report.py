@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from paratime.world.metrics import HORIZONS, LIMIT
+from paratime.world.metrics import LIMIT
 from paratime.world.model import MARGIN
 from paratime.world.openloop import RolloutScores
 from paratime.world.task import TrajectoryTask
@@ -41,7 +41,7 @@ def scores_of(
         tasks: With the models.
         episodes: Aligned episodes.
         horizon: Steps of a rollout.
-        every: Rows from one rollout's beginning to the next.
+        every: Rows from one rollout's beginning to the next; one more reaches the last row.
     """
     scores = [RolloutScores(tasks[0].trajectories, horizon) for _ in tasks]
     dataset, pieces = Whole(episodes), -(-len(episodes) // 32)
@@ -49,7 +49,8 @@ def scores_of(
         np.array_split(range(len(episodes)), pieces), desc="rollouts", disable=pieces == 1
     ):
         batch = padded([dataset[int(i)] for i in part])
-        for context in range(1, max(2, batch["mask"].shape[1] - horizon), every):
+        last = max(1, batch["mask"].shape[1] - horizon)
+        for context in sorted({last, *range(1, last, every)}):
             for task, score in zip(tasks, scores, strict=True):
                 with torch.inference_mode():
                     score.update(task.network, batch, context)
@@ -68,8 +69,9 @@ def names_of(tasks: Sequence[TrajectoryTask]) -> list[str]:
 
 def _name(task: TrajectoryTask) -> str:
     mixers = {type(block.mixer).__name__: None for block in task.network.encoder.blocks}  # type: ignore[union-attr]
+    solves = " in one solve" if getattr(task.network, "hidden", None) is not None else ""
     action = "" if task.network.use_action else " without actions"
-    return f"{type(task).__name__} {'+'.join(mixers)}{action}"
+    return f"{type(task).__name__} {'+'.join(mixers)}{solves}{action}"
 
 
 def tables(figures: dict[str, Figures]) -> str:
@@ -94,9 +96,8 @@ def by_horizon(figures: dict[str, Figures], columns: dict[str, str], first: str)
     titles = "".join(f" {title:>{_wide(title)}}" for title in columns)
     below = "".join(f"{titles:<{w}} " for w in widths)
     lines = [f"{'':>16}{head}".rstrip(), f"{'steps':>6} {first:>8} {below}".rstrip()]
-    for h in HORIZONS:
-        if not any(f"{x}@{h}" in found for found in figures.values() for x in columns.values()):
-            continue
+    split = [name.partition("@") for found in figures.values() for name in found]
+    for h in sorted({int(h) for name, _, h in split if name in columns.values()}):
         parts = (
             "".join(f" {_cell(f'{x}@{h}', found):>{_wide(t)}}" for t, x in columns.items())
             for found in figures.values()
@@ -132,6 +133,10 @@ def _cell(name: str, found: Figures) -> str:
 
 
 LEGEND = (
+    "nRMSE: root mean square error, in standard deviations of each number\n"
+    "skill: 1 minus its ratio to that of the last observation seen (persist)\n"
+    "sensitivity: how many times larger errors are with the actions of another episode\n"
+    "calibration: mean distance of the probability to go on from the share that does\n"
     f"diverged: more than {MARGIN:.0%} beyond the range of the training data, {LIMIT:g} standard"
     " deviations off,\nor not finite, at any step; what is not finite is left out of means"
 )

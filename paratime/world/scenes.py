@@ -69,21 +69,22 @@ def scenes_of(
         low, high = (members.float().quantile(q, dim=0) for q in (OUTER, 1 - OUTER))
         band, names = (low, high), ("imagined", f"{1 - 2 * OUTER:.0%} of {samples} samples")
     seen, rows = split(batch, context, horizon)
-    gone = ~there.unsqueeze(-1)
     pairs = {key: (rows[key] / 255, x) for key, x in found.images.items()}
     return Scenes(
-        drawable(seen["observation"].masked_fill(~seen["mask"].unsqueeze(-1), torch.nan)),
-        drawable(truth.masked_fill(gone, torch.nan)),
-        drawable(middle.masked_fill(gone, torch.nan)),
-        None if band is None else (drawable(band[0]), drawable(band[1])),
+        drawable(seen["observation"], seen["mask"]),
+        drawable(truth, there),
+        drawable(middle, there),
+        None if band is None else (drawable(band[0], there), drawable(band[1], there)),
         names,
         {key: (drawable(true), drawable(x)) for key, (true, x) in pairs.items()},
         there.sum(1).cpu(),
     )
 
 
-def drawable(values: Tensor) -> Tensor:
-    """Return values as they can be drawn: on the processor, in single precision."""
+def drawable(values: Tensor, there: Tensor | None = None) -> Tensor:
+    """Return values as they can be drawn: on the processor, in single precision, else nan."""
+    if there is not None:
+        values = values.masked_fill(~there.unsqueeze(-1), torch.nan)
     return values.float().cpu()
 
 

@@ -8,6 +8,10 @@ from paratime.world.environment import Gym
 from paratime.world.hdf5 import Minari
 from paratime.world.npz import Npz
 from paratime.world.source import Source
+from paratime.world.table import LeRobot, Table
+
+SOURCES = (D4RL, Gym, LeRobot, Minari, Npz, Table)
+"""Sources that every command line may name without their modules."""
 
 PREFIX = "gym:"
 

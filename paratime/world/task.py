@@ -44,7 +44,7 @@ class TrajectoryTask(Task):
             raise InputError("trajectories", "what the data says of itself", "None", remedy)
         self.trajectories, self.overshoot = trajectories, overshoot
         self.context, self.horizon = context, horizon
-        self._carried: State | None = None
+        self._carried: tuple[State, Tensor] | None = None
         self.scores = RolloutScores(trajectories, horizon)
 
     @abstractmethod
@@ -62,9 +62,10 @@ class TrajectoryTask(Task):
 
         Gradients end there: this is truncated back-propagation through time.
         """
-        follows = "follows" in batch and bool(batch["follows"].all())
-        loss, parts, state = self.losses(batch, self._carried if follows else None)
-        self._carried = detached(state)
+        loss, parts, state = self.losses(batch, self._before(batch))
+        if "place" in batch:
+            length = torch.tensor([0, batch["mask"].shape[1] - 1], device=self.device)
+            self._carried = detached(state), batch["place"] + length
         if self.overshoot:
             parts["ahead"] = self.ahead(batch)
             loss = loss + parts["ahead"]
@@ -83,9 +84,16 @@ class TrajectoryTask(Task):
         self._score("test", batch)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | dict[str, Tensor]:
-        """Return imagined observations (B, horizon, O) behind the context, by key with images."""
-        found = imagined(self.network, batch, self.context, self.horizon)[0]
-        return {VECTOR: found.observation, **found.images} if found.images else found.observation
+        """Return imagined observations (B, horizon, O) behind the context, by key with images.
+
+        Behind the end of an episode they are nan.
+        """
+        found, _, _, there = imagined(self.network, batch, self.context, self.horizon)
+        known = {VECTOR: found.observation, **found.images}
+        for key, x in known.items():
+            gone = ~there.view(*there.shape, *[1] * (x.dim() - 2))
+            known[key] = x.masked_fill(gone, torch.nan)
+        return known if found.images else known[VECTOR]
 
     def on_validation_epoch_end(self) -> None:
         """Log the errors of the validation rollouts."""
@@ -104,6 +112,13 @@ class TrajectoryTask(Task):
         """Go on from that state."""
         super().on_load_checkpoint(checkpoint)
         self._carried = checkpoint.get("carried_state")
+
+    def _before(self, batch: dict[str, Tensor]) -> State | None:
+        """Return the state that a batch goes on from: where the last one ended, and it follows."""
+        if self._carried is None or "place" not in batch or not batch["follows"].all():
+            return None
+        state, ends = self._carried
+        return state if torch.equal(ends.to(batch["place"].device), batch["place"]) else None
 
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the error of rollouts from a random row on, as far as the episode goes.

@@ -20,7 +20,7 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
     """Windows of shuffled episodes that lie end to end, indexed by (seed, window, follows).
 
     The seed is that of the order; a window that follows goes on where the same place in the batch
-    before it ended, which it says under ``follows``.
+    before it ended, which it says under ``follows``. Its ``place`` is the seed, and its first row.
 
     A window has ``length`` transitions, and so ``length + 1`` rows: the last row of a window is the
     first of the next. The last window of an order goes on with its first episodes.
@@ -59,7 +59,7 @@ class PackedWindows(Dataset[dict[str, Tensor]]):
         joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         joined["mask"] = np.ones(self._length + 1, dtype=bool)
         known = {key: torch.from_numpy(x) for key, x in joined.items()}
-        return known | {"follows": torch.tensor(follows)}
+        return known | {"follows": torch.tensor(follows), "place": torch.tensor([seed, first])}
 
     def _shuffled(self, seed: int) -> tuple[Array, Array]:
         order = np.random.default_rng(seed).permutation(len(self._episodes))

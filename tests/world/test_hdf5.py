@@ -65,8 +65,8 @@ def test_what_is_known_of_a_recording_is_kept(tmp_path):
 
 def test_observations_in_groups_within_groups(tmp_path):
     episode = echo("dict")
-    z, a = episode.observation.values()
-    deep = replace(episode, observation={"z": z, "arm/right/v": a, "arm/left": z, "_index_0": a})
+    a, z = episode.observation.values()
+    deep = replace(episode, observation={"_index_0": a, "arm/left": z, "arm/right/v": a, "z": z})
     write_minari(Recording([deep]), tmp_path / "echo-v0")
     same(Minari(str(tmp_path)).read().episodes, [deep])
     with h5py.File(tmp_path / "echo-v0" / "data" / "main_data.hdf5") as file:

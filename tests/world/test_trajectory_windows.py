@@ -52,7 +52,8 @@ def test_every_transition_is_in_one_window(length):
     assert len(windows) == -(-total // length)
     stream = [windows[7, i, False] for i in range(len(windows))]
     for a, b in pairwise(stream):
-        for key in a.keys() - {"follows"}:
+        assert b["place"].tolist() == [7, int(a["place"][1]) + length]
+        for key in a.keys() - {"follows", "place"}:
             assert torch.equal(a[key][-1], b[key][0]), "a window's last row is the next one's first"
     joined = torch.cat([x["observation"][:-1] for x in stream])[:total]
     seen = sorted(map(tuple, joined.tolist()))

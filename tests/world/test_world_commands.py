@@ -49,7 +49,8 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
         "world", "openloop", "--ckpt_path", path, "--data", "episodes", "--out", "f.svg"
     )
     assert status == 0, err
-    lines = out.splitlines()
+    about, _, *lines = out.splitlines()
+    assert about == "2 episodes (2 that the model was trained on are left out)"
     assert lines[0].strip() == "DynamicsTask ParaGRU"
     assert lines[1].split() == ["steps", "persist", "nRMSE", "median", "skill", "sensitivity"]
     assert [x.split()[0] for x in lines[2:7]] == ["1", "5", "10", "20", "50"]
@@ -61,7 +62,7 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
     assert [x[0] for x in rows[:5]] == ["seed", "10000", "10001", "mean", "std"]
     planned = [float(x[1]) for x in rows[1:3]]
     assert float(rows[3][1]) == pytest.approx(sum(planned) / 2, abs=0.1)
-    assert "ms a step" in out and "rollouts diverged" in out
+    assert "ms a step" in out and "of rollouts left the range" in out
 
 
 @pytest.mark.parametrize("task", ("DynamicsTask", "WorldTask"))
@@ -105,7 +106,7 @@ def models(paratime, home):
 def test_models_stand_side_by_side_and_move(paratime, home, models):
     first, second, without, latent = models
     given = ("--data", "gym:CartPole-v1", "--horizon", 10)
-    beside = ("--beside", f"[{second}, {without}, {latent}]", "--ensemble", f"[{second}]")
+    beside = ("--beside", f"[{second}, {without}, {latent}]", "--ensemble", second)
     pictures = ("--out", "f.png", "--gif", "f.gif")
     status, out, err = paratime(
         "world", "openloop", "--ckpt_path", first, *given, *beside, *pictures
@@ -115,7 +116,7 @@ def test_models_stand_side_by_side_and_move(paratime, home, models):
         *("DynamicsTask ParaGRU (1)", "DynamicsTask ParaGRU (2)"),
         *("DynamicsTask ParaGRU without actions", "WorldTask ParaGRU"),
     ]
-    lines = out.splitlines()
+    _, _, *lines = out.splitlines()
     assert re.split(" {2,}", lines[0].strip()) == names
     for name, path in zip(names, models, strict=True):
         assert f"{name}: {path}" in lines
@@ -131,9 +132,8 @@ def test_models_stand_side_by_side_and_move(paratime, home, models):
     saved["hyper_parameters"]["trajectories"]["observation"] = {"observation": [3]}
     torch.save(saved, "other.ckpt")
     for option in ("--beside", "--ensemble"):
-        status, _, err = paratime(
-            "world", "openloop", "--ckpt_path", first, *given, option, "[other.ckpt]"
-        )
+        other = (option, "other.ckpt", "--out", "f.png")
+        status, _, err = paratime("world", "openloop", "--ckpt_path", first, *given, *other)
         assert status == 2 and err.count("\n") == 1 and "name a checkpoint of the same data" in err
         assert err.startswith("paratime: other.ckpt: expected (observation, action, discrete)")
 
