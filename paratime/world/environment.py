@@ -138,9 +138,9 @@ def run(world: Any, seed: int, policy: Any) -> Episode:
     observations, actions, rewards, over = [copied(observation)], [], [], False
     while not over:
         action = policy(observation)
+        actions.append(np.copy(action))
         observation, reward, terminated, truncated, _ = world.step(action)
         observations.append(copied(observation))
-        actions.append(np.copy(action))
         rewards.append(float(reward))
         over = terminated or truncated
     name = getattr(getattr(world, "spec", None), "id", "the environment")

@@ -89,6 +89,23 @@ def test_no_gradient_goes_across_a_reset_and_a_late_one_would_show():
     assert (net(late)[0][0, begin:] - y).abs().max() > 1e3 * CLOSE
 
 
+@pytest.mark.parametrize("rollout", ("step", "solve"))
+def test_a_rollout_from_a_first_row_knows_nothing_of_the_episode_before(rollout):
+    net, (batch, order) = network(rollout=rollout), packed()
+    begin = LENGTHS[order[0]] + 1
+    batch["observation"].requires_grad_()
+    found = imagined(net, batch, begin + 1, 3)[0].observation
+    (gradient,) = torch.autograd.grad(found.square().sum(), batch["observation"])
+    assert not gradient[0, :begin].any() and gradient[0, begin].any()
+
+
+def test_actions_that_never_occurred_are_read_in_their_units():
+    about = {"moments": vars(Moments.of(rows())) | {"action_highest": [0.5, 1.0]}}
+    about["moments"]["action_lowest"] = [0.5, -1.0]
+    net = DynamicsNetwork(Encoder(8, 1, mlp_size=8), about)
+    assert torch.allclose(net.scaled_action(torch.tensor([[0.6, 0.5]])), torch.tensor([0.2, 0.5]))
+
+
 @pytest.mark.parametrize("name", MIXERS)
 def test_steps_and_hand_over_equal_one_pass(name):
     net, batch = network(MIXERS[name]), whole()

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,16 +12,16 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_dynamics import network, rows
+from test_dynamics import LENGTHS, network, rows
 from torch.utils.data import DataLoader
 
 from paratime import Encoder
-from paratime.world import pictures
+from paratime.world import pictures, report
 from paratime.world.charts import CURSOR, draw, film
 from paratime.world.data import Moments
 from paratime.world.dynamics_task import DynamicsTask
 from paratime.world.film import GAP, PACE, REST, TITLE, encoded, image_film, tiles, write
-from paratime.world.openloop import imagined
+from paratime.world.openloop import RolloutScores, imagined
 from paratime.world.report import names_of, scores_of, tables
 from paratime.world.scenes import Scenes, drawn, sampling, scenes_of
 from paratime.world.windows import Whole, padded
@@ -201,3 +202,21 @@ def test_the_colours_of_a_gif_are_those_of_its_frames():
             gif.seek(number)
             found.append(gif.convert("RGB").getpixel((0, 0)))
     assert found == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+
+
+def test_the_last_row_of_episodes_is_scored(monkeypatch):
+    seen = []
+
+    class Scores(RolloutScores):
+        def update(self, network, batch, context):
+            seen.append((context, min(context + 4, batch["mask"].shape[1])))
+
+        def compute(self):
+            return {}
+
+    monkeypatch.setattr(report, "RolloutScores", Scores)
+    task = SimpleNamespace(network=network(), trajectories=ABOUT)
+    scores_of([task], rows(), horizon=4, every=5)
+    longest = max(LENGTHS) + 1
+    assert [begin for begin, _ in seen] == [*range(1, longest - 4, 5), longest - 4]
+    assert seen[-1][1] == longest

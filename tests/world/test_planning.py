@@ -92,6 +92,13 @@ def test_a_cost_is_a_number_a_step():
         agent.act(torch.zeros(1))
 
 
+def test_a_cost_may_have_any_precision_and_what_is_seen_must_be_finite():
+    agent = Agent(Line(0.0), CEM(horizon=5), False, cost=lambda x, _: -2 * x.reward.double())
+    assert agent.act(torch.zeros(1)).isfinite().all()
+    with pytest.raises(InputError, match="observation: expected finite numbers"):
+        agent.act(torch.full((1,), torch.nan))
+
+
 @pytest.mark.parametrize("name", PLANNERS)
 def test_what_is_not_finite_is_never_planned(name):
     def odd(found: Prediction, actions: Tensor) -> Tensor:

@@ -45,6 +45,18 @@ def test_errors_by_horizon():
     assert found["skill@5"] == pytest.approx(-1.0)
 
 
+def test_where_nothing_moves_there_is_no_skill():
+    guess, truth, start, there = rollouts()
+    metric = ImaginationError(7, SCALE)
+    metric.update(about(guess), truth, torch.zeros_like(start), there)
+    found = metric.compute()
+    assert found["persistence@5"] == 0 and "skill@5" not in found
+    assert [name for name in found if name.startswith("nrmse")] == ["nrmse@1", "nrmse@5"]
+    longer = ImaginationError(6, SCALE)
+    longer.update(about(guess), truth, start, there)
+    assert "nrmse@6" in longer.compute(), "the last step of a rollout has a row"
+
+
 def test_a_rollout_diverges_far_off_or_where_it_is_not_finite_and_spoils_no_mean():
     guess, truth, start, there = rollouts(4)
     guess[0, 5] = 7.0  # 5.53 standard deviations

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from test_dynamics import CLOSE, network, rows, whole
+from test_dynamics import CLOSE, double, network, rows, whole
 from test_trajectory_windows import make_data
 from torch import Tensor, nn
 
@@ -178,3 +178,21 @@ def test_rewards_of_bins_are_in_the_units_of_the_environment(kind):
     assert found.reward.shape == found.proceeds.shape == (3, 4)
     low, high = (made.network.reward[0] + s * made.network.reward[1] * 6.4 for s in (-1, 1))
     assert (found.reward >= low).all() and (found.reward <= high).all()
+
+
+def test_a_state_goes_to_the_window_behind_it_alone():
+    made, windows = task("dynamics"), PackedWindows(rows(), 4)
+
+    def batch(seed: int, window: int, follows: bool = True) -> dict[str, Tensor]:
+        return double({key: x[None] for key, x in windows[seed, window, follows].items()})
+
+    made.log = made.log_dict = lambda *_, **__: None
+    for seed, window, follows, goes_on in (
+        *((3, 0, True, False), (3, 1, True, True), (3, 3, True, False), (3, 4, False, False)),
+        *((4, 5, True, False), (4, 6, True, True)),
+    ):
+        now = batch(seed, window, follows)
+        assert (made._before(now) is not None) == goes_on
+        made.training_step(now, 0)
+    wider = {key: torch.cat([x, x]) for key, x in batch(4, 7).items()}
+    assert made._before(wider) is None

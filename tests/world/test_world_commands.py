@@ -90,6 +90,31 @@ def test_a_latent_that_says_nothing_is_warned_of(paratime, home):
         fit(paratime, home, "Gym", "WorldTask", *free, environment="CartPole-v1", episodes=8)
 
 
+def test_sources_are_named_and_outputs_are_new(paratime, home):
+    (home / "log.csv").write_text(
+        "episode,step,pos,push,reward\n"
+        + "".join(f"{e},{t},{t / (e + 1)},{t % 3},1\n" for e in range(6) for t in range(9))
+    )
+    table = {"path": "log.csv", "observation": "[pos]", "action": "[push]"}
+    assert fit(paratime, home, "Table", **table)
+    collect = ("world", "collect", "--environment", "CartPole-v1", "--episodes", 6)
+    assert paratime(*collect, "--out", "files")[0] == 0
+    assert fit(paratime, home / "second", "Npz", path="files")
+    status, _, err = paratime(*collect, "--out", "files")
+    assert status == 2 and "out files: expected a new or an empty folder" in err
+    assert len([*(home / "files").iterdir()]) == 6, "nothing has changed"
+
+
+def test_what_a_model_was_trained_on_proves_nothing(paratime, home):
+    path = fit(paratime, home, "Gym", environment="CartPole-v1", episodes=8)
+    again = ("world", "openloop", "--ckpt_path", path, "--source", "Gym")
+    same = ("--source.environment", "CartPole-v1", "--source.episodes", 8)
+    status, out, err = paratime(*again, *same, "--horizon", 5)
+    assert status == 0 and out.startswith("2 episodes (6 that the model was trained on"), err
+    status, out, err = paratime(*again, *same, "--source.seed", 50, "--horizon", 5)
+    assert status == 0 and out.startswith("8 episodes\n"), err
+
+
 @pytest.fixture
 def models(paratime, home):
     """Return checkpoints of CartPole: two seeds, one without actions, and one with latents."""
