@@ -105,6 +105,21 @@ def test_sources_are_named_and_outputs_are_new(paratime, home):
     assert len([*(home / "files").iterdir()]) == 6, "nothing has changed"
 
 
+def test_the_checkpoint_is_of_the_last_step(paratime, home):
+    source = ("--data.source", "Gym", "--data.source.environment", "CartPole-v1")
+    steps = ("--trainer.max_steps", 3, "--trainer.val_check_interval", 1)
+    always = (*SMALL, *source, "--data.source.episodes", 30, "--data.batch_size", 4, *steps)
+    status, out, err = paratime("fit", "--model", "DynamicsTask", *always)
+    assert status == 0 and "step=3.ckpt" in out and "validated" not in out, err
+    names = [x.split()[0] for x in out.splitlines() if x.startswith("val/nrmse")]
+    assert names[:3] == ["val/nrmse@1", "val/nrmse@5", "val/nrmse@10"]
+    every = ("--trainer.val_check_interval", 2, "--trainer.default_root_dir", "other")
+    status, out, err = paratime("fit", "--model", "DynamicsTask", *always, *every)
+    assert status == 0 and "validated at step 2, before the end at step 3" in out, err
+    path = re.search(r"checkpoint +(\S+)", out)[1]
+    assert torch.load(path, weights_only=True)["global_step"] == 3
+
+
 def test_what_a_model_was_trained_on_proves_nothing(paratime, home):
     path = fit(paratime, home, "Gym", environment="CartPole-v1", episodes=8)
     again = ("world", "openloop", "--ckpt_path", path, "--source", "Gym")
