@@ -32,6 +32,8 @@ class Mamba(Mixer):
             up, by default.
     """
 
+    complete = True
+
     def __init__(
         self,
         input_size: int,

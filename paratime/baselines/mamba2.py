@@ -35,6 +35,8 @@ class Mamba2(Mixer):
         InputError: Sizes that do not divide.
     """
 
+    complete = True
+
     def __init__(
         self,
         input_size: int,

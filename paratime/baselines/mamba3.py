@@ -48,6 +48,8 @@ class Mamba3(Mixer):
         InputError: Sizes that do not divide.
     """
 
+    complete = True
+
     def __init__(
         self,
         input_size: int,
