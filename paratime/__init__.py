@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paratime.baselines.attention import Attention as Attention
+    from paratime.baselines.mamba import Mamba as Mamba
+    from paratime.baselines.mamba2 import Mamba2 as Mamba2
+    from paratime.baselines.mamba3 import Mamba3 as Mamba3
     from paratime.baselines.mingru import MinGRU as MinGRU
     from paratime.baselines.mingru import MinLSTM as MinLSTM
     from paratime.baselines.rnn import TorchGRU as TorchGRU
@@ -32,6 +35,9 @@ _HOMES = {
     "Encoder": "layers.encoder",
     "GRUCell": "cells.gru",
     "LSTMCell": "cells.lstm",
+    "Mamba": "baselines.mamba",
+    "Mamba2": "baselines.mamba2",
+    "Mamba3": "baselines.mamba3",
     "MinGRU": "baselines.mingru",
     "MinLSTM": "baselines.mingru",
     "Mixer": "layers.mixer",

@@ -15,12 +15,15 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from paratime.baselines.attention import Attention
+from paratime.baselines.mamba import Mamba
+from paratime.baselines.mamba2 import Mamba2
+from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.errors import InputError
 from paratime.messages import explain
 
-BASELINES = (Attention, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
+BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
 MISTAKES = (InputError, MisconfigurationException, OSError)

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from paratime.baselines.attention import Attention
+from paratime.baselines.mamba import Mamba
+from paratime.baselines.mamba2 import Mamba2
+from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cells.base import Cell
@@ -121,6 +124,10 @@ WIDTH = 8
 BASELINES: dict[str, Callable[[], Mixer]] = {
     "TorchGRU": lambda: TorchGRU(WIDTH),
     "TorchLSTM": lambda: TorchLSTM(WIDTH),
+    "Mamba": lambda: Mamba(WIDTH, state_size=4),
+    "Mamba2": lambda: Mamba2(WIDTH, state_size=6, head_size=4, groups=2),
+    "Mamba3": lambda: Mamba3(WIDTH, state_size=8, head_size=4),
+    "Mamba3 of rank 3": lambda: Mamba3(WIDTH, state_size=8, head_size=8, rank=3),
     "MinGRU": lambda: MinGRU(WIDTH, heads=2),
     "MinLSTM": lambda: MinLSTM(WIDTH),
     "Attention": lambda: Attention(WIDTH, heads=2),

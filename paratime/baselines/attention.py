@@ -38,6 +38,8 @@ class Attention(Mixer):
         InputError: Sizes that do not divide, or an empty window.
     """
 
+    complete = True
+
     def __init__(
         self,
         input_size: int,

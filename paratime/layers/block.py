@@ -33,39 +33,27 @@ class SwiGLU(nn.Module):
         return self.down(functional.silu(gate) * value)
 
 
-class Block(Mixer):
-    """The block of ParaRNN (arXiv 2510.21450) around any mixer.
+class Gated(Mixer):
+    """A mixer between a convolution and a gate, as in the block of ParaRNN (arXiv 2510.21450).
 
-    norm -> Linear to value and gate -> causal convolution, SiLU -> mixer -> RMSNorm times
-    SiLU(gate) -> Linear -> scaled residual; then norm -> SwiGLU -> scaled residual. The scales
-    are one learnable number a channel.
+    Linear to value and gate -> causal convolution, SiLU -> mixer -> RMSNorm times SiLU(gate) ->
+    Linear. The state is the convolution's and the mixer's.
 
     Args:
         width: Width d of input and output.
         mixer: Builds the mixer from its width.
         kernel_size: Taps of the convolution.
-        mlp_size: Width inside the SwiGLU; its default if None.
     """
 
-    def __init__(
-        self,
-        width: int,
-        mixer: Callable[[int], Mixer],
-        *,
-        kernel_size: int = 4,
-        mlp_size: int | None = None,
-    ) -> None:
+    complete = True
+
+    def __init__(self, width: int, mixer: Callable[[int], Mixer], kernel_size: int = 4) -> None:
         super().__init__()
-        self.norm_in = RMSNorm(width)
         self.project_in = nn.Linear(width, 2 * width, bias=False)
         self.conv = CausalConv(width, kernel_size)
         self.mixer = mixer(width)
-        self.norm_out = RMSNorm(width)
+        self.norm = RMSNorm(width)
         self.project_out = nn.Linear(width, width, bias=False)
-        self.mixer_scale = nn.Parameter(torch.ones(width))
-        self.norm_mlp = RMSNorm(width)
-        self.mlp = SwiGLU(width, mlp_size)
-        self.mlp_scale = nn.Parameter(torch.ones(width))
 
     def forward(
         self,
@@ -75,29 +63,82 @@ class Block(Mixer):
         reset: Tensor | None = None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, Any]]:
-        """Map x (B, T, d); the state is the convolution's and the mixer's."""
-        conv0, mixer0 = (None, None) if h0 is None else h0
-        value, gate = self._enter(x)
-        value, conv_state = self.conv(value, conv0, reset=reset, lengths=lengths)
-        y, mixer_state = self.mixer(value, mixer0, reset=reset, lengths=lengths)
-        y = self._leave(x, y, gate)
-        return mask_padding(y, lengths), (conv_state, mixer_state)
+        """Map x (B, T, d); see ``Mixer.forward``."""
+        conv, inner = (None, None) if h0 is None else h0
+        value, gate = self.project_in(x).chunk(2, dim=-1)
+        value, conv = self.conv(value, conv, reset=reset, lengths=lengths)
+        y, inner = self.mixer(value, inner, reset=reset, lengths=lengths)
+        return mask_padding(self.project_out(self.norm(y, gate)), lengths), (conv, inner)
 
     def step(
         self, x: Tensor, state: tuple[Any, Any] | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map one step x (B, d)."""
-        conv0, mixer0 = (None, None) if state is None else state
-        value, gate = self._enter(x)
-        value, conv_state = self.conv.step(value, conv0, reset)
-        y, mixer_state = self.mixer.step(value, mixer0, reset)
-        return self._leave(x, y, gate), (conv_state, mixer_state)
+        conv, inner = (None, None) if state is None else state
+        value, gate = self.project_in(x).chunk(2, dim=-1)
+        value, conv = self.conv.step(value, conv, reset)
+        y, inner = self.mixer.step(value, inner, reset)
+        return self.project_out(self.norm(y, gate)), (conv, inner)
 
-    def _enter(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, gate = self.project_in(self.norm_in(x)).chunk(2, dim=-1)
-        return value, gate
 
-    def _leave(self, x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
-        y = self.project_out(self.norm_out(y, gate))
-        x = torch.addcmul(x, self.mixer_scale, y)
+class Block(Mixer):
+    """A residual block around any mixer; its state is the mixer's.
+
+    norm -> mixer -> scaled residual; then norm -> SwiGLU -> scaled residual. The scales are one
+    learnable number a channel. A mixer that is not ``complete`` is ``Gated``.
+
+    Args:
+        width: Width d of input and output.
+        mixer: Builds the mixer from its width.
+        kernel_size: Taps of the convolution.
+        mlp_size: Width inside the SwiGLU; its default if None, and without one if 0.
+        eps: What the norms add to the mean square; the precision of their numbers by default.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        mixer: Callable[[int], Mixer],
+        *,
+        kernel_size: int = 4,
+        mlp_size: int | None = None,
+        eps: float | None = None,
+    ) -> None:
+        super().__init__()
+        gated = Gated(width, mixer, kernel_size)
+        self.norm = RMSNorm(width, eps=eps)
+        self.mixer = gated.mixer if gated.mixer.complete else gated
+        self.scale = nn.Parameter(torch.ones(width))
+        self.mlp = None
+        if mlp_size != 0:
+            self.norm_mlp = RMSNorm(width, eps=eps)
+            self.mlp = SwiGLU(width, mlp_size)
+            self.mlp_scale = nn.Parameter(torch.ones(width))
+
+    @property
+    def core(self) -> Mixer:
+        """The mixer that the block was built with."""
+        return self.mixer.mixer if isinstance(self.mixer, Gated) else self.mixer
+
+    def forward(
+        self,
+        x: Tensor,
+        h0: Any = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
+        """Map x (B, T, d); see ``Mixer.forward``."""
+        y, state = self.mixer(self.norm(x), h0, reset=reset, lengths=lengths)
+        return mask_padding(self._add(x, y), lengths), state
+
+    def step(self, x: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Map one step x (B, d)."""
+        y, state = self.mixer.step(self.norm(x), state, reset)
+        return self._add(x, y), state
+
+    def _add(self, x: Tensor, y: Tensor) -> Tensor:
+        x = torch.addcmul(x, self.scale, y)
+        if self.mlp is None:
+            return x
         return torch.addcmul(x, self.mlp_scale, self.mlp(self.norm_mlp(x)))

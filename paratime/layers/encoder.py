@@ -20,9 +20,10 @@ class Encoder(Mixer):
         width: Width of input and output.
         depth: Number of blocks.
         mixer: Builds the mixer of a block from its width.
-        kernel_size: Taps of each block's causal convolution.
+        kernel_size: Taps of the causal convolution around a mixer that is not complete.
         mlp_size: Width inside each block's SwiGLU; 8 / 3 of ``width``, rounded up to a multiple
-            of 256, by default.
+            of 256, by default; 0 for none.
+        eps: What norms add to the mean square; the precision of their numbers by default.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Encoder(Mixer):
         mixer: Callable[[int], Mixer] = ParaGRU,
         kernel_size: int = 4,
         mlp_size: int | None = None,
+        eps: float | None = None,
     ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
@@ -39,9 +41,10 @@ class Encoder(Mixer):
             raise InputError("Encoder", "width and depth at least 1", got, "make it larger")
         self.width = width
         self.blocks = nn.ModuleList(
-            Block(width, mixer, kernel_size=kernel_size, mlp_size=mlp_size) for _ in range(depth)
+            Block(width, mixer, kernel_size=kernel_size, mlp_size=mlp_size, eps=eps)
+            for _ in range(depth)
         )
-        self.norm = RMSNorm(width)
+        self.norm = RMSNorm(width, eps=eps)
 
     def forward(
         self,

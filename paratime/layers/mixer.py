@@ -20,6 +20,9 @@ class Mixer(nn.Module, ABC):
     packed episodes or documents do not see each other.
     """
 
+    complete = False
+    """Whether it has what a block would add around it, such as a convolution or a gate."""
+
     @abstractmethod
     def forward(
         self,

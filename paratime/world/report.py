@@ -68,7 +68,7 @@ def names_of(tasks: Sequence[TrajectoryTask]) -> list[str]:
 
 
 def _name(task: TrajectoryTask) -> str:
-    mixers = {type(block.mixer).__name__: None for block in task.network.encoder.blocks}  # type: ignore[union-attr]
+    mixers = {type(block.core).__name__: None for block in task.network.encoder.blocks}  # type: ignore[union-attr]
     solves = " in one solve" if getattr(task.network, "hidden", None) is not None else ""
     action = "" if task.network.use_action else " without actions"
     return f"{type(task).__name__} {'+'.join(mixers)}{solves}{action}"

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-NAMES = ("Attention", "MinGRU", "MinLSTM", "TorchGRU", "TorchLSTM")
+NAMES = (*("Attention", "Mamba", "Mamba2", "Mamba3", "MinGRU", "MinLSTM", "TorchGRU", "TorchLSTM"),)
 SLICES = {
     "language": (
         *("--model", "LanguageTask", "--data", "TokenData", "--data.source", "TextFiles"),

@@ -1,0 +1,94 @@
+"""Mamba: a linear recurrence whose coefficients are chosen by the input."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paratime.baselines import ssm
+from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
+from paratime.ops.selective import selective_scan
+
+MambaState = tuple[Tensor, Tensor]
+"""The convolution's last inputs, (B, K - 1, E), and the state of the scan, (B, N, E)."""
+
+
+class Mamba(Mixer):
+    """The mixer of Mamba (arXiv 2312.00752), S6 behind a convolution, gated.
+
+        v, z = W_in x,  v = silu(conv(v)),  (dt, b, c) = W_x v,  dt = softplus(W_dt dt + bias),
+        h[t] = exp(-dt[t] exp(A)) h[t-1] + dt[t] b[t] v[t],  y = W_out ((c h + D v) silu(z)),
+
+    with N numbers of state h on each of E = ``expand`` input_size channels.
+
+    Args:
+        input_size: Width of the input.
+        hidden_size: Width of the output; ``input_size`` by default.
+        state_size: N.
+        expand: Channels inside, in widths of the input.
+        kernel_size: Taps of the convolution.
+        dt_rank: Rank of the projection to sizes of steps; a sixteenth of ``input_size``, rounded
+            up, by default.
+    """
+
+    complete = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        kernel_size: int = 4,
+        dt_rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        inner, rank = expand * input_size, dt_rank or math.ceil(input_size / 16)
+        self.input_size, self.hidden_size = input_size, hidden_size or input_size
+        self.sizes = rank, state_size, state_size
+        self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}
+        self.in_proj = nn.Linear(input_size, 2 * inner, bias=False)
+        self.conv1d = ssm.Conv1d(inner, kernel_size)
+        self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        self.dt_proj.bias = nn.Parameter(ssm.initial_bias(inner))
+        self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        h0: MambaState | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, MambaState]:
+        """Map x (B, T, input_size) to (B, T, hidden_size) and the state; see ``Mixer.forward``."""
+        check_sequence(x, reset, lengths)
+        ssm.check_width(x, self.input_size)
+        lengths = None if lengths is None else lengths.long()
+        value, gate = self.in_proj(x).chunk(2, dim=-1)
+        memory, state = ssm.start(value, h0, self.shapes)
+        value, memory = self.conv1d(value, memory, reset, lengths)
+        dt, b, c = self.x_proj(value).split(self.sizes, dim=-1)
+        dt = functional.linear(dt, self.dt_proj.weight)
+        with torch.autocast(x.device.type, enabled=False):
+            exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
+            dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
+            y, state = selective_scan(exact, dt, a, b, c, state, reset, lengths)
+            y = torch.addcmul(y, exact, ssm.precise(self.D)).to(value.dtype)
+        y = self.out_proj(y * functional.silu(gate))
+        return mask_padding(y, lengths), (memory, state)
+
+    def step(
+        self, x: Tensor, state: MambaState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, MambaState]:
+        """Map one step x (B, input_size) to (B, hidden_size) and the state."""
+        check_step(x, reset)
+        reset = None if reset is None else reset.unsqueeze(1)
+        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
+        return y.squeeze(1), state

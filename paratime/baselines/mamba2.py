@@ -1,0 +1,135 @@
+"""Mamba-2: a matrix of state for each head, which decays by a number."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paratime.baselines import ssm
+from paratime.baselines.mamba import MambaState
+from paratime.errors import InputError
+from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
+from paratime.ops.ssd import ssd
+
+
+class Mamba2(Mixer):
+    """The mixer of Mamba-2 (arXiv 2405.21060): state space duality behind a convolution, gated.
+
+        z, (v, b, c), dt = W_in x,  v, b, c = silu(conv(v, b, c)),  dt = softplus(dt + bias),
+        S[t] = exp(-dt[t] exp(A)) S[t-1] + dt[t] b[t] v[t]^T,
+        y = W_out norm((S^T c + D v) silu(z)),
+
+    with a state S (N, P) for each head, whose v has P numbers; heads of a group share b and c.
+
+    Args:
+        input_size: Width of the input.
+        hidden_size: Width of the output; ``input_size`` by default.
+        state_size: N.
+        head_size: P; by default 64, or the greatest power of two below it that fits.
+        groups: Number of groups of heads.
+        expand: Channels inside, in widths of the input.
+        kernel_size: Taps of the convolution.
+
+    Raises:
+        InputError: Sizes that do not divide.
+    """
+
+    complete = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        state_size: int = 128,
+        head_size: int | None = None,
+        groups: int = 1,
+        expand: int = 2,
+        kernel_size: int = 4,
+    ) -> None:
+        super().__init__()
+        inner = expand * input_size
+        head = math.gcd(64, inner) if head_size is None else head_size
+        heads = count_heads(inner, head, groups)
+        self.input_size, self.hidden_size = input_size, hidden_size or input_size
+        self.groups, self.head_size = groups, head
+        self.sizes = inner, inner + 2 * groups * state_size, heads
+        self.inside = inner, groups * state_size, groups * state_size
+        self.shapes = {
+            "memory": (kernel_size - 1, self.sizes[1]),
+            "state": (heads, state_size, head),
+        }
+        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False)
+        self.conv1d = ssm.Conv1d(self.sizes[1], kernel_size)
+        self.dt_bias = nn.Parameter(ssm.initial_bias(heads))
+        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(heads))
+        self.norm = GatedNorm(inner, groups)
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        h0: MambaState | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, MambaState]:
+        """Map x (B, T, input_size) to (B, T, hidden_size) and the state; see ``Mixer.forward``."""
+        check_sequence(x, reset, lengths)
+        ssm.check_width(x, self.input_size)
+        lengths = None if lengths is None else lengths.long()
+        gate, mixed, dt = self.in_proj(x).split(self.sizes, dim=-1)
+        memory, state = ssm.start(mixed, h0, self.shapes)
+        mixed, memory = self.conv1d(mixed, memory, reset, lengths)
+        with torch.autocast(x.device.type, enabled=False):
+            value, b, c = ssm.precise(mixed).split(self.inside, dim=-1)
+            value = value.unflatten(-1, (-1, self.head_size))
+            dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
+            b, c = (v.unflatten(-1, (1, self.groups, -1)) for v in (b, c))
+            added, decay = value * dt.unsqueeze(-1), -dt * ssm.precise(self.A_log).exp()
+            y, state = ssd(c, b, added.unsqueeze(2), decay, state, reset)
+            y = torch.addcmul(y.squeeze(2), value, ssm.precise(self.D).unsqueeze(-1))
+        y = self.norm(y.flatten(-2).to(mixed.dtype), gate)
+        return mask_padding(self.out_proj(y), lengths), (memory, state)
+
+    def step(
+        self, x: Tensor, state: MambaState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, MambaState]:
+        """Map one step x (B, input_size) to (B, hidden_size) and the state."""
+        check_step(x, reset)
+        reset = None if reset is None else reset.unsqueeze(1)
+        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
+        return y.squeeze(1), state
+
+
+class GatedNorm(nn.Module):
+    """A root-mean-square norm of x silu(z), group by group; unlike ``RMSNorm``, it gates first.
+
+    Args:
+        channels: Number of channels.
+        groups: Parts of the channels that are normed by themselves.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.groups = groups
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Norm x (..., D), gated by z like it."""
+        x = (x * functional.silu(gate)).unflatten(-1, (self.groups, -1))
+        return functional.rms_norm(x, x.shape[-1:], eps=1e-5).flatten(-2) * self.weight
+
+
+def count_heads(inner: int, head_size: int, groups: int) -> int:
+    """Return the number of heads; refuse sizes that do not divide."""
+    if head_size < 1 or inner % head_size:
+        got, remedy = str(head_size), "change head_size or the width"
+        raise InputError("head_size", f"a divisor of {inner}", got, remedy)
+    heads = inner // head_size
+    if groups < 1 or heads % groups:
+        got, remedy = str(groups), "change groups or head_size"
+        raise InputError("groups", f"a divisor of {heads} heads", got, remedy)
+    return heads
