@@ -20,6 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import peers
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -76,6 +77,7 @@ def contestants(shape: tuple[int, int, int]) -> dict[str, Contestant]:
         chosen[f"{name}, loop"] = _first(Recurrent(own.cell, Sequential()))
     for name, layer in TORCH.items():
         chosen[name] = _first(layer(width, width, batch_first=True))
+    chosen |= {name: _first(layer) for name, layer in peers.baselines(width).items()}
     return chosen | _pararnn_torch(width)
 
 
@@ -102,6 +104,7 @@ def gate(shape: tuple[int, int, int]) -> None:
                 result = compare(layer(width).cell, solver, x[:1].to(dtype), None, None)
                 if not result.passed:
                     raise SystemExit(f"not timed, because it is wrong: {result}")
+    peers.check(peers.baselines(width), width)
 
 
 def measure(shape: tuple[int, int, int]) -> list[dict[str, object]]:
@@ -249,7 +252,7 @@ def _copy(x: Tensor) -> Tensor:
 
 
 def _first(layer: nn.Module) -> Contestant:
-    return lambda x: layer(x)[0]
+    return lambda x: peers.output(layer(x))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paratime.baselines import ssm
+from paratime.baselines import mamba_ssm, ssm
 from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
 from paratime.ops.selective import selective_scan
 
@@ -30,6 +30,7 @@ class Mamba(Mixer):
         kernel_size: Taps of the convolution.
         dt_rank: Rank of the projection to sizes of steps; a sixteenth of ``input_size``, rounded
             up, by default.
+        backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
     """
 
     complete = True
@@ -43,11 +44,13 @@ class Mamba(Mixer):
         expand: int = 2,
         kernel_size: int = 4,
         dt_rank: int | None = None,
+        backend: mamba_ssm.Backend = "paratime",
     ) -> None:
         super().__init__()
         inner, rank = expand * input_size, dt_rank or math.ceil(input_size / 16)
         self.input_size, self.hidden_size = input_size, hidden_size or input_size
         self.sizes = rank, state_size, state_size
+        self.scan = selective_scan if backend == "paratime" else mamba_ssm.selective_scan
         self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}
         self.in_proj = nn.Linear(input_size, 2 * inner, bias=False)
         self.conv1d = ssm.Conv1d(inner, kernel_size)
@@ -79,7 +82,7 @@ class Mamba(Mixer):
         with torch.autocast(x.device.type, enabled=False):
             exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
             dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
-            y, state = selective_scan(exact, dt, a, b, c, state, reset, lengths)
+            y, state = self.scan(exact, dt, a, b, c, state, reset, lengths)
             y = torch.addcmul(y, exact, ssm.precise(self.D)).to(value.dtype)
         y = self.out_proj(y * functional.silu(gate))
         return mask_padding(y, lengths), (memory, state)

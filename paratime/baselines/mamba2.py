@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paratime.baselines import ssm
+from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
@@ -30,6 +30,7 @@ class Mamba2(Mixer):
         groups: Number of groups of heads.
         expand: Channels inside, in widths of the input.
         kernel_size: Taps of the convolution.
+        backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
 
     Raises:
         InputError: Sizes that do not divide.
@@ -47,6 +48,7 @@ class Mamba2(Mixer):
         groups: int = 1,
         expand: int = 2,
         kernel_size: int = 4,
+        backend: mamba_ssm.Backend = "paratime",
     ) -> None:
         super().__init__()
         inner = expand * input_size
@@ -54,6 +56,7 @@ class Mamba2(Mixer):
         heads = count_heads(inner, head, groups)
         self.input_size, self.hidden_size = input_size, hidden_size or input_size
         self.groups, self.head_size = groups, head
+        self.scan = ssd if backend == "paratime" else mamba_ssm.ssd
         self.sizes = inner, inner + 2 * groups * state_size, heads
         self.inside = inner, groups * state_size, groups * state_size
         self.shapes = {
@@ -89,7 +92,7 @@ class Mamba2(Mixer):
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
             b, c = (v.unflatten(-1, (1, self.groups, -1)) for v in (b, c))
             added, decay = value * dt.unsqueeze(-1), -dt * ssm.precise(self.A_log).exp()
-            y, state = ssd(c, b, added.unsqueeze(2), decay, state, reset)
+            y, state = self.scan(c, b, added.unsqueeze(2), decay, state, reset)
             y = torch.addcmul(y.squeeze(2), value, ssm.precise(self.D).unsqueeze(-1))
         y = self.norm(y.flatten(-2).to(mixed.dtype), gate)
         return mask_padding(self.out_proj(y), lengths), (memory, state)

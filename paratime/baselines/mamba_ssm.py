@@ -1,0 +1,100 @@
+"""The CUDA kernels of mamba-ssm under the signatures of our own scans; chosen by name only.
+
+They run on CUDA, and know no resets (Mamba) or know them as numbers of sequences (Mamba-2). What
+they cannot do is refused, never computed in another way.
+"""
+
+import importlib
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError
+
+Backend = Literal["paratime", "mamba_ssm"]
+"""Whose kernels run a scan."""
+
+CHUNK = 256
+
+
+def selective_scan(
+    x: Tensor,
+    dt: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    h0: Tensor,
+    reset: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Do what ``paratime.ops.selective.selective_scan`` does, for a state of zeros without resets.
+
+    Raises:
+        InputError: mamba-ssm is missing, tensors are elsewhere, or its kernel cannot do it.
+    """
+    module = _module("mamba_ssm.ops.selective_scan_interface", x)
+    if reset is not None:
+        raise _refusal("reset", "none", "resets")
+    if h0.any():
+        raise _refusal("h0", "the initial state", "another")
+    if lengths is not None:
+        there = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(-1)
+        dt = dt.where(there.unsqueeze(-1), 0)
+    first = (v.mT.contiguous() for v in (x, dt))
+    last = (v.mT.contiguous() for v in (a, b, c))
+    y, state = module.selective_scan_fn(*first, *last, return_last_state=True)
+    return y.mT, state.mT
+
+
+def ssd(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    log_decay: Tensor,
+    state: Tensor,
+    reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Do what ``paratime.ops.ssd.ssd`` does; resets become numbers of sequences.
+
+    Raises:
+        InputError: mamba-ssm is missing, tensors are elsewhere, or its kernel cannot do it.
+    """
+    module = _module("mamba_ssm.ops.triton.ssd_combined", value)
+    if value.shape[2] != 1:
+        raise _refusal("rank", "1", str(value.shape[2]))
+    if reset is not None and reset[:, 0].any():
+        raise _refusal("reset at the first step", "h0=None instead", "a reset")
+    ones = torch.ones_like(log_decay)
+    y, last = module.mamba_chunk_scan_combined(
+        value.squeeze(2) / _size(log_decay).unsqueeze(-1),
+        _size(log_decay),
+        -ones[0, 0],
+        key.squeeze(2),
+        query.squeeze(2),
+        CHUNK,
+        initial_states=state.mT.contiguous(),
+        seq_idx=None if reset is None else reset.cumsum(1).int(),
+        return_final_states=True,
+    )
+    return y.unsqueeze(2), last.mT
+
+
+def _size(log_decay: Tensor) -> Tensor:
+    """Return the size of a step that decays by as much where a is -1: never 0, to divide by."""
+    return (-log_decay).clamp(min=1e-12)
+
+
+def _module(name: str, x: Tensor) -> Any:
+    if x.device.type != "cuda":
+        remedy = "move it to a GPU, or choose backend paratime"
+        raise InputError("x", "a tensor on CUDA for backend mamba_ssm", x.device.type, remedy)
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = "pip install mamba-ssm, or choose backend paratime"
+        raise InputError("backend", "the package mamba-ssm", str(error), remedy) from None
+
+
+def _refusal(what: str, expected: str, got: str) -> InputError:
+    return InputError(f"{what} with backend mamba_ssm", expected, got, "choose backend paratime")
