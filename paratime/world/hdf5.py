@@ -47,11 +47,16 @@ class Minari(Source):
         """Return the episodes, in the order of their numbers."""
         path = _main_file(self.path)
         with open_hdf5(path) as file:
-            found = {int(m[1]): key for key in file if (m := EPISODE.fullmatch(key))}
+            groups = [(int(m[1]), key) for key in file if (m := EPISODE.fullmatch(key))]
+            found = dict(groups)
             if not found:
                 got, remedy = f"only {', '.join(file) or 'an empty file'}", "check the path"
                 raise InputError(str(path), "groups episode_0 and so on", got, remedy)
             metadata = _metadata(file, path)
+            total = metadata.get("total_episodes", len(found))
+            if not total == len(found) == len(groups):
+                expected, got = f"{total} episodes as the metadata says", str(len(groups))
+                raise InputError(str(path), expected, got, "fetch or write it again")
             episodes = [
                 _episode(file[found[number]], f"{found[number]} of {path}")
                 for number in sorted(found)

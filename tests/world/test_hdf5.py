@@ -198,6 +198,13 @@ def test_a_file_without_episodes(tmp_path):
     refused(r"a.hdf5: expected groups episode_0 and so on, got only other; check", source.read)
 
 
+def test_as_many_episodes_as_the_metadata_says(tmp_path):
+    source = save(tmp_path / "a.hdf5", {"episode_0": parts()}, total_episodes=3)
+    refused(r"a\.hdf5: expected 3 episodes as the metadata says, got 1; fetch", source.read)
+    twice = save(tmp_path / "b.hdf5", {"episode_1": parts(), "episode_01": parts()})
+    refused(r"b\.hdf5: expected 1 episodes as the metadata says, got 2", twice.read)
+
+
 def test_an_episode_in_a_file_that_is_not_there(tmp_path):
     source = save(tmp_path / "a.hdf5", {"episode_0": parts()})
     with h5py.File(tmp_path / "a.hdf5", "a") as file:
