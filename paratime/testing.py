@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paratime.cells.base import Cell
 from paratime.layers.mixer import Mixer
@@ -172,6 +172,11 @@ def check_cell(cell: Cell, x: Tensor) -> None:
     for solver, path in ((Newton(), "Newton"), (None, "the default path")):
         result = compare(cell, solver, x, None, None)
         assert result.passed, f"{path} and the loop differ: {result}"
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return how many numbers a module learns, each once."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:

@@ -40,35 +40,24 @@ def ssd(
     """
     steps, rank, groups = *value.shape[1:3], query.shape[3]
     size = min(CHUNK, steps)
-    query, key, value = (_rows(x, size) for x in (query, key, value))
-    value = value.unflatten(2, (groups, -1))
-    total = _chunks(log_decay, size).movedim(2, -1).unsqueeze(-1)  # (B, C, H, L, 1)
-    together = torch.ones(size, size, dtype=torch.bool, device=value.device).tril()
-    whole = goes_on = None
-    if reset is None:
-        total = total.cumsum(-2)
-    else:  # no sum reaches across a reset, so that no gradient does
-        segment = _chunks(reset, size).cumsum(-1)  # (B, C, L)
-        together = together & (segment.unsqueeze(-1) == segment.unsqueeze(-2))
-        together = together.unsqueeze(2)
-        total = together.to(total) @ total
-        segment = segment.repeat_interleave(rank, -1)
-        whole, goes_on = segment == segment[..., -1:], segment == 0
-        together = together.unsqueeze(2)
-    total = total.repeat_interleave(rank, -2).unflatten(2, (groups, -1))
-    together = together.repeat_interleave(rank, -1).repeat_interleave(rank, -2)
-    weight = (total - total.mT).masked_fill(~together, -torch.inf).exp()
-    y = ((query @ key.mT).unsqueeze(3) * weight) @ value
-    to_end = _where(whole, (total[..., -1:, :] - total).exp())
-    added = key.mT.unsqueeze(3) @ (value * to_end)  # (B, C, G, H / G, N, P)
-    from_begin = _where(goes_on, total.exp())
-    states = [state.unflatten(1, (groups, -1))]
-    for kept, more in zip(from_begin[..., -1:, :].unbind(1), added.unbind(1), strict=True):
+    query, key = (_rows(x, size, groups).squeeze(-2) for x in (query, key))  # (B, C, G, L R, N)
+    value = _rows(value, size, groups)  # (B, C, G, L R, H / G, P)
+    total, together, whole, goes_on = _decays(_chunks(log_decay, size), reset, size)
+    total = total.repeat_interleave(rank, 2).unflatten(-1, (groups, -1, 1)).movedim(3, 2)
+    heads = total.movedim(-2, -3)  # (B, C, G, H / G, L R, 1)
+    weight = (heads - heads.mT).masked_fill(~_ranks(together, rank), -torch.inf).exp()
+    scores = (query @ key.mT).unsqueeze(3)
+    y = ((scores * weight) @ value.movedim(-2, -3)).movedim(-2, -3)
+    to_end = _where(whole, (total[:, :, :, -1:] - total).exp(), rank)
+    added = (key.mT @ (value * to_end).flatten(-2)).unflatten(-1, value.shape[-2:])
+    from_begin = _where(goes_on, total.exp(), rank)
+    states = [state.unflatten(1, (groups, -1)).movedim(2, 3)]  # (B, G, N, H / G, P)
+    for kept, more in zip(from_begin[:, :, :, -1:].unbind(1), added.unbind(1), strict=True):
         states.append(torch.addcmul(more, kept, states[-1]))
-    before = torch.stack(states[:-1], dim=1)
-    y = y + (query.unsqueeze(3) @ before) * from_begin
-    y = y.flatten(2, 3).unflatten(-2, (-1, rank)).movedim(2, -2)  # (B, C, L, R, H, P)
-    return y.flatten(1, 2)[:, :steps], states[-1].flatten(1, 2)
+    before = torch.stack(states[:-1], dim=1).flatten(-2)
+    y = torch.addcmul(y, (query @ before).view_as(value), from_begin)
+    y = y.movedim(2, 3).flatten(3, 4).unflatten(2, (-1, rank))  # (B, C, L, R, H, P)
+    return y.flatten(1, 2)[:, :steps], states[-1].movedim(3, 2).flatten(1, 2)
 
 
 def ssd_step(
@@ -107,11 +96,38 @@ def _chunks(x: Tensor, size: int) -> Tensor:
     return x.unflatten(1, (-1, size))
 
 
-def _rows(x: Tensor, size: int) -> Tensor:
-    """Return x (B, T, R, heads, ...) as (B, C, heads, L R, ...)."""
-    return _chunks(x, size).flatten(2, 3).movedim(2, 3)
+def _decays(
+    log_decay: Tensor, reset: Tensor | None, size: int
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return what the decays (B, C, L, H) of a chunk add up to, and which steps are together.
+
+    Returns:
+        Sums from the chunk's begin, or the last reset, on, (B, C, L, H); which steps s count at t,
+        bool (B or 1, C or 1, L, L); and with resets, from which steps none follows in the chunk,
+        and which steps none precedes, bool (B, C, L).
+    """
+    together = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril()
+    if reset is None:
+        return log_decay.cumsum(2), together.expand(1, 1, -1, -1), None, None
+    segment = _chunks(reset, size).cumsum(-1)
+    together = together & (segment.unsqueeze(-1) == segment.unsqueeze(-2))
+    total = together.to(log_decay) @ log_decay  # no sum reaches across a reset, nor does a gradient
+    return total, together, segment == segment[..., -1:], segment == 0
 
 
-def _where(there: Tensor | None, x: Tensor) -> Tensor:
-    """Return x (B, C, G, H / G, L R, 1) where the rows (B, C, L R) are there, else 0."""
-    return x if there is None else torch.where(there[:, :, None, None, :, None], x, 0)
+def _rows(x: Tensor, size: int, groups: int) -> Tensor:
+    """Return x (B, T, R, heads, ...) as (B, C, G, L R, heads / G, ...)."""
+    return _chunks(x, size).flatten(2, 3).unflatten(3, (groups, -1)).movedim(3, 2)
+
+
+def _ranks(together: Tensor, rank: int) -> Tensor:
+    """Return which rows (L R, L R) are together, from which steps are."""
+    return together.repeat_interleave(rank, -1).repeat_interleave(rank, -2)[:, :, None, None]
+
+
+def _where(there: Tensor | None, x: Tensor, rank: int) -> Tensor:
+    """Return x (B, C, G, L R, ...) where the steps (B, C, L) are there, else 0."""
+    if there is None:
+        return x
+    rows = there.repeat_interleave(rank, -1)[:, :, None, :, None, None]
+    return torch.where(rows, x, 0)

@@ -12,6 +12,7 @@ from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.errors import InputError
 from paratime.ops.ssd import CHUNK, ssd, ssd_loop
+from paratime.testing import count_parameters
 
 CLOSE, EXACT = 1e-5, 1e-10
 WIDTH = 24
@@ -55,6 +56,7 @@ def test_outputs_and_gradients_are_those_of_transformers(kind, steps):
     theirs = stirred(published(kind))
     ours = OURS[kind]()
     ours.load_state_dict(theirs.state_dict())
+    assert count_parameters(ours) == count_parameters(theirs)
     x = torch.randn(2, steps, WIDTH)
     results = []
     for layer in (ours, theirs):
