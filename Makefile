@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/paratime fit -c configs/language/quickstart.yaml
 
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 check: $(READY)
 	$(BIN)/ruff check .

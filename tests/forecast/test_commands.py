@@ -1,5 +1,7 @@
 """``paratime forecast``: from a table to forecasts, and mistakes in one line."""
 
+import re
+
 import pandas as pd
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -64,7 +66,7 @@ def test_a_run_that_ends_before_its_validation_leaves_a_checkpoint(paratime, tab
     status, out, err = paratime("fit", *config)
     assert status == 0, err
     (checkpoint,) = tmp_path.rglob("*.ckpt")
-    assert f"checkpoint           {checkpoint}" in out
+    assert re.search(rf"^checkpoint +{checkpoint}$", out, re.MULTILINE)
 
 
 def test_the_checkpoint_inside_a_forecaster_names_its_folder(paratime, table, tmp_path):

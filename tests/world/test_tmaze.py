@@ -88,6 +88,8 @@ def test_from_a_config_to_plans_with_any_mixer(mixer, paratime, home, request):
 
 
 def test_a_missing_package_ends_in_one_line(paratime, home, monkeypatch):
+    for name in [x for x in sys.modules if x.startswith("gymnasium.envs.mujoco")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mujoco", None)
     status, _, err = paratime("world", "inspect", "--data", "gym:HalfCheetah-v5")
     assert status == 2 and err.count("\n") == 1
