@@ -1,6 +1,7 @@
 // The selective scan of Mamba (arXiv 2312.00752): N numbers of state on each channel,
 //
-//     h[t, n] = exp(dt[t] a[n]) h[t-1, n] + dt[t] x[t] b[t, n],  y[t] = sum_n c[t, n] h[t, n],
+//     h[t, n] = exp(dt[t] a[n]) h[t-1, n] + dt[t] x[t] b[t, n],
+//     y[t] = (sum_n c[t, n] h[t, n] + skip x[t]) silu(gate[t]),
 //
 // where b and c are the same for all channels, and a reset at t makes h[t-1] zero. With its
 // gradient, for which the states of a block of steps are computed again from those before it.
@@ -21,6 +22,9 @@ struct Selective {
   const Element *x, *dt;   // (batch, steps, channels)
   const Element* a;        // (size, channels)
   const Element *b, *c;    // (batch, steps, size)
+  const Element* skip;     // (channels,)
+  const Element* gate;     // (batch, steps, channels), its sequences and rows so many numbers apart:
+  int64_t gate_sequence, gate_row;
   const Element* h0;       // (batch, size, channels)
   const uint8_t* reset;    // (batch, steps), or null
   const int64_t* lengths;  // (batch,), or null
@@ -29,6 +33,9 @@ struct Selective {
   int64_t tiles() const { return (channels + kChannels - 1) / kChannels; }
   int64_t length(int64_t i) const { return lengths ? lengths[i] : steps; }
   bool restarts(int64_t i, int64_t t) const { return reset && reset[i * steps + t]; }
+  const Element* gate_of(int64_t i, int64_t t) const {
+    return gate + i * gate_sequence + t * gate_row;
+  }
 };
 
 // What a tile keeps in the cache: rows of kChannels numbers.
@@ -63,7 +70,7 @@ void put(const Selective<Element>& p, const Tile& tile, const Element* from, Ele
               to + n * p.channels + tile.first);
 }
 
-// One step of sequence i: h (size, kChannels) from `before`; returns what y is on these lanes.
+// One step: h (size, kChannels) from `before`; returns sum_n c h on these lanes.
 template <class Element>
 PARATIME_INLINE Vector<Element> advance(const Selective<Element>& p, int64_t at, bool restarts,
                                         Span s, int64_t first, const Element* a,
@@ -108,9 +115,12 @@ void selective_forward(const Selective<Element>& p, Element* y, Element* kept, E
       }
       const bool restarts = p.restarts(i, t);
       tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
+        using V = Vector<Element>;
         Element* none = nullptr;
-        store(out + s.lane,
-              advance(p, at, restarts, s, tile.first, a.data(), h.data(), h.data(), none), s.n);
+        V sum = advance(p, at, restarts, s, tile.first, a.data(), h.data(), h.data(), none);
+        sum += load(p.skip + s.lane, s.n) * load(p.x + at * p.channels + s.lane, s.n);
+        const V gate = load(p.gate_of(i, t) + s.lane, s.n);
+        store(out + s.lane, sum * gate * sigmoid(gate), s.n);
       });
     }
     put(p, tile, h.data(), final + i * p.size * p.channels);
@@ -125,17 +135,20 @@ PARATIME_INLINE Element total(Vector<Element> x) {
 }
 
 // d and d_final are the gradients of y and final; d_b and d_c (tiles, batch, steps, size) are sums
-// over tiles, d_a (batch, size, channels) over steps.
+// over tiles, d_a (batch, size, channels) and d_skip (batch, channels) over steps.
 template <class Element>
 void selective_backward(const Selective<Element>& p, const Element* kept, const Element* d,
                         const Element* d_final, Element* d_x, Element* d_dt, Element* d_a,
-                        Element* d_b, Element* d_c, Element* d_h0, int threads) {
+                        Element* d_b, Element* d_c, Element* d_skip, Element* d_gate,
+                        Element* d_h0, int threads) {
   using V = Vector<Element>;
   for_each_piece(p, threads, [&](int64_t i, int64_t number, const Tile& tile) {
-    thread_local std::vector<Element> a, h, decays, lam, of_a, of_b, of_c;
+    thread_local std::vector<Element> a, h, decays, lam, y, of_a, of_b, of_c, of_skip;
     const int64_t rows = p.size, state = rows * kChannels, whole = rows * p.channels;
     for (auto* x : {&a, &lam, &of_a}) x->assign(state, Element(0));
     for (auto* x : {&of_b, &of_c}) x->assign(rows * width<Element>, Element(0));
+    of_skip.assign(kChannels, Element(0));
+    y.resize(kSteps * kChannels);
     decays.resize(kSteps * state);
     h.resize((kSteps + 1) * state);
     fetch(p, tile, p.a, a.data());
@@ -148,15 +161,17 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
       for (int64_t t = first; t < last; ++t) {
         const bool restarts = p.restarts(i, t);
         tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
-          advance(p, i * p.steps + t, restarts, s, tile.first, a.data(), of(h, t), of(h, t + 1),
-                  of(decays, t));
+          store(row(y, t - first) + s.lane - tile.first,
+                advance(p, i * p.steps + t, restarts, s, tile.first, a.data(), of(h, t),
+                        of(h, t + 1), of(decays, t)),
+                s.n);
         });
       }
       for (int64_t t = end - 1; t >= first; --t) {
         const int64_t at = i * p.steps + t, sums = ((number * p.batch + i) * p.steps + t) * rows;
         if (t >= last) {
-          std::fill(d_x + at * p.channels + tile.first, d_x + at * p.channels + tile.last, 0);
-          std::fill(d_dt + at * p.channels + tile.first, d_dt + at * p.channels + tile.last, 0);
+          for (Element* x : {d_x, d_dt, d_gate})
+            std::fill(x + at * p.channels + tile.first, x + at * p.channels + tile.last, 0);
           std::fill(d_b + sums, d_b + sums + rows, Element(0));
           std::fill(d_c + sums, d_c + sums + rows, Element(0));
           continue;
@@ -167,15 +182,21 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
         std::fill(of_c.begin(), of_c.end(), Element(0));
         tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
           const int64_t lane = s.lane - tile.first, here = at * p.channels + s.lane;
-          const V x = load(p.x + here, s.n), dt = load(p.dt + here, s.n), into = load(d + here, s.n);
-          const V in = dt * x;
+          const V x = load(p.x + here, s.n), dt = load(p.dt + here, s.n);
+          const V gate = load(p.gate_of(i, t) + s.lane, s.n), open = sigmoid(gate);
+          const V skip = load(p.skip + s.lane, s.n), outer = load(d + here, s.n);
+          const V sum = load(row(y, t - first) + lane, s.n) + skip * x;
+          store(d_gate + here, outer * sum * open * (1 + gate * (1 - open)), s.n);
+          const V into = outer * gate * open, in = dt * x;
+          store(of_skip.data() + lane, load(of_skip.data() + lane, s.n) + into * x, s.n);
           V through_b{}, through_a{};
           for (int64_t n = 0; n < rows; ++n) {
-            const int64_t place = n * kChannels + lane, sum = n * width<Element>;
+            const int64_t place = n * kChannels + lane, at_n = n * width<Element>;
             constexpr int all = width<Element>;
             const V adjoint = load(lam.data() + place, s.n) + into * c[n];
-            store(of_c.data() + sum, load(of_c.data() + sum, all) + into * load(now + place, s.n), all);
-            store(of_b.data() + sum, load(of_b.data() + sum, all) + adjoint * in, all);
+            Element *to_c = of_c.data() + at_n, *to_b = of_b.data() + at_n;
+            store(to_c, load(to_c, all) + into * load(now + place, s.n), all);
+            store(to_b, load(to_b, all) + adjoint * in, all);
             through_b += adjoint * b[n];
             const V passed = adjoint * load(decay + place, s.n);  // 0 at a reset
             const V slope = passed * load(before + place, s.n);
@@ -183,7 +204,7 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
             store(of_a.data() + place, load(of_a.data() + place, s.n) + slope * dt, s.n);
             store(lam.data() + place, passed, s.n);
           }
-          store(d_x + here, through_b * dt, s.n);
+          store(d_x + here, through_b * dt + into * skip, s.n);
           store(d_dt + here, through_b * x + through_a, s.n);
         });
         for (int64_t n = 0; n < rows; ++n) {
@@ -192,6 +213,8 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
         }
       }
     }
+    std::copy(of_skip.data(), of_skip.data() + (tile.last - tile.first),
+              d_skip + i * p.channels + tile.first);
     put(p, tile, of_a.data(), d_a + i * whole);
     put(p, tile, lam.data(), d_h0 + i * whole);
   });
@@ -202,22 +225,26 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
 #define PARATIME_SELECTIVE(format, Element)                                                       \
   extern "C" void paratime_selective_scan_##format(                                               \
       int64_t batch, int64_t steps, int64_t channels, int64_t size, const Element* x,             \
-      const Element* dt, const Element* a, const Element* b, const Element* c, const Element* h0, \
-      const uint8_t* reset, const int64_t* lengths, Element* y, Element* kept, Element* final,    \
-      int32_t threads) {                                                                          \
-    paratime::selective_forward<Element>(                                                         \
-        {batch, steps, channels, size, x, dt, a, b, c, h0, reset, lengths}, y, kept, final,       \
-        threads);                                                                                 \
+      const Element* dt, const Element* a, const Element* b, const Element* c,                    \
+      const Element* skip, const Element* gate, int64_t gate_sequence, int64_t gate_row,          \
+      const Element* h0, const uint8_t* reset, const int64_t* lengths, Element* y, Element* kept, \
+      Element* final, int32_t threads) {                                                          \
+    paratime::selective_forward<Element>({batch, steps, channels, size, x, dt, a, b, c, skip,     \
+                                          gate, gate_sequence, gate_row, h0, reset, lengths},     \
+                                         y, kept, final, threads);                                \
   }                                                                                               \
   extern "C" void paratime_selective_scan_backward_##format(                                      \
       int64_t batch, int64_t steps, int64_t channels, int64_t size, const Element* x,             \
-      const Element* dt, const Element* a, const Element* b, const Element* c, const Element* h0, \
-      const uint8_t* reset, const int64_t* lengths, const Element* kept, const Element* d,        \
-      const Element* d_final, Element* d_x, Element* d_dt, Element* d_a, Element* d_b,            \
-      Element* d_c, Element* d_h0, int32_t threads) {                                             \
+      const Element* dt, const Element* a, const Element* b, const Element* c,                    \
+      const Element* skip, const Element* gate, int64_t gate_sequence, int64_t gate_row,          \
+      const Element* h0, const uint8_t* reset, const int64_t* lengths, const Element* kept,       \
+      const Element* d, const Element* d_final, Element* d_x, Element* d_dt, Element* d_a,        \
+      Element* d_b, Element* d_c, Element* d_skip, Element* d_gate, Element* d_h0,                \
+      int32_t threads) {                                                                          \
     paratime::selective_backward<Element>(                                                        \
-        {batch, steps, channels, size, x, dt, a, b, c, h0, reset, lengths}, kept, d, d_final,     \
-        d_x, d_dt, d_a, d_b, d_c, d_h0, threads);                                                 \
+        {batch, steps, channels, size, x, dt, a, b, c, skip, gate, gate_sequence, gate_row, h0,   \
+         reset, lengths},                                                                         \
+        kept, d, d_final, d_x, d_dt, d_a, d_b, d_c, d_skip, d_gate, d_h0, threads);               \
   }
 
 PARATIME_SELECTIVE(float32, float)

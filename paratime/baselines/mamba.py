@@ -82,9 +82,9 @@ class Mamba(Mixer):
         with torch.autocast(x.device.type, enabled=False):
             exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
             dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
-            y, state = self.scan(exact, dt, a, b, c, state, reset, lengths)
-            y = torch.addcmul(y, exact, ssm.precise(self.D)).to(value.dtype)
-        y = self.out_proj(y * functional.silu(gate))
+            skip, gate = ssm.precise(self.D), ssm.precise(gate)
+            y, state = self.scan(exact, dt, a, b, c, skip, gate, state, reset, lengths)
+        y = self.out_proj(y.to(value.dtype))
         return mask_padding(y, lengths), (memory, state)
 
     def step(

@@ -24,6 +24,8 @@ def selective_scan(
     a: Tensor,
     b: Tensor,
     c: Tensor,
+    skip: Tensor,
+    gate: Tensor,
     h0: Tensor,
     reset: Tensor | None = None,
     lengths: Tensor | None = None,
@@ -43,7 +45,8 @@ def selective_scan(
         dt = dt.where(there.unsqueeze(-1), 0)
     first = (v.mT.contiguous() for v in (x, dt))
     last = (v.mT.contiguous() for v in (a, b, c))
-    y, state = module.selective_scan_fn(*first, *last, return_last_state=True)
+    gate = gate.mT.contiguous()
+    y, state = module.selective_scan_fn(*first, *last, D=skip, z=gate, return_last_state=True)
     return y.mT, state.mT
 
 

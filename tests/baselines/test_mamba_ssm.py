@@ -13,13 +13,14 @@ from paratime.errors import InputError
 CLOSE = 1e-10
 
 
-def selective_scan_fn(u, delta, A, B, C, return_last_state):  # noqa: N803 (theirs)
-    """Their layouts: u, delta (B, D, T), A (D, N), B and C (B, N, T)."""
+def selective_scan_fn(u, delta, A, B, C, D, z, return_last_state):  # noqa: N803 (theirs)
+    """Their layouts: u, delta and z (B, D, T), A (D, N), B and C (B, N, T), D (D,)."""
     h, outputs = u.new_zeros(len(u), *A.shape), []
     for t in range(u.shape[2]):
         now = delta[:, :, t, None]
         h = (now * A).exp() * h + now * B[:, None, :, t] * u[:, :, t, None]
-        outputs.append((h * C[:, None, :, t]).sum(-1))
+        y = (h * C[:, None, :, t]).sum(-1) + D * u[:, :, t]
+        outputs.append(y * nn.functional.silu(z[:, :, t]))
     assert return_last_state
     return torch.stack(outputs, dim=-1), h
 

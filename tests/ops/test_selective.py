@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import grad
+from torch.nn import functional
 
 from paratime.ops.selective import CHANNELS, STEPS, _reference, _scan, selective_scan
 
@@ -30,6 +31,8 @@ def problem(shape: tuple[int, ...], dtype: torch.dtype, masks: str = "both") -> 
         -2 * torch.rand(size, channels),
         torch.randn(batch, steps, size),
         torch.randn(batch, steps, size),
+        torch.randn(channels),
+        torch.randn(batch, steps, 2 * channels)[..., channels:],  # a half of a projection
         torch.randn(batch, size, channels),
     ]
     masked = [reset if has_reset else None, lengths if has_lengths else None]
@@ -63,14 +66,16 @@ def test_the_scan_and_its_gradients_are_those_of_torch(shape, dtype, masks, back
 
 @pytest.mark.parametrize("masks", MASKS)
 def test_torch_path_is_the_equation(masks):
-    x, dt, a, b, c, h0, reset, lengths = problem((2, 9, 3, 4), torch.float64, masks)
-    y, final = _reference(x, dt, a, b, c, h0, reset, lengths)
+    given = problem((2, 9, 3, 4), torch.float64, masks)
+    x, dt, a, b, c, skip, gate, h0, reset, lengths = given
+    y, final = _reference(*given)
     for i in range(2):
         h, end = h0[i], 9 if lengths is None else int(lengths[i])
         for t in range(end):
             h = torch.zeros_like(h) if reset is not None and reset[i, t] else h
             h = (dt[i, t] * a).exp() * h + b[i, t, :, None] * (dt[i, t] * x[i, t])
-            assert close(y[i, t], c[i, t] @ h, torch.float64)
+            expected = (c[i, t] @ h + skip * x[i, t]) * functional.silu(gate[i, t])
+            assert close(y[i, t], expected, torch.float64)
         assert not y[i, end:].any() and close(final[i], h, torch.float64)
 
 
