@@ -7,6 +7,7 @@
 // gradient, for which the states of a block of steps are computed again from those before it.
 // Channels are computed by themselves, and sums over them in fixed tiles, so that threads change no
 // bit of any result.
+#include <type_traits>
 #include <vector>
 
 #include "tiles.h"
@@ -128,6 +129,15 @@ void selective_forward(const Selective<Element>& p, Element* y, Element* kept, E
 }
 
 template <class Element>
+constexpr int kVectors = kChannels / width<Element>;  // of a tile
+
+// What the gradients of a step need of a vector of its channels, and sums over its states.
+template <class Element>
+struct Terms {
+  Vector<Element> into, in, dt, through_a, through_b;
+};
+
+template <class Element>
 PARATIME_INLINE Element total(Vector<Element> x) {
   Element sum = 0;
   for (int lane = 0; lane < width<Element>; ++lane) sum += x[lane];
@@ -143,14 +153,13 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
                         Element* d_h0, int threads) {
   using V = Vector<Element>;
   for_each_piece(p, threads, [&](int64_t i, int64_t number, const Tile& tile) {
-    thread_local std::vector<Element> a, h, decays, lam, y, of_a, of_b, of_c, of_skip;
+    thread_local std::vector<Element> a, h, decays, lam, y, of_a, of_skip;
     const int64_t rows = p.size, state = rows * kChannels, whole = rows * p.channels;
     for (auto* x : {&a, &lam, &of_a}) x->assign(state, Element(0));
-    for (auto* x : {&of_b, &of_c}) x->assign(rows * width<Element>, Element(0));
     of_skip.assign(kChannels, Element(0));
     y.resize(kSteps * kChannels);
-    decays.resize(kSteps * state);
-    h.resize((kSteps + 1) * state);
+    decays.assign(kSteps * state, Element(0));  // lanes beyond the last channel stay zero
+    h.assign((kSteps + 1) * state, Element(0));
     fetch(p, tile, p.a, a.data());
     fetch(p, tile, d_final + i * whole, lam.data());
     for (int64_t block = p.blocks() - 1; block >= 0; --block) {
@@ -178,39 +187,50 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
         }
         const Element *b = p.b + at * rows, *c = p.c + at * rows;
         const Element *before = of(h, t), *now = of(h, t + 1), *decay = of(decays, t);
-        std::fill(of_b.begin(), of_b.end(), Element(0));
-        std::fill(of_c.begin(), of_c.end(), Element(0));
+        Terms<Element> terms[kVectors<Element>];
         tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
           const int64_t lane = s.lane - tile.first, here = at * p.channels + s.lane;
           const V x = load(p.x + here, s.n), dt = load(p.dt + here, s.n);
           const V gate = load(p.gate_of(i, t) + s.lane, s.n), open = sigmoid(gate);
-          const V skip = load(p.skip + s.lane, s.n), outer = load(d + here, s.n);
-          const V sum = load(row(y, t - first) + lane, s.n) + skip * x;
+          const V outer = load(d + here, s.n);
+          const V sum = load(row(y, t - first) + lane, s.n) + load(p.skip + s.lane, s.n) * x;
           store(d_gate + here, outer * sum * open * (1 + gate * (1 - open)), s.n);
-          const V into = outer * gate * open, in = dt * x;
+          const V into = outer * gate * open;
           store(of_skip.data() + lane, load(of_skip.data() + lane, s.n) + into * x, s.n);
-          V through_b{}, through_a{};
-          for (int64_t n = 0; n < rows; ++n) {
-            const int64_t place = n * kChannels + lane, at_n = n * width<Element>;
-            constexpr int all = width<Element>;
-            const V adjoint = load(lam.data() + place, s.n) + into * c[n];
-            Element *to_c = of_c.data() + at_n, *to_b = of_b.data() + at_n;
-            store(to_c, load(to_c, all) + into * load(now + place, s.n), all);
-            store(to_b, load(to_b, all) + adjoint * in, all);
-            through_b += adjoint * b[n];
-            const V passed = adjoint * load(decay + place, s.n);  // 0 at a reset
-            const V slope = passed * load(before + place, s.n);
-            through_a += slope * load(a.data() + place, s.n);
-            store(of_a.data() + place, load(of_a.data() + place, s.n) + slope * dt, s.n);
-            store(lam.data() + place, passed, s.n);
-          }
-          store(d_x + here, through_b * dt + into * skip, s.n);
-          store(d_dt + here, through_b * x + through_a, s.n);
+          terms[lane / width<Element>] = {into, dt * x, dt, V{}, V{}};
         });
-        for (int64_t n = 0; n < rows; ++n) {
-          d_b[sums + n] = total<Element>(load(of_b.data() + n * width<Element>, width<Element>));
-          d_c[sums + n] = total<Element>(load(of_c.data() + n * width<Element>, width<Element>));
-        }
+        const auto pull_back = [&](auto vectors) __attribute__((always_inline)) {
+          for (int64_t n = 0; n < rows; ++n) {
+            V of_b{}, of_c{};
+            for (int v = 0; v < vectors; ++v) {
+              constexpr int all = width<Element>;
+              const int64_t place = n * kChannels + v * all;
+              Terms<Element>& x = terms[v];
+              const V adjoint = load(lam.data() + place, all) + x.into * c[n];
+              of_c += x.into * load(now + place, all);
+              of_b += x.in * adjoint;
+              x.through_b += adjoint * b[n];
+              const V passed = adjoint * load(decay + place, all);  // 0 at a reset
+              const V slope = passed * load(before + place, all);
+              x.through_a += slope * load(a.data() + place, all);
+              store(of_a.data() + place, load(of_a.data() + place, all) + slope * x.dt, all);
+              store(lam.data() + place, passed, all);
+            }
+            d_b[sums + n] = total<Element>(of_b);
+            d_c[sums + n] = total<Element>(of_c);
+          }
+        };
+        if (tile.last - tile.first == kChannels)
+          pull_back(std::integral_constant<int, kVectors<Element>>{});
+        else
+          pull_back(int((tile.last - tile.first + width<Element> - 1) / width<Element>));
+        tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
+          const int64_t here = at * p.channels + s.lane;
+          const Terms<Element>& x = terms[(s.lane - tile.first) / width<Element>];
+          const V skipped = x.into * load(p.skip + s.lane, s.n);
+          store(d_x + here, x.through_b * x.dt + skipped, s.n);
+          store(d_dt + here, x.through_b * load(p.x + here, s.n) + x.through_a, s.n);
+        });
       }
     }
     std::copy(of_skip.data(), of_skip.data() + (tile.last - tile.first),
