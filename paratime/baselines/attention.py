@@ -7,7 +7,7 @@ from torch.nn import functional
 from paratime.cells.init import UniformInit
 from paratime.cells.projection import Projection
 from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_state, mask_padding, step_once
 
 AttentionState = tuple[Tensor, Tensor]
 """Keys and values of past steps, (B, N, 2, D), newest last and zero where there are none; and how
@@ -85,10 +85,7 @@ class Attention(Mixer):
         self, x: Tensor, state: AttentionState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, AttentionState]:
         """Map one step x (B, input_size) to (B, D) and the cache."""
-        check_step(x, reset)
-        reset = None if reset is None else reset.unsqueeze(1)
-        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
-        return y.squeeze(1), state
+        return step_once(self, x, state, reset)
 
     def _past(self, kept: Tensor, h0: AttentionState | None) -> AttentionState:
         """Return the cache before the first step, empty for None."""

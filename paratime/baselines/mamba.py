@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.baselines import mamba_ssm, ssm
-from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.selective import selective_scan
 
 MambaState = tuple[Tensor, Tensor]
@@ -91,7 +91,4 @@ class Mamba(Mixer):
         self, x: Tensor, state: MambaState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, MambaState]:
         """Map one step x (B, input_size) to (B, hidden_size) and the state."""
-        check_step(x, reset)
-        reset = None if reset is None else reset.unsqueeze(1)
-        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
-        return y.squeeze(1), state
+        return step_once(self, x, state, reset)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
 from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.ssd import ssd
 
 
@@ -101,10 +101,7 @@ class Mamba2(Mixer):
         self, x: Tensor, state: MambaState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, MambaState]:
         """Map one step x (B, input_size) to (B, hidden_size) and the state."""
-        check_step(x, reset)
-        reset = None if reset is None else reset.unsqueeze(1)
-        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
-        return y.squeeze(1), state
+        return step_once(self, x, state, reset)
 
 
 class GatedNorm(nn.Module):

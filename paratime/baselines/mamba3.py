@@ -9,7 +9,7 @@ from torch.nn import functional
 from paratime.baselines import ssm
 from paratime.baselines.mamba2 import count_heads
 from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
 from paratime.ops.scan import scan
 from paratime.ops.ssd import ssd
@@ -131,10 +131,7 @@ class Mamba3(Mixer):
         self, x: Tensor, state: Mamba3State | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Mamba3State]:
         """Map one step x (B, input_size) to (B, hidden_size) and the state."""
-        check_step(x, reset)
-        reset = None if reset is None else reset.unsqueeze(1)
-        y, state = self.forward(x.unsqueeze(1), state, reset=reset)
-        return y.squeeze(1), state
+        return step_once(self, x, state, reset)
 
     def _integrate(
         self,

@@ -79,6 +79,13 @@ def check_step(x: Tensor, reset: Tensor | None) -> None:
     _check_mask("reset", reset, torch.Size(x.shape[:1]))
 
 
+def step_once(mixer: Mixer, x: Tensor, state: State, reset: Tensor | None) -> tuple[Tensor, State]:
+    """Advance one step x (B, input_size) by ``forward``, for mixers whose step is no cheaper."""
+    check_step(x, reset)
+    y, state = mixer(x.unsqueeze(1), state, reset=None if reset is None else reset.unsqueeze(1))
+    return y.squeeze(1), state
+
+
 def check_state(name: str, state: Tensor, expected: tuple[int, ...]) -> None:
     """Refuse a state of another shape than ``expected``."""
     got = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__

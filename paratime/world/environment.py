@@ -43,11 +43,9 @@ class Gym(Source):
         choices = choices_of(make(self.environment))
         folder = self._folder()
         if not folder.exists():
-            seeds, about = (
-                range(self.seed, self.seed + self.episodes),
-                f"collecting {self.environment}",
-            )
-            made = [*tqdm(collect(self.environment, seeds), about, len(seeds), unit="episode")]
+            about = f"collecting {self.environment}"
+            episodes = collect(self.environment, range(self.seed, self.seed + self.episodes))
+            made = [*tqdm(episodes, about, self.episodes, unit="episode")]
             try:
                 with making(folder) as draft:
                     write_minari(Recording(made, self.environment, choices), draft)

@@ -55,8 +55,9 @@ def unseen_episodes(recording: Recording, trajectories: dict[str, Any]) -> list[
     if got != expected:
         remedy = "give data like that of the training"
         raise InputError("data", f"(observation, action, discrete) {expected}", str(got), remedy)
-    episodes, known = [aligned(x, layout) for x in recording.episodes], trajectories["trained_on"]
-    unseen = [rows for rows in episodes if fingerprint(rows) not in set(known)]
+    known = set(trajectories["trained_on"])
+    episodes = (aligned(episode, layout) for episode in recording.episodes)
+    unseen = [rows for rows in episodes if fingerprint(rows) not in known]
     if not unseen:
         remedy = "give others, such as --source Gym with another --source.seed"
         raise InputError("data", "episodes that the model was not trained on", "none", remedy)
