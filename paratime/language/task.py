@@ -50,10 +50,18 @@ class LanguageTask(Task):
         self.val_scores, self.test_scores = LanguageScores(), LanguageScores()
 
     def forward(
-        self, inputs: Tensor, state: Any = None, *, reset: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: Any = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        """Map ids (B, T) to logits (B, T, vocab_size) of the next ids, and the state."""
-        y, state = self.encoder(self.embedding(inputs), state, reset=reset)
+        """Map ids (B, T) to logits (B, T, vocab_size) of the next ids, and the state.
+
+        See ``Mixer.forward`` for resets and lengths.
+        """
+        y, state = self.encoder(self.embedding(inputs), state, reset=reset, lengths=lengths)
         return self.head(y), state
 
     def step(self, token: Tensor, state: Any = None) -> tuple[Tensor, Any]:
