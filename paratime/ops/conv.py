@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.ops import native
+from paratime.ops.fallback import differentiate
 
 ROWS = 64
 """Rows whose gradients of the weight the kernel adds up: ``kRows`` of csrc/cpu/conv.cpp."""
@@ -153,12 +154,7 @@ def _save(ctx: Any, inputs: Inputs, output: tuple[Tensor, Tensor]) -> None:
 def _gradient(ctx: Any, d: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
     inputs = ctx.saved_tensors
     if torch.is_grad_enabled() or not _runs_on(inputs[0], inputs[1], inputs[3]):
-        wanted = [t for t in inputs[:4] if t.requires_grad]
-        with torch.enable_grad():
-            outputs = _reference(*inputs)
-        again = {"create_graph": torch.is_grad_enabled(), "allow_unused": True}
-        found = iter(torch.autograd.grad(outputs, wanted, (d, d_final), **again))
-        return *(next(found) if t.requires_grad else None for t in inputs[:4]), None, None
+        return *differentiate(_reference, inputs, 4, (d, d_final)), None, None
     return *_conv_backward(d, d_final, *inputs), None, None
 
 

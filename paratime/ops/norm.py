@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from paratime.errors import InputError
 from paratime.ops import native
+from paratime.ops.fallback import differentiate
 
 ROWS = 64
 """Rows whose gradients of the weight the kernel adds up: ``kBlock`` of csrc/cpu/norm.cpp."""
@@ -120,13 +121,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradient(ctx: Any, d: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     x, weight, gate, scale = ctx.saved_tensors
-    if torch.is_grad_enabled() or not _runs_on(x, weight, gate):  # to be differentiated once more
-        inputs = [t for t in (x, weight, gate) if t is not None and t.requires_grad]
-        with torch.enable_grad():
-            y = _reference(x, weight, gate, ctx.eps)
-        found = iter(torch.autograd.grad(y, inputs, d, create_graph=torch.is_grad_enabled()))
-        wanted = (t is not None and t.requires_grad for t in (x, weight, gate))
-        return *(next(found) if x else None for x in wanted), None
+    if torch.is_grad_enabled() or not _runs_on(x, weight, gate):
+        return *differentiate(_reference, (x, weight, gate, ctx.eps), 3, (d,)), None
     d_x, d_weight, d_gate = _norm_backward(d, x, weight, gate, scale)
     return d_x, d_weight, None if gate is None else d_gate, None
 

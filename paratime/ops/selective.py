@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.ops import native
+from paratime.ops.fallback import differentiate
 from paratime.ops.scan import scan
 
 STEPS, CHANNELS = 32, 64
@@ -163,13 +164,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 def _gradient(ctx: Any, d: Tensor, d_final: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     *inputs, kept = ctx.saved_tensors
     if torch.is_grad_enabled() or not _runs_on(*inputs[:TENSORS]):
-        wanted = [t for t in inputs[:TENSORS] if t.requires_grad]
-        with torch.enable_grad():
-            outputs = _reference(*inputs)
-        again = {"create_graph": torch.is_grad_enabled(), "allow_unused": True}
-        found = iter(torch.autograd.grad(outputs, wanted, (d, d_final), **again))
-        leaves = inputs[:TENSORS]
-        return *(next(found) if t.requires_grad else None for t in leaves), None, None
+        return *differentiate(_reference, inputs, TENSORS, (d, d_final)), None, None
     return *_scan_backward(d, d_final, kept, *inputs), None, None
 
 
