@@ -30,13 +30,6 @@ void for_each_block(int64_t rows, int threads, const Body& body) {
     body(block, block * kBlock, std::min(rows, (block + 1) * kBlock));
 }
 
-template <class Element>
-PARATIME_INLINE Element total(Vector<Element> x) {
-  Element sum = 0;
-  for (int lane = 0; lane < width<Element>; ++lane) sum += x[lane];
-  return sum;
-}
-
 // `scale` is r of each row, and may be null.
 template <class Element, class Drive>
 void norm_forward(const Norm<Element, Drive>& p, double eps, Drive* y, Element* scale,

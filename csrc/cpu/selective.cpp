@@ -137,13 +137,6 @@ struct Terms {
   Vector<Element> into, in, dt, through_a, through_b;
 };
 
-template <class Element>
-PARATIME_INLINE Element total(Vector<Element> x) {
-  Element sum = 0;
-  for (int lane = 0; lane < width<Element>; ++lane) sum += x[lane];
-  return sum;
-}
-
 // d and d_final are the gradients of y and final; d_b and d_c (tiles, batch, steps, size) are sums
 // over tiles, d_a (batch, size, channels) and d_skip (batch, channels) over steps.
 template <class Element>

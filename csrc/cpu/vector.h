@@ -90,6 +90,13 @@ PARATIME_INLINE void store(Element* to, Vector<Element> x, int n) {
     memcpy(to, &x, n * sizeof(Element));
 }
 
+template <class Element>
+PARATIME_INLINE Element total(Vector<Element> x) {
+  Element sum = 0;
+  for (int lane = 0; lane < width<Element>; ++lane) sum += x[lane];
+  return sum;
+}
+
 typedef uint16_t Halves __attribute__((vector_size(PARATIME_VECTOR_BYTES / 2)));
 typedef uint32_t Words __attribute__((vector_size(PARATIME_VECTOR_BYTES)));
 

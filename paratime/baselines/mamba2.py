@@ -10,6 +10,7 @@ from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
+from paratime.ops.norm import rms_norm
 from paratime.ops.ssd import ssd
 
 
@@ -88,13 +89,12 @@ class Mamba2(Mixer):
         mixed, memory = self.conv1d(mixed, memory, reset, lengths)
         with torch.autocast(x.device.type, enabled=False):
             value, b, c = ssm.precise(mixed).split(self.inside, dim=-1)
-            value = value.unflatten(-1, (-1, self.head_size))
+            value = value.unflatten(-1, (1, -1, self.head_size))
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
             b, c = (v.unflatten(-1, (1, self.groups, -1)) for v in (b, c))
-            added, decay = value * dt.unsqueeze(-1), -dt * ssm.precise(self.A_log).exp()
-            y, state = self.scan(c, b, added.unsqueeze(2), decay, state, reset)
-            y = torch.addcmul(y.squeeze(2), value, ssm.precise(self.D).unsqueeze(-1))
-        y = self.norm(y.flatten(-2).to(mixed.dtype), gate)
+            decay, skip = -dt * ssm.precise(self.A_log).exp(), ssm.precise(self.D)
+            y, state = self.scan(c, b, value, dt, decay, skip, state, reset)
+        y = self.norm(y.flatten(2).to(mixed.dtype), gate)
         return mask_padding(self.out_proj(y), lengths), (memory, state)
 
     def step(
@@ -119,8 +119,11 @@ class GatedNorm(nn.Module):
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Norm x (..., D), gated by z like it."""
-        x = (x * functional.silu(gate)).unflatten(-1, (self.groups, -1))
-        return functional.rms_norm(x, x.shape[-1:], eps=1e-5).flatten(-2) * self.weight
+        x = x * functional.silu(gate)
+        if self.groups == 1:
+            return rms_norm(x, self.weight, eps=1e-5)
+        parts = x.unflatten(-1, (self.groups, -1))
+        return functional.rms_norm(parts, parts.shape[-1:], eps=1e-5).flatten(-2) * self.weight
 
 
 def count_heads(inner: int, head_size: int, groups: int) -> int:

@@ -119,7 +119,7 @@ class Mamba3(Mixer):
             if self.rank > 1:
                 value, gate = value * self._weight(self.mimo_x), gate * self._weight(self.mimo_z)
             y, state = self._integrate(query, key, value, dt, log_decay, trap, before, reset)
-            y = torch.addcmul(y, value, ssm.precise(self.D).unsqueeze(-1)) * functional.silu(gate)
+            y = y * functional.silu(gate)
             if self.rank > 1:
                 y = y * self._weight(self.mimo_o)
             y = y.sum(2).flatten(-2).to(mixed.dtype)
@@ -144,7 +144,7 @@ class Mamba3(Mixer):
         before: list[Tensor],
         reset: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return S^T q of the trapezoidal rule, and the last state.
+        """Return S^T q + D v of the trapezoidal rule, and the last state.
 
         From the next step on, k[s] v[s]^T counts lam[s] dt[s] + (1 - lam[s+1]) dt[s+1] times the
         decay since s; at s itself, the second part is not there yet.
@@ -155,8 +155,8 @@ class Mamba3(Mixer):
         state, old_key, old_value, _ = before
         entering = old_key.movedim(1, -1) @ old_value.transpose(1, 2)  # (B, H, N, P)
         state = torch.addcmul(state, later[:, 0, :, None, None], entering)
-        weight = (now + follows)[:, :, None, :, None]
-        y, state = ssd(query, key, value * weight, log_decay, state, reset)
+        skip = ssm.precise(self.D)
+        y, state = ssd(query, key, value, now + follows, log_decay, skip, state, reset)
         scores = query.transpose(2, 3) @ key.movedim(2, -1)  # (B, T, H, R, R)
         early = scores @ (value * follows[:, :, None, :, None]).transpose(2, 3)
         return y - early.transpose(2, 3), state

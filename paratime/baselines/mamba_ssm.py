@@ -54,7 +54,9 @@ def ssd(
     query: Tensor,
     key: Tensor,
     value: Tensor,
+    weight: Tensor,
     log_decay: Tensor,
+    skip: Tensor,
     state: Tensor,
     reset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -70,7 +72,7 @@ def ssd(
         raise _refusal("reset at the first step", "h0=None instead", "a reset")
     ones = torch.ones_like(log_decay)
     y, last = module.mamba_chunk_scan_combined(
-        value.squeeze(2) / _size(log_decay).unsqueeze(-1),
+        value.squeeze(2) * (weight / _size(log_decay)).unsqueeze(-1),
         _size(log_decay),
         -ones[0, 0],
         key.squeeze(2),
@@ -80,7 +82,7 @@ def ssd(
         seq_idx=None if reset is None else reset.cumsum(1).int(),
         return_final_states=True,
     )
-    return y.unsqueeze(2), last.mT
+    return torch.addcmul(y.unsqueeze(2), skip.unsqueeze(-1), value), last.mT
 
 
 def _size(log_decay: Tensor) -> Tensor:

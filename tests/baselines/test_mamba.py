@@ -11,7 +11,7 @@ from paratime.baselines.mamba import Mamba
 from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.errors import InputError
-from paratime.ops.ssd import CHUNK, ssd, ssd_loop
+from paratime.ops.ssd_reference import CHUNK
 from paratime.testing import count_parameters
 
 CLOSE, EXACT = 1e-5, 1e-10
@@ -134,29 +134,6 @@ def test_mamba3_is_the_published_recurrence(rank):
     y, _ = layer(x, reset=reset)
     truth = torch.stack([published_mamba3(layer, *row) for row in zip(x, reset, strict=True)])
     assert (y - truth).abs().max() <= EXACT
-
-
-@pytest.mark.parametrize("has_reset", (False, True), ids=("plain", "reset"))
-@pytest.mark.parametrize("groups", (1, 2, 4))
-@pytest.mark.parametrize("rank", (1, 3))
-@pytest.mark.parametrize("steps", (1, 2, CHUNK, 3 * CHUNK + 1))
-def test_chunks_equal_the_loop(steps, rank, groups, has_reset):
-    shapes = {
-        "query": (2, steps, rank, groups, 5),
-        "key": (2, steps, rank, groups, 5),
-        "value": (2, steps, rank, 4, 6),
-        "log_decay": (2, steps, 4),
-        "state": (2, 4, 5, 6),
-    }
-    given = {name: torch.randn(shape).double() for name, shape in shapes.items()}
-    given["log_decay"] = -given["log_decay"].square()
-    leaves = {name: x.requires_grad_() for name, x in given.items()}
-    reset = torch.rand(2, steps) < 0.05 if has_reset else None
-    found, truth = ssd(**leaves, reset=reset), ssd_loop(**leaves, reset=reset)
-    weights = [torch.randn_like(x) for x in truth]
-    gradients = [torch.autograd.grad(run, [*leaves.values()], weights) for run in (found, truth)]
-    for one, expected in zip((*found, *gradients[0]), (*truth, *gradients[1]), strict=True):
-        assert (one - expected).abs().max() <= EXACT
 
 
 def test_sizes_that_do_not_divide_are_refused():
