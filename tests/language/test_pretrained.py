@@ -51,11 +51,39 @@ def test_what_cannot_be_loaded_is_said(tmp_path):
         ("model_type", "gpt2"): "model_type of .*: expected mamba or mamba2, got 'gpt2'",
         ("use_bias", True): "use_bias of .*: expected False, got True",
         ("num_hidden_layers", 3): r"weights of .*: expected those of its config, got encoder\.bl",
+        ("state_size", 8): r"weights of .*: expected those of its config, got .*A_log",
+        ("tie_word_embeddings", False): r"weights of .*, got head\.weight; save the model anew",
     }.items():
         (tmp_path / "config.json").write_text(json.dumps(config | dict([change])))
         with pytest.raises(InputError, match=message):
             from_transformers(folder)
+    del config["conv_kernel"]
     (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"conv_kernel of .*: expected a value, got none"):
+        from_transformers(folder)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json: expected JSON, got Expecting"):
+        from_transformers(folder)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"conv_kernel": 4}))
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(
+        InputError, match=r"model\.safetensors: expected safetensors, got .*; fetch"
+    ):
+        from_transformers(folder)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors: expected weights, got no such file"):
         from_transformers(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("time_step_limit", (0.0, 0.05), r"time_step_limit of .*: expected \[0\.0, inf\], got"),
+        ("layer_norm_epsilon", 1e-3, "layer_norm_epsilon of .*: expected 1e-05, got 0.001"),
+        ("norm_before_gate", True, "norm_before_gate of .*: expected False, got True"),
+    ],
+)
+def test_a_mamba2_that_computes_something_else_is_refused(name, value, message, tmp_path):
+    made("Mamba2", **{name: value}).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=message):
+        from_transformers(str(tmp_path))
