@@ -31,7 +31,9 @@ struct Conv {
   Tile row() const { return {0, channels}; }
   int64_t past() const { return taps - 1; }
   int64_t blocks() const { return (steps + kRows - 1) / kRows; }
-  int64_t length(int64_t i) const { return lengths ? lengths[i] : steps; }
+  int64_t length(int64_t i) const {
+    return lengths ? std::clamp<int64_t>(lengths[i], 0, steps) : steps;
+  }
 
   // The input at step t of sequence i, t >= -past().
   const Drive* input(int64_t i, int64_t t) const {

@@ -1,4 +1,5 @@
-// The linear recurrence h[t] = a[t] h[t-1] + b[t], with K x K blocks on every channel.
+// The linear recurrence h[t] = a[t] h[t-1] + b[t], with K x K blocks on every channel. A transition
+// of one number that is zero forgets what came before, even if that is no number.
 #include "tiles.h"
 
 namespace paratime {
@@ -11,9 +12,10 @@ PARATIME_INLINE void step_channels(const Tile& tile, int64_t size, Rows<const El
   const int k = Size ? Size : int(size);
   tile.for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
     for (int i = 0; i < k; ++i) {
-      Vector<Element> x = b.load(i, s);
+      const Vector<Element> input = b.load(i, s);
+      Vector<Element> x = input;
       for (int j = 0; j < k; ++j) x += a.load(i * k + j, s) * before.load(j, s);
-      h.store(i, s, x);
+      h.store(i, s, Size == 1 ? (a.load(i, s) == 0 ? input : x) : x);
     }
   });
 }

@@ -180,6 +180,7 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
         }
         const Element *b = p.b + at * rows, *c = p.c + at * rows;
         const Element *before = of(h, t), *now = of(h, t + 1), *decay = of(decays, t);
+        const bool restarts = p.restarts(i, t);
         Terms<Element> terms[kVectors<Element>];
         tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
           const int64_t lane = s.lane - tile.first, here = at * p.channels + s.lane;
@@ -203,10 +204,13 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
               of_c += x.into * load(now + place, all);
               of_b += x.in * adjoint;
               x.through_b += adjoint * b[n];
-              const V passed = adjoint * load(decay + place, all);  // 0 at a reset
-              const V slope = passed * load(before + place, all);
-              x.through_a += slope * load(a.data() + place, all);
-              store(of_a.data() + place, load(of_a.data() + place, all) + slope * x.dt, all);
+              V passed{};
+              if (!restarts) {
+                passed = adjoint * load(decay + place, all);
+                const V slope = passed * load(before + place, all);
+                x.through_a += slope * load(a.data() + place, all);
+                store(of_a.data() + place, load(of_a.data() + place, all) + slope * x.dt, all);
+              }
               store(lam.data() + place, passed, all);
             }
             d_b[sums + n] = total<Element>(of_b);

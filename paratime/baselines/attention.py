@@ -27,6 +27,9 @@ class Attention(Mixer):
     The state is the cache. With a window it holds ``window - 1`` steps from the first step on, so
     that its memory is bounded and its shape constant; without, it grows by every step.
 
+    An input that is no number may spoil all outputs of its sequence, across resets, too: torch's
+    kernels weigh what a step may not read by zero.
+
     Args:
         input_size: Width of the input.
         hidden_size: Width D of the output; ``input_size`` by default.
@@ -92,11 +95,11 @@ class Attention(Mixer):
         if h0 is None:
             nothing = kept.new_zeros(len(kept), dtype=torch.long)
             return kept[:, :0], nothing
-        if not isinstance(h0, tuple) or len(h0) != 2:
+        if not isinstance(h0, tuple) or len(h0) != 2 or not isinstance(h0[0], Tensor):
             remedy = "pass a state of this layer, or None for the initial one"
             raise InputError("h0", "a cache and its counts", type(h0).__name__, remedy)
         cache, known = h0
-        steps = cache.shape[1] if self.window is None else self.window - 1
+        steps = cache.shape[1:2].numel() if self.window is None else self.window - 1
         check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
         check_state("h0", known, (kept.shape[0],))
         return cache.to(kept.dtype), known

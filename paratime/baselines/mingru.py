@@ -57,9 +57,9 @@ class LinearRNN(Mixer):
         u = self.projection(x)
         h0 = self._start(u, h0)
         with torch.autocast(x.device.type, enabled=False):
-            a, b = self.coefficients(u.to(h0.dtype))
+            a, b = (mask_padding(v, lengths) for v in self.coefficients(u.to(h0.dtype)))
             h = scan(restart(a, reset), b, h0)
-        return mask_padding(h, lengths).to(u.dtype), last_valid(h, h0, lengths)
+        return h.to(u.dtype), last_valid(h, h0, lengths)
 
     def step(
         self, x: Tensor, state: Tensor | None = None, reset: Tensor | None = None

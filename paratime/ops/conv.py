@@ -6,13 +6,15 @@ transforms of torch.func and for second derivatives) torch's own run, which are 
 kernels, too.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.ops import native
+from paratime.errors import InputError
+from paratime.ops import native, shapes
 from paratime.ops.fallback import differentiate
 
 ROWS = 64
@@ -44,7 +46,11 @@ def causal_conv(
         memory: The last inputs before x, (B, K - 1, D), like x.
         reset: Restarts, bool (B, T).
         lengths: Valid steps of each sequence, int64 (B,); outputs beyond them are zero.
+
+    Raises:
+        InputError: Shapes, dtypes or devices do not fit.
     """
+    _check(x, weight, bias, memory, reset, lengths)
     if not _runs_on(x, weight, memory):
         return _reference(x, weight, bias, memory, reset, lengths)
     precise = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -52,6 +58,27 @@ def causal_conv(
     if torch.is_grad_enabled() or type(x) is not Tensor:
         return _conv(*inputs)
     return _native(*inputs)  # an operator costs more than the rest of a single step
+
+
+def _check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    memory: Tensor,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+) -> None:
+    """Refuse what a kernel would read beyond; it sees nothing but pointers."""
+    if x.dim() != 3 or weight.dim() != 2 or len(weight) == 0:
+        expected, got = "(B, T, D), and a weight (K, D)", f"{tuple(x.shape)}, {tuple(weight.shape)}"
+        raise InputError("x", expected, got, "reshape them")
+    batch, steps, channels = x.shape
+    fits = partial(shapes.fits, device=x.device, like="x")
+    fits("weight", weight, (len(weight), channels), weight.dtype)
+    fits("bias", bias, (channels,), bias.dtype)
+    fits("memory", memory, (batch, len(weight) - 1, channels), x.dtype)
+    fits("reset", reset, (batch, steps), torch.bool)
+    fits("lengths", lengths, (batch,), torch.int64)
 
 
 def _reference(*inputs: Any) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,16 @@ def apply(a: Tensor, h: Tensor) -> Tensor:
 
 
 def scan_loop(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False) -> Tensor:
-    """Run h[t] = a[t] h[t-1] + b[t] one step after another: the truth of every other scan."""
+    """Run h[t] = a[t] h[t-1] + b[t] one step after another: the truth of every other scan.
+
+    A transition of one number that is zero forgets a state that is no number.
+    """
     h = torch.zeros_like(b[:, 0]) if h0 is None else h0
     states = [h] * b.shape[1]
     order = range(b.shape[1])
     for t in reversed(order) if reverse else order:
+        if a.dim() == b.dim():
+            h = h.masked_fill((a[:, t] == 0) & ~h.isfinite(), 0)
         h = apply(a[:, t], h) + b[:, t]
         states[t] = h
     return torch.stack(states, dim=1)

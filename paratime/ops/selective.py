@@ -6,13 +6,15 @@ and for second derivatives) they do, and ``paratime::scan`` runs over them: the 
 kernels, too.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.ops import native
+from paratime.errors import InputError
+from paratime.ops import native, shapes
 from paratime.ops.fallback import differentiate
 from paratime.ops.scan import scan
 
@@ -53,14 +55,37 @@ def selective_scan(
         h0: The state before the first step, (B, N, D).
         reset: Restarts, bool (B, T).
         lengths: Valid steps of each sequence, int64 (B,); outputs beyond them are zero.
+
+    Raises:
+        InputError: Shapes, dtypes or devices do not fit.
     """
     tensors = x, dt, a, b, c, skip, gate, h0
     inputs = *tensors, reset, lengths
+    _check(*inputs)
     if not _runs_on(*tensors):
         return _reference(*inputs)
     if torch.is_grad_enabled() or type(x) is not Tensor:
         return _scan(*inputs)[:2]
     return _run(None, *inputs)
+
+
+def _check(x: Tensor, dt: Tensor, a: Tensor, *others: Any) -> None:
+    """Refuse what a kernel would read beyond; it sees nothing but pointers."""
+    if x.dim() != 3 or a.dim() != 2:
+        expected, got = "(B, T, D), and a (N, D)", f"{tuple(x.shape)}, {tuple(a.shape)}"
+        raise InputError("x", expected, got, "reshape them")
+    b, c, skip, gate, h0, reset, lengths = others
+    (batch, steps, channels), size = x.shape, len(a)
+    fits = partial(shapes.fits, device=x.device, like="x")
+    fits("dt", dt, (batch, steps, channels), x.dtype)
+    fits("a", a, (size, channels), x.dtype)
+    fits("b", b, (batch, steps, size), x.dtype)
+    fits("c", c, (batch, steps, size), x.dtype)
+    fits("skip", skip, (channels,), x.dtype)
+    fits("gate", gate, (batch, steps, channels), x.dtype)
+    fits("h0", h0, (batch, size, channels), x.dtype)
+    fits("reset", reset, (batch, steps), torch.bool)
+    fits("lengths", lengths, (batch,), torch.int64)
 
 
 def _reference(*inputs: Any) -> tuple[Tensor, Tensor]:

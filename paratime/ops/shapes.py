@@ -9,16 +9,21 @@ from paratime.errors import InputError
 
 
 def fits(
-    name: str, x: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    name: str,
+    x: Tensor | None,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    like: str = "u",
 ) -> None:
-    """Refuse a tensor, unless it is None, of another shape or format, or on another device."""
+    """Refuse a tensor, unless it is None, of another shape or format than that of ``like`` asks."""
     if x is None:
         return
-    if tuple(x.shape) != shape or x.dtype != dtype:
+    if x.shape != shape or x.dtype != dtype:
         got = f"{x.dtype} {tuple(x.shape)}"
-        raise InputError(name, f"{dtype} {shape}", got, "make it fit u")
+        raise InputError(name, f"{dtype} {shape}", got, f"make it fit {like}")
     if x.device != device:
-        raise InputError(name, f"on {device}, like u", f"on {x.device}", "move it")
+        raise InputError(name, f"on {device}, like {like}", f"on {x.device}", "move it")
 
 
 def check_steps(y: Tensor, inputs: tuple[Any, ...]) -> None:

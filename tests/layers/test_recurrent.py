@@ -28,6 +28,25 @@ def test_a_gradient_never_crosses_a_reset(name):
     assert not g[:, :7].any() and g[:, 7:].any()
 
 
+@pytest.mark.parametrize(
+    "name", ("ParaGRU", "ParaLSTM", "TorchGRU", "TorchLSTM", "Mamba", "MinGRU", "MinLSTM", "Block")
+)
+def test_what_is_no_number_stays_in_its_episode(name):
+    mixer, x = MIXERS[name](), torch.randn(3, 12, WIDTH)
+    reset, lengths = torch.zeros(3, 12, dtype=torch.bool), torch.tensor([12, 12, 4])
+    reset[1, 6] = True
+    bad, kept = x.clone(), torch.ones(3, 12, dtype=torch.bool)
+    bad[1, 4] = bad[2, 5] = torch.nan  # before a reset, and beyond a sequence's end
+    kept[1, :6] = False
+    found = []
+    for leaf in (x.requires_grad_(), bad.requires_grad_()):
+        y, state = mixer(leaf, reset=reset, lengths=lengths)
+        (g,) = torch.autograd.grad(y[kept].square().sum(), leaf)
+        found.append((y[kept], mixer(x, state)[0], g[0], g[1, 6:], g[2, :4]))
+    for truth, one in zip(*found, strict=True):
+        assert torch.allclose(one, truth, atol=TOLERANCE[x.dtype].value)
+
+
 @pytest.mark.parametrize("lengths", ([5, 0, 3], [9, 9, 9], [0, 0, 0]), ids=str)
 @pytest.mark.parametrize("name", MIXERS)
 def test_lengths(name, lengths):

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.func import grad, jvp
 from torch.nn import functional
 
+from paratime.errors import InputError
 from paratime.ops.conv import ROWS, _conv, _reference, causal_conv
 
 ERROR = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 2e-2}
@@ -137,3 +138,33 @@ def test_what_no_kernel_takes_is_left_to_torch(dtype, taps):
     assert all(torch.equal(a, b) and a.dtype == dtype for a, b in zip(found, expected, strict=True))
     empty = causal_conv(torch.zeros(0, 5, 3), torch.ones(2, 3), torch.ones(3), torch.zeros(0, 1, 3))
     assert empty[0].shape == (0, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("place", "bad", "message"),
+    [
+        (
+            0,
+            torch.zeros(2, 3),
+            r"x: expected \(B, T, D\), and a weight \(K, D\), got \(2, 3\), \(4, 3\)",
+        ),
+        (1, torch.zeros(4, 1), r"weight: expected torch.float32 \(4, 3\)"),
+        (2, torch.zeros(1), r"bias: expected torch.float32 \(3,\)"),
+        (3, torch.zeros(2, 3, 3).double(), r"memory: expected torch.float32 \(2, 3, 3\)"),
+        (4, torch.zeros(2, 1, dtype=torch.bool), r"reset: expected torch.bool \(2, 5\)"),
+        (5, torch.ones(2, dtype=torch.int32), r"lengths: expected torch.int64 \(2,\)"),
+    ],
+)
+def test_inputs_that_do_not_fit(place, bad, message):
+    inputs = problem((2, 5, 3, 4), torch.float32)
+    inputs[place] = bad
+    with pytest.raises(InputError, match=message):
+        causal_conv(*inputs)
+
+
+@pytest.mark.parametrize("length", (-9, 99))
+def test_lengths_out_of_bounds_read_nothing_beyond(length, capability):
+    *given, _, lengths = problem((1, 5, 3, 4), torch.float32)
+    y, final = causal_conv(*given, None, torch.full_like(lengths, length))
+    whole = causal_conv(*given, None, torch.full_like(lengths, 5 if length > 0 else 0))
+    assert torch.equal(y, whole[0]) and torch.equal(final, whole[1])

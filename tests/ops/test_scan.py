@@ -4,7 +4,7 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.ops import native
-from paratime.ops.reference import scan_loop
+from paratime.ops.reference import scan_loop, scan_safe
 from paratime.ops.scan import _scan, scan
 from paratime.testing import TOLERANCE, relative_error
 
@@ -91,6 +91,20 @@ def test_products_that_overflow_meet_a_zero_state(kind, backend):
     assert torch.isfinite(h).all()
     assert (h - truth).abs().max() <= TOLERANCE[torch.float32].value
     assert torch.equal(h, truth) or backend != native.REFERENCE
+
+
+@pytest.mark.parametrize("reverse", (False, True), ids=("forward", "reverse"))
+def test_a_transition_of_zero_forgets_what_is_no_number(reverse, capability):
+    a, b, h0 = problem("diagonal", 9, torch.float64)
+    a[0, 4] = 0
+    expected = scan(a, b, h0, reverse=reverse)
+    start, after = (-1, slice(None, 5)) if reverse else (0, slice(4, None))
+    a[0, start] = torch.nan
+    for run in (scan, scan_loop, scan_safe):
+        h = run(a, b, h0, reverse=reverse)
+        assert h[0, start].isnan().all()
+        assert torch.allclose(h[0, after], expected[0, after])
+        assert torch.allclose(h[1], expected[1])
 
 
 def test_half_precision_is_refused():

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional
 
+from paratime.errors import InputError
 from paratime.ops.selective import CHANNELS, STEPS, _reference, _scan, selective_scan
 
 ERROR = {torch.float64: 1e-12, torch.float32: 2e-5}
@@ -114,3 +115,30 @@ def test_transforms_and_compilation_take_the_path_of_torch():
         grad(loss)(x)
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     assert torch.allclose(torch.autograd.grad(compiled(leaf), leaf)[0], expected)
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_inputs_that_do_not_fit(place):
+    inputs = problem((2, 5, 3, 4), torch.float32)
+    for bad in (inputs[place][..., :1], inputs[place].double()):
+        wrong = [*inputs]
+        wrong[place] = bad
+        with pytest.raises(InputError, match=r"expected .*, got .*; make it fit x"):
+            selective_scan(*wrong)
+    with pytest.raises(InputError, match=r"lengths: expected torch.int64 \(2,\), got torch.int32"):
+        selective_scan(*inputs[:9], torch.ones(2, dtype=torch.int32))
+
+
+def test_gradients_that_are_no_numbers_stay_in_their_episode(capability):
+    *given, _, _ = problem((1, 2 * STEPS, 5, 3), torch.float64)
+    reset = torch.zeros(1, 2 * STEPS, dtype=torch.bool)
+    reset[0, STEPS + 3] = True
+    leaves = [x.requires_grad_() for x in given]
+    y = selective_scan(*leaves, reset)[0]
+    d, found = torch.ones_like(y), []
+    for value in (0, torch.nan):
+        d[0, STEPS + 9] = value
+        of_sequences = [leaves[i] for i in (0, 1, 3, 4, 6)]
+        found.append(torch.autograd.grad(y, of_sequences, d, retain_graph=True))
+    for truth, one in zip(*found, strict=True):
+        assert torch.allclose(one[0, : STEPS + 3], truth[0, : STEPS + 3])
