@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.cells.base import Cell
+from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import Recurrent
 from paratime.solvers.base import Solver
@@ -188,7 +189,11 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
 
     Raises:
         AssertionError: It says which promise is broken.
+        InputError: x is too small.
     """
+    if x.dim() != 3 or x.shape[0] < 2 or x.shape[1] < 4:
+        remedy = "take more sequences, or steps"
+        raise InputError("x", "(B >= 2, T >= 4, input_size)", str(tuple(x.shape)), remedy)
     mixer, x = build().double().eval(), x.double()
     batch, steps = x.shape[:2]
     reset = torch.zeros(batch, steps, dtype=torch.bool)
@@ -206,7 +211,9 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
             _equal(mixer(later, reset=reset)[0][:, :t], whole[0][:, :t], "causality")
         lengths = torch.full((batch,), steps)
         lengths[0] = steps - 2
-        padded, state = mixer(x, reset=reset, lengths=lengths)
+        beyond = reset.clone()
+        beyond[0, -1] = True  # where it restarts nothing
+        padded, state = mixer(x, reset=beyond, lengths=lengths)
         short = mixer(x[:1, : steps - 2], reset=reset[:1, : steps - 2])
         _same(mixer, x[:1], (padded[:1, : steps - 2], _row(state)), short, "lengths")
         assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
@@ -229,9 +236,12 @@ def _check_precisions(mixer: Mixer, x: Tensor, reset: Tensor, truth: Tensor) -> 
 
 
 def _check_gradients(mixer: Mixer, x: Tensor, reset: Tensor) -> None:
-    leaves = [x.clone().requires_grad_(), *mixer.parameters()]
-    whole = torch.autograd.grad(_loss(mixer(leaves[0], reset=reset)[0]), leaves)
-    loop = torch.autograd.grad(_loss(_stream(mixer, leaves[0], reset)[0]), leaves)
+    leaves = [x.clone().requires_grad_(), *(p for p in mixer.parameters() if p.requires_grad)]
+    runs = mixer(leaves[0], reset=reset), _stream(mixer, leaves[0], reset)
+    whole, loop = (
+        torch.autograd.grad(_loss(y), leaves, allow_unused=True, materialize_grads=True)
+        for y, _ in runs
+    )
     error = max(map(relative_error, whole, loop))
     assert error <= TOLERANCE[x.dtype].gradient, f"gradients: off by {error:.1e} from stepping's"
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.baselines import mamba_ssm, ssm
+from paratime.errors import check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.selective import selective_scan
 
@@ -31,6 +32,9 @@ class Mamba(Mixer):
         dt_rank: Rank of the projection to sizes of steps; a sixteenth of ``input_size``, rounded
             up, by default.
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
+
+    Raises:
+        InputError: Sizes below 1.
     """
 
     complete = True
@@ -47,8 +51,13 @@ class Mamba(Mixer):
         backend: mamba_ssm.Backend = "paratime",
     ) -> None:
         super().__init__()
-        inner, rank = expand * input_size, dt_rank or math.ceil(input_size / 16)
-        self.input_size, self.hidden_size = input_size, hidden_size or input_size
+        inner, rank = expand * input_size, dt_rank
+        if rank is None:
+            rank = math.ceil(input_size / 16)
+        self.input_size = input_size
+        self.hidden_size = input_size if hidden_size is None else hidden_size
+        check_at_least(1, input_size=input_size, hidden_size=self.hidden_size, dt_rank=rank)
+        check_at_least(1, state_size=state_size, expand=expand, kernel_size=kernel_size)
         self.sizes = rank, state_size, state_size
         self.scan = selective_scan if backend == "paratime" else mamba_ssm.selective_scan
         self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}

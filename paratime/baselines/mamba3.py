@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from paratime.baselines import ssm
 from paratime.baselines.mamba2 import count_heads
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
 from paratime.ops.scan import scan
@@ -45,7 +45,7 @@ class Mamba3(Mixer):
         rank: R.
 
     Raises:
-        InputError: Sizes that do not divide.
+        InputError: Sizes that do not divide, or are below 1.
     """
 
     complete = True
@@ -61,15 +61,16 @@ class Mamba3(Mixer):
         rank: int = 1,
     ) -> None:
         super().__init__()
+        self.input_size = input_size
+        self.hidden_size = input_size if hidden_size is None else hidden_size
+        check_at_least(1, input_size=input_size, hidden_size=self.hidden_size)
+        check_at_least(1, expand=expand, rank=rank)
         inner = expand * input_size
         head = math.gcd(64, inner) if head_size is None else head_size
         heads, angles = count_heads(inner, head, 1), state_size // 4
         if state_size < 4 or state_size % 4:
             got, remedy = str(state_size), "half of it is turned, in pairs"
             raise InputError("state_size", "a multiple of 4", got, remedy)
-        if rank < 1:
-            raise InputError("rank", "at least 1", str(rank), "raise it")
-        self.input_size, self.hidden_size = input_size, hidden_size or input_size
         self.head_size, self.rank = head, rank
         self.sizes = inner, inner, rank * state_size, rank * state_size, heads, heads, heads, angles
         self.shapes = {

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from paratime.cells.init import UniformInit
 from paratime.cells.projection import Projection
+from paratime.errors import check_at_least
 from paratime.layers.mixer import (
     Mixer,
     check_sequence,
@@ -32,11 +33,15 @@ class LinearRNN(Mixer):
         gates: Projections of the input.
         hidden_size: Width D of the output; ``input_size`` by default.
         heads: Blocks of the projection.
+
+    Raises:
+        InputError: Sizes below 1.
     """
 
     def __init__(self, input_size: int, gates: int, hidden_size: int | None, heads: int) -> None:
         super().__init__()
         self.hidden_size = input_size if hidden_size is None else hidden_size
+        check_at_least(1, input_size=input_size, hidden_size=self.hidden_size)
         self.projection = Projection(input_size, gates, self.hidden_size, heads)
         UniformInit().input_(self.projection)
 

@@ -124,7 +124,7 @@ def refuse_transforms(*tensors: Tensor | None) -> None:
     """
     if not torch.compiler.is_compiling() and transformed(*tensors):
         what = "forward-mode derivatives, and transforms of torch.func"
-        raise NotImplementedError(f"{what}: use solver=Sequential()")
+        raise NotImplementedError(f"{what}: use solver=Sequential() where a layer takes a solver")
 
 
 def transformed(*tensors: Tensor | None) -> bool:
