@@ -14,10 +14,12 @@
 
 namespace paratime {
 
-// Copy a state (state, size) into the cache, or back.
+// Copy a state (state, size) into the cache, or back. What lies beyond it there may have become no
+// number, of no number before, and is cleared.
 template <class Element>
 void fetch(const Duality<Element>& p, const Element* from, Matrix<Element>& to) {
   to.shape(p.state, p.size);
+  if (int64_t(to.numbers.size()) != p.matrix()) to.clear();
   for (int64_t n = 0; n < p.state; ++n)
     std::copy(from + n * p.size, from + (n + 1) * p.size, to.row(n));
 }

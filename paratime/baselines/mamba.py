@@ -34,7 +34,7 @@ class Mamba(Mixer):
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
 
     Raises:
-        InputError: Sizes below 1.
+        InputError: Sizes below 1, or a backend that is none.
     """
 
     complete = True
@@ -59,7 +59,7 @@ class Mamba(Mixer):
         check_at_least(1, input_size=input_size, hidden_size=self.hidden_size, dt_rank=rank)
         check_at_least(1, state_size=state_size, expand=expand, kernel_size=kernel_size)
         self.sizes = rank, state_size, state_size
-        self.scan = selective_scan if backend == "paratime" else mamba_ssm.selective_scan
+        self.scan = mamba_ssm.chosen(backend, selective_scan, mamba_ssm.selective_scan)
         self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}
         self.in_proj = nn.Linear(input_size, 2 * inner, bias=False)
         self.conv1d = ssm.Conv1d(inner, kernel_size)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.norm import rms_norm
 from paratime.ops.ssd import ssd
@@ -34,7 +34,7 @@ class Mamba2(Mixer):
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
 
     Raises:
-        InputError: Sizes that do not divide.
+        InputError: Sizes that do not divide, or are below 1, or a backend that is none.
     """
 
     complete = True
@@ -52,12 +52,15 @@ class Mamba2(Mixer):
         backend: mamba_ssm.Backend = "paratime",
     ) -> None:
         super().__init__()
+        self.input_size = input_size
+        self.hidden_size = input_size if hidden_size is None else hidden_size
+        check_at_least(1, input_size=input_size, hidden_size=self.hidden_size)
+        check_at_least(1, state_size=state_size, expand=expand, kernel_size=kernel_size)
         inner = expand * input_size
         head = math.gcd(64, inner) if head_size is None else head_size
         heads = count_heads(inner, head, groups)
-        self.input_size, self.hidden_size = input_size, hidden_size or input_size
         self.groups, self.head_size = groups, head
-        self.scan = ssd if backend == "paratime" else mamba_ssm.ssd
+        self.scan = mamba_ssm.chosen(backend, ssd, mamba_ssm.ssd)
         self.sizes = inner, inner + 2 * groups * state_size, heads
         self.inside = inner, groups * state_size, groups * state_size
         self.shapes = {

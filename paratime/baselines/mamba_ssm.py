@@ -5,7 +5,8 @@ they cannot do is refused, never computed in another way.
 """
 
 import importlib
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +16,17 @@ from paratime.errors import InputError
 Backend = Literal["paratime", "mamba_ssm"]
 """Whose kernels run a scan."""
 
+Scan = Callable[..., tuple[Tensor, Tensor]]
+
 CHUNK = 256
+
+
+def chosen(backend: Backend, paratime: Scan, theirs: Scan) -> Scan:
+    """Return the scan of a backend; refuse what is none."""
+    scans = dict(zip(get_args(Backend), (paratime, theirs), strict=True))
+    if backend not in scans:
+        raise InputError("backend", f"one of {', '.join(scans)}", repr(backend), "correct it")
+    return scans[backend]
 
 
 def selective_scan(

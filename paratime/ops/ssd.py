@@ -10,12 +10,14 @@ of time needs in the cache of a CPU. Everywhere else (on CUDA, under torch.compi
 derivatives) the same products are torch's: ``ssd_reference.py``, the truth of the kernels, too.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from paratime.ops import native
+from paratime.errors import InputError
+from paratime.ops import native, shapes
 from paratime.ops.fallback import differentiate
 from paratime.ops.ssd_reference import ssd_chunks
 
@@ -51,13 +53,37 @@ def ssd(
         skip: What a value counts in its own output, (H,).
         state: The state before the first step, (B, H, N, P).
         reset: Restarts, bool (B, T).
+
+    A number that is not finite may spoil what else is in its sequence, across resets, too: products
+    weigh by zero what a step may not read.
+
+    Raises:
+        InputError: Shapes, dtypes or devices do not fit.
     """
+    _check(query, key, value, weight, log_decay, skip, state, reset)
     tensors = query, key, value, weight, log_decay, skip, state
     if not _runs_on(*tensors):
         return ssd_chunks(*tensors, reset)
     if torch.is_grad_enabled() or type(value) is not Tensor:
         return _ssd(*tensors, reset)[:2]
     return _run(None, *tensors, reset)
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> None:
+    """Refuse what a kernel would read beyond; it sees nothing but pointers."""
+    if value.dim() != 5 or query.dim() != 5 or value.shape[3] % max(1, query.shape[3]):
+        expected = "(B, T, R, H, P), and a query (B, T, R, G, N) whose G divides H"
+        got = f"{tuple(value.shape)}, {tuple(query.shape)}"
+        raise InputError("value", expected, got, "reshape them")
+    (batch, steps, rank, heads, size), weight, log_decay, skip, state, reset = value.shape, *others
+    fits = partial(shapes.fits, dtype=value.dtype, device=value.device, like="value")
+    for name, x in (("query", query), ("key", key)):
+        fits(name, x, (batch, steps, rank, *query.shape[3:]))
+    fits("weight", weight, (batch, steps, heads))
+    fits("log_decay", log_decay, (batch, steps, heads))
+    fits("skip", skip, (heads,))
+    fits("state", state, (batch, heads, query.shape[4], size))
+    fits("reset", reset, (batch, steps), dtype=torch.bool)
 
 
 def _runs_on(*tensors: Tensor) -> bool:

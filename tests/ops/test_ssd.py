@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from paratime.errors import InputError
 from paratime.ops.ssd import HEADS, ROWS, _ssd, ssd
 from paratime.ops.ssd_reference import ssd_chunks, ssd_loop
 
@@ -88,6 +89,34 @@ def test_operator_is_well_formed(capability):
     torch.library.opcheck(_ssd, (*leaves, reset))
     assert torch.autograd.gradcheck(lambda *t: ssd(*t, reset), leaves)
     assert torch.autograd.gradgradcheck(lambda *t: ssd(*t, reset), leaves)
+
+
+def test_no_number_stays_in_its_sequence(backend):
+    *given, _ = problem((3, 12, 1, 1, 2, 5, 6), torch.float64, 0)
+    leaves = [x.requires_grad_() for x in given]
+
+    def gradients() -> list[Tensor]:
+        y, final = ssd(*leaves)
+        found = torch.autograd.grad(y[::2].sum() + final[::2].sum(), leaves)
+        return [x[::2] for x in (*found[:5], found[6])]
+
+    before = gradients()
+    with torch.no_grad():
+        for x in leaves[:5]:
+            x[1] = torch.nan
+    for _ in range(2):  # nor does any stay in a buffer
+        assert all(torch.equal(a, b) for a, b in zip(gradients(), before, strict=True))
+
+
+def test_what_does_not_fit_is_refused():
+    given = problem((2, 5, 1, 1, 2, 3, 4), torch.float32, 0.2)
+    for position in range(len(given)):
+        for wrong in (given[position][:-1], given[position].half()):
+            inputs = [*given[:position], wrong, *given[position + 1 :]]
+            with pytest.raises(InputError, match=": expected "):
+                ssd(*inputs)
+    with pytest.raises(InputError, match="value: expected"):
+        ssd(given[0].expand(-1, -1, -1, 3, -1), *given[1:])
 
 
 def test_threads_change_no_bit():
