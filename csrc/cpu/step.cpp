@@ -4,18 +4,21 @@
 // one by one costs many times that. Python writes the list once (paratime/ops/program.py); norms,
 // convolutions and recurrences are the kernels of the other files. Every row is computed by itself,
 // in one order, so that neither its neighbours nor threads change a bit of any result.
-#include "tiles.h"
+#include "draw.h"
 
 namespace paratime {
 
-struct Operation;
-using Run = void (*)(const Operation&, int64_t rows, int32_t threads);
+// How often the program has run, on how many rows it does.
+struct Turn {
+  int64_t number, rows;
+  int32_t threads;
+};
 
-// As `Operation` in program.py lays it out; what `sizes` and `at` mean is up to `run`.
+// As `Operation` in program.py lays it out; what sizes, numbers and pointers mean is up to `run`.
 struct Operation {
-  Run run;
-  int64_t sizes[3];
-  double eps;
+  void (*run)(const Operation&, const Turn&);
+  int64_t sizes[4];
+  double numbers[4];
   void* at[6];
 
   template <class T>
@@ -94,73 +97,95 @@ void embed(int64_t rows, int64_t channels, const int64_t* tokens, const Element*
   }
 }
 
+// The next tokens of rows of logits (rows, vocabulary): written to tokens (rows,), and in the column
+// of this turn, of `columns` in a ring, beside the random numbers (rows, columns) that draw them.
+template <class Element>
+void draw(const Operation& o, const Turn& turn) {
+  static thread_local Draw next;
+  const int64_t vocabulary = o.sizes[0], columns = o.sizes[1], window = o.sizes[2];
+  const double* f = o.numbers;
+  const Filters filters{f[0], f[1], f[2], f[3], o.sizes[3]};
+  const auto of_row = [](int64_t* base, int64_t at) { return base ? base + at : nullptr; };
+  for (int64_t row = 0; row < turn.rows; ++row) {
+    const int64_t at = row * columns + turn.number % columns;
+    const Occurred occurred{of_row(o.in<int64_t>(4), row * (vocabulary + 1)),
+                            of_row(o.in<int64_t>(5), row * window), window};
+    const int64_t token = next(o.in<Element>(0) + row * vocabulary, vocabulary, filters,
+                               occurred.counts, o.in<double>(1)[at]);
+    o.in<int64_t>(2)[row] = o.in<int64_t>(3)[at] = token;
+    occurred.add(token, turn.number);
+  }
+}
+
 }  // namespace paratime
 
 using paratime::Operation;
+using paratime::Turn;
 
+// Run a program for the turns [first, last).
 extern "C" void paratime_run_program(const Operation* operations, int64_t count, int64_t rows,
-                             int32_t threads) {
-  for (int64_t i = 0; i < count; ++i) operations[i].run(operations[i], rows, threads);
+                                     int64_t first, int64_t last, int32_t threads) {
+  for (Turn turn{first, rows, threads}; turn.number < last; ++turn.number)
+    for (int64_t i = 0; i < count; ++i) operations[i].run(operations[i], turn);
 }
 
-// The operation `name`, of o, rows and threads.
+// The operation `name`, of an operation o and a turn.
 #define PARATIME_STEP(name, format) \
-  extern "C" void paratime_step_##name##_##format(const Operation& o, int64_t rows, int32_t threads)
+  extern "C" void paratime_step_##name##_##format(const Operation& o, const Turn& turn)
 
 // One step of a recurrence, whose state is carried in place.
-#define PARATIME_STEP_RECURRENCE(name, format, Element)                                          \
-  extern "C" void paratime_##name##_forward_##format(                                            \
-      int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, const uint8_t*, \
-      const int64_t*, Element*, int64_t, Element*, Element*, int32_t);                           \
-  PARATIME_STEP(name, format) {                                                                  \
-    Element* state = o.in<Element>(2);                                                           \
-    paratime_##name##_forward_##format(rows, 1, o.sizes[0], o.in<Element>(0), o.in<Element>(1),  \
-                                       state, nullptr, nullptr, o.in<Element>(3), o.sizes[1],    \
-                                       nullptr, state, threads);                                 \
+#define PARATIME_STEP_RECURRENCE(name, format, Element)                                            \
+  extern "C" void paratime_##name##_forward_##format(                                              \
+      int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, const uint8_t*,   \
+      const int64_t*, Element*, int64_t, Element*, Element*, int32_t);                             \
+  PARATIME_STEP(name, format) {                                                                    \
+    Element* state = o.in<Element>(2);                                                             \
+    paratime_##name##_forward_##format(turn.rows, 1, o.sizes[0], o.in<Element>(0), o.in<Element>(1),\
+                                       state, nullptr, nullptr, o.in<Element>(3), o.sizes[1],      \
+                                       nullptr, state, turn.threads);                              \
   }
 
-#define PARATIME_STEPS(format, Element)                                                          \
-  PARATIME_STEP(embed, format) {                                                                 \
-    (void)threads;                                                                               \
-    paratime::embed(rows, o.sizes[0], o.in<int64_t>(0), o.in<Element>(1), o.in<Element>(2));     \
-  }                                                                                              \
-  PARATIME_STEP(linear, format) {                                                                \
-    paratime::Linear<Element>{o.sizes[0],       o.sizes[1],       o.in<Element>(0),              \
-                              o.in<Element>(1), o.in<Element>(2), o.in<Element>(3),              \
-                              o.in<Element>(4), o.in<Element>(5)}                                \
-        .run(rows, threads);                                                                     \
-  }                                                                                              \
-  PARATIME_STEP(swiglu, format) {                                                                \
-    (void)threads;                                                                               \
-    paratime::swiglu(rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1));                      \
-  }                                                                                              \
-  extern "C" void paratime_rms_norm_##format(int64_t, int64_t, const Element*, const Element*,   \
-                                             const Element*, int64_t, double, Element*,          \
-                                             Element*, int32_t);                                 \
-  PARATIME_STEP(norm, format) {                                                                  \
-    paratime_rms_norm_##format(rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1),             \
-                               o.in<Element>(2), o.sizes[1], o.eps, o.in<Element>(3), nullptr,   \
-                               threads);                                                         \
-  }                                                                                              \
-  extern "C" void paratime_causal_conv_##format(                                                 \
-      int64_t, int64_t, int64_t, int64_t, const Element*, int64_t, int64_t, const Element*,      \
-      const Element*, const Element*, const uint8_t*, const int64_t*, Element*, Element*,        \
-      int32_t);                                                                                  \
-  PARATIME_STEP(conv, format) {                                                                  \
-    const int64_t channels = o.sizes[0], taps = o.sizes[1], apart = o.sizes[2];                  \
-    Element *memory = o.in<Element>(3), *next = o.in<Element>(4);                                \
-    paratime_causal_conv_##format(rows, 1, channels, taps, o.in<Element>(0), apart, apart,       \
-                                  o.in<Element>(1), o.in<Element>(2), memory, nullptr, nullptr,  \
-                                  o.in<Element>(5), next, threads);                              \
-    std::copy(next, next + rows * (taps - 1) * channels, memory);                                \
-  }                                                                                              \
-  PARATIME_STEP_RECURRENCE(gru1, format, Element)                                                \
-  PARATIME_STEP_RECURRENCE(gru2, format, Element)                                                \
-  PARATIME_STEP_RECURRENCE(gru4, format, Element)                                                \
-  PARATIME_STEP_RECURRENCE(gru8, format, Element)                                                \
-  PARATIME_STEP_RECURRENCE(lstm1, format, Element)                                               \
-  PARATIME_STEP_RECURRENCE(lstm2, format, Element)                                               \
-  PARATIME_STEP_RECURRENCE(lstm4, format, Element)                                               \
+#define PARATIME_STEPS(format, Element)                                                            \
+  PARATIME_STEP(embed, format) {                                                                   \
+    paratime::embed(turn.rows, o.sizes[0], o.in<int64_t>(0), o.in<Element>(1), o.in<Element>(2));  \
+  }                                                                                                \
+  PARATIME_STEP(linear, format) {                                                                  \
+    paratime::Linear<Element>{o.sizes[0],       o.sizes[1],       o.in<Element>(0),                \
+                              o.in<Element>(1), o.in<Element>(2), o.in<Element>(3),                \
+                              o.in<Element>(4), o.in<Element>(5)}                                  \
+        .run(turn.rows, turn.threads);                                                             \
+  }                                                                                                \
+  PARATIME_STEP(draw, format) { paratime::draw<Element>(o, turn); }                                \
+  PARATIME_STEP(swiglu, format) {                                                                  \
+    paratime::swiglu(turn.rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1));                   \
+  }                                                                                                \
+  extern "C" void paratime_rms_norm_##format(int64_t, int64_t, const Element*, const Element*,     \
+                                             const Element*, int64_t, double, Element*,            \
+                                             Element*, int32_t);                                   \
+  PARATIME_STEP(norm, format) {                                                                    \
+    paratime_rms_norm_##format(turn.rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1),          \
+                               o.in<Element>(2), o.sizes[1], o.numbers[0], o.in<Element>(3), nullptr,\
+                               turn.threads);                                                      \
+  }                                                                                                \
+  extern "C" void paratime_causal_conv_##format(                                                   \
+      int64_t, int64_t, int64_t, int64_t, const Element*, int64_t, int64_t, const Element*,        \
+      const Element*, const Element*, const uint8_t*, const int64_t*, Element*, Element*,          \
+      int32_t);                                                                                    \
+  PARATIME_STEP(conv, format) {                                                                    \
+    const int64_t channels = o.sizes[0], taps = o.sizes[1], apart = o.sizes[2];                    \
+    Element *memory = o.in<Element>(3), *next = o.in<Element>(4);                                  \
+    paratime_causal_conv_##format(turn.rows, 1, channels, taps, o.in<Element>(0), apart, apart,    \
+                                  o.in<Element>(1), o.in<Element>(2), memory, nullptr, nullptr,    \
+                                  o.in<Element>(5), next, turn.threads);                           \
+    std::copy(next, next + turn.rows * (taps - 1) * channels, memory);                             \
+  }                                                                                                \
+  PARATIME_STEP_RECURRENCE(gru1, format, Element)                                                  \
+  PARATIME_STEP_RECURRENCE(gru2, format, Element)                                                  \
+  PARATIME_STEP_RECURRENCE(gru4, format, Element)                                                  \
+  PARATIME_STEP_RECURRENCE(gru8, format, Element)                                                  \
+  PARATIME_STEP_RECURRENCE(lstm1, format, Element)                                                 \
+  PARATIME_STEP_RECURRENCE(lstm2, format, Element)                                                 \
+  PARATIME_STEP_RECURRENCE(lstm4, format, Element)                                                 \
   PARATIME_STEP_RECURRENCE(lstm8, format, Element)
 
 PARATIME_STEPS(float32, float)

@@ -25,8 +25,8 @@ class Operation(ctypes.Structure):
 
     _fields_ = (
         ("run", ctypes.c_void_p),
-        ("sizes", ctypes.c_int64 * 3),
-        ("eps", ctypes.c_double),
+        ("sizes", ctypes.c_int64 * 4),
+        ("numbers", ctypes.c_double * 4),
         ("at", ctypes.c_void_p * 6),
     )
 
@@ -77,12 +77,13 @@ class Program:
         *,
         scale: Tensor | None = None,
         base: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
-        """Return W x + bias for W (N, D), or base + scale (W x + bias)."""
+        """Return W x + bias for W (N, D), or base + scale (W x + bias), in ``out`` if it is given."""
         outputs, inputs = weight.shape
         padded = functional.pad(weight, (0, 0, 0, -outputs % PANEL))
         panels = padded.unflatten(0, (-1, PANEL)).transpose(1, 2)
-        y = self.buffer(outputs)
+        y = self.buffer(outputs) if out is None else out
         self._add("linear", (inputs, outputs), (x, panels, bias, scale, base, y))
         return y
 
@@ -96,7 +97,7 @@ class Program:
         """Record ``rms_norm``; the gate may be a slice of wider rows."""
         y = self.buffer(x.shape[1])
         apart = 0 if gate is None else gate.stride(0)
-        self._add("norm", (x.shape[1], apart), (x, weight, gate, y), eps)
+        self._add("norm", (x.shape[1], apart), (x, weight, gate, y), (eps,))
         return y
 
     def conv(self, x: Tensor, weight: Tensor, bias: Tensor, memory: Tensor) -> Tensor:
@@ -114,23 +115,56 @@ class Program:
         self._add(name, (channels, width), (u, weight, state, y))
         return y
 
-    def run(self) -> None:
-        """Run all operations."""
+    def draw(
+        self,
+        logits: Tensor,
+        uniform: Tensor,
+        tokens: Tensor,
+        history: Tensor,
+        counts: Tensor | None,
+        window: Tensor | None,
+        *,
+        top_k: int,
+        numbers: tuple[float, float, float, float],
+    ) -> None:
+        """Draw the next tokens (rows,) from logits (rows, V).
+
+        Args:
+            logits: (rows, V).
+            uniform: Random numbers, float64 (rows, N), of which turn i takes column i mod N.
+            tokens: Where the tokens go, int64 (rows,).
+            history: Where they go, too, int64 (rows, N), like the random numbers.
+            counts: How often each token occurred, int64 (rows, V + 1), updated; or None.
+            window: The last tokens that count, int64 (rows, W), a ring, updated; or None for all.
+            top_k: How many of the most likely tokens are drawn from.
+            numbers: Repetition penalty, temperature, top_p and min_p.
+        """
+        sizes = logits.shape[1], uniform.shape[1], 0 if window is None else window.shape[1], top_k
+        bits = uniform.view(torch.int64)  # no number of the program's precision
+        self._add("draw", sizes, (logits, bits, tokens, history, counts, window), numbers)
+
+    def run(self, first: int = 0, last: int = 1) -> None:
+        """Run all operations for the turns ``first`` to ``last - 1``."""
         if self._ready is None:
             self._ready = (Operation * len(self._operations))(*self._operations)
         count = len(self._operations)
-        native.call(self._run, ctypes.addressof(self._ready), count, self.rows)
+        native.call(self._run, ctypes.addressof(self._ready), count, self.rows, first, last)
 
     def _add(
-        self, name: str, sizes: tuple[int, ...], at: tuple[Tensor | None, ...], eps: float = 0.0
+        self,
+        name: str,
+        sizes: tuple[int, ...],
+        at: tuple[Tensor | None, ...],
+        numbers: tuple[float, ...] = (),
     ) -> None:
         kernel = native.function(f"step_{name}_{native.FORMATS[self.dtype]}")
         if kernel is None:
             raise NotRecorded(f"no kernel for {name}")
         tensors = [None if x is None else self._keep(x) for x in at]
         pointers = [None if x is None else x.data_ptr() for x in tensors]
-        operation = Operation(run=ctypes.cast(kernel, ctypes.c_void_p).value, eps=eps)
+        operation = Operation(run=ctypes.cast(kernel, ctypes.c_void_p).value)
         operation.sizes[: len(sizes)] = sizes
+        operation.numbers[: len(numbers)] = numbers
         operation.at[: len(pointers)] = pointers
         self._operations.append(operation)
 
@@ -140,7 +174,7 @@ class Program:
         Slices of rows are read where they are, since others write them.
         """
         x = x.detach()
-        if x.dtype.is_floating_point and x.dtype != self.dtype:
+        if x.dtype not in (self.dtype, torch.int64):
             raise NotRecorded(f"{x.dtype} beside {self.dtype}")
         x = x if x.stride(-1) == 1 and x.dim() == 2 else x.contiguous()
         self._kept.append(x)
