@@ -33,10 +33,14 @@ struct Occurred {
 
 class Draw {
  public:
+  // Return a token, or -1 if a logit is infinite or NaN.
   template <class Element>
   int64_t operator()(const Element* logits, int64_t vocabulary, const Filters& filters,
                      const int64_t* counts, double uniform) {
     p_.assign(logits, logits + vocabulary);
+    double odd = 0;
+    for (const double x : p_) odd += x - x;
+    if (odd != 0) return -1;
     if (filters.penalty != 1)
       for (int64_t v = 0; v < vocabulary; ++v)
         if (counts[v] > 0) p_[v] = p_[v] > 0 ? p_[v] / filters.penalty : p_[v] * filters.penalty;

@@ -42,6 +42,16 @@ struct Linear {
   static constexpr int vectors = kPanel / width<Element>;
   static constexpr int most_rows = std::max(1, 16 / vectors);  // their sums stay in registers
 
+  explicit Linear(const Operation& o)
+      : inputs(o.sizes[0]),
+        outputs(o.sizes[1]),
+        x(o.in<Element>(0)),
+        panels(o.in<Element>(1)),
+        bias(o.in<Element>(2)),
+        scale(o.in<Element>(3)),
+        base(o.in<Element>(4)),
+        y(o.in<Element>(5)) {}
+
   template <int n>
   void of_rows(int64_t panel, int64_t row) const {
     V sums[n][vectors] = {};
@@ -65,9 +75,9 @@ struct Linear {
     }
   }
 
-  void run(int64_t rows, int threads) const {
-    const int64_t count = (outputs + kPanel - 1) / kPanel;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && count > 1)
+  void run(const Turn& turn) const {
+    const int64_t rows = turn.rows, count = (outputs + kPanel - 1) / kPanel;
+#pragma omp parallel for num_threads(turn.threads) if (turn.threads > 1 && count > 1)
     for (int64_t panel = 0; panel < count; ++panel) {
       int64_t row = 0;
       for (; row + most_rows <= rows; row += most_rows) of_rows<most_rows>(panel, row);
@@ -78,27 +88,31 @@ struct Linear {
 
 // y = silu(gate) value, for the two halves of rows x (rows, 2 channels).
 template <class Element>
-void swiglu(int64_t rows, int64_t channels, const Element* x, Element* y) {
-  using V = Vector<Element>;
-  for (int64_t row = 0; row < rows; ++row, x += 2 * channels, y += channels)
+void swiglu(const Operation& o, const Turn& turn) {
+  const int64_t channels = o.sizes[0];
+  const Element* x = o.in<Element>(0);
+  Element* y = o.in<Element>(1);
+  for (int64_t row = 0; row < turn.rows; ++row, x += 2 * channels, y += channels)
     Tile{0, channels}.for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
-      const V gate = load(x + s.lane, s.n);
+      const Vector<Element> gate = load(x + s.lane, s.n);
       store(y + s.lane, gate * sigmoid(gate) * load(x + channels + s.lane, s.n), s.n);
     });
 }
 
-// y = table[token].
+// y = table[token], for tokens (rows,) and rows of channels.
 template <class Element>
-void embed(int64_t rows, int64_t channels, const int64_t* tokens, const Element* table,
-           Element* y) {
-  for (int64_t row = 0; row < rows; ++row) {
-    const Element* from = table + tokens[row] * channels;
-    std::copy(from, from + channels, y + row * channels);
+void embed(const Operation& o, const Turn& turn) {
+  const int64_t channels = o.sizes[0], *tokens = o.in<int64_t>(0);
+  Element* y = o.in<Element>(2);
+  for (int64_t row = 0; row < turn.rows; ++row, y += channels) {
+    const Element* from = o.in<Element>(1) + tokens[row] * channels;
+    std::copy(from, from + channels, y);
   }
 }
 
-// The next tokens of rows of logits (rows, vocabulary): written to tokens (rows,), and in the column
-// of this turn, of `columns` in a ring, beside the random numbers (rows, columns) that draw them.
+// The next tokens of rows of logits (rows, vocabulary): written to tokens (rows,), and to a history
+// (rows, columns) in the column of this turn, which is also that of the random number that draws
+// them. Where logits are no numbers, the history has -1, and the token is some other.
 template <class Element>
 void draw(const Operation& o, const Turn& turn) {
   static thread_local Draw next;
@@ -112,8 +126,9 @@ void draw(const Operation& o, const Turn& turn) {
                             of_row(o.in<int64_t>(5), row * window), window};
     const int64_t token = next(o.in<Element>(0) + row * vocabulary, vocabulary, filters,
                                occurred.counts, o.in<double>(1)[at]);
-    o.in<int64_t>(2)[row] = o.in<int64_t>(3)[at] = token;
-    occurred.add(token, turn.number);
+    o.in<int64_t>(3)[at] = token;
+    o.in<int64_t>(2)[row] = std::max<int64_t>(token, 0);
+    occurred.add(o.in<int64_t>(2)[row], turn.number);
   }
 }
 
@@ -133,59 +148,57 @@ extern "C" void paratime_run_program(const Operation* operations, int64_t count,
 #define PARATIME_STEP(name, format) \
   extern "C" void paratime_step_##name##_##format(const Operation& o, const Turn& turn)
 
-// One step of a recurrence, whose state is carried in place.
-#define PARATIME_STEP_RECURRENCE(name, format, Element)                                            \
-  extern "C" void paratime_##name##_forward_##format(                                              \
-      int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, const uint8_t*,   \
-      const int64_t*, Element*, int64_t, Element*, Element*, int32_t);                             \
-  PARATIME_STEP(name, format) {                                                                    \
-    Element* state = o.in<Element>(2);                                                             \
-    paratime_##name##_forward_##format(turn.rows, 1, o.sizes[0], o.in<Element>(0), o.in<Element>(1),\
-                                       state, nullptr, nullptr, o.in<Element>(3), o.sizes[1],      \
-                                       nullptr, state, turn.threads);                              \
+#define PARATIME_STEP_NORM(format, Element)                                                      \
+  extern "C" void paratime_rms_norm_##format(int64_t, int64_t, const Element*, const Element*,   \
+                                             const Element*, int64_t, double, Element*,          \
+                                             Element*, int32_t);                                 \
+  PARATIME_STEP(norm, format) {                                                                  \
+    const Element *x = o.in<Element>(0), *weight = o.in<Element>(1), *gate = o.in<Element>(2);   \
+    paratime_rms_norm_##format(turn.rows, o.sizes[0], x, weight, gate, o.sizes[1], o.numbers[0], \
+                               o.in<Element>(3), nullptr, turn.threads);                         \
   }
 
-#define PARATIME_STEPS(format, Element)                                                            \
-  PARATIME_STEP(embed, format) {                                                                   \
-    paratime::embed(turn.rows, o.sizes[0], o.in<int64_t>(0), o.in<Element>(1), o.in<Element>(2));  \
-  }                                                                                                \
-  PARATIME_STEP(linear, format) {                                                                  \
-    paratime::Linear<Element>{o.sizes[0],       o.sizes[1],       o.in<Element>(0),                \
-                              o.in<Element>(1), o.in<Element>(2), o.in<Element>(3),                \
-                              o.in<Element>(4), o.in<Element>(5)}                                  \
-        .run(turn.rows, turn.threads);                                                             \
-  }                                                                                                \
-  PARATIME_STEP(draw, format) { paratime::draw<Element>(o, turn); }                                \
-  PARATIME_STEP(swiglu, format) {                                                                  \
-    paratime::swiglu(turn.rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1));                   \
-  }                                                                                                \
-  extern "C" void paratime_rms_norm_##format(int64_t, int64_t, const Element*, const Element*,     \
-                                             const Element*, int64_t, double, Element*,            \
-                                             Element*, int32_t);                                   \
-  PARATIME_STEP(norm, format) {                                                                    \
-    paratime_rms_norm_##format(turn.rows, o.sizes[0], o.in<Element>(0), o.in<Element>(1),          \
-                               o.in<Element>(2), o.sizes[1], o.numbers[0], o.in<Element>(3), nullptr,\
-                               turn.threads);                                                      \
-  }                                                                                                \
-  extern "C" void paratime_causal_conv_##format(                                                   \
-      int64_t, int64_t, int64_t, int64_t, const Element*, int64_t, int64_t, const Element*,        \
-      const Element*, const Element*, const uint8_t*, const int64_t*, Element*, Element*,          \
-      int32_t);                                                                                    \
-  PARATIME_STEP(conv, format) {                                                                    \
-    const int64_t channels = o.sizes[0], taps = o.sizes[1], apart = o.sizes[2];                    \
-    Element *memory = o.in<Element>(3), *next = o.in<Element>(4);                                  \
-    paratime_causal_conv_##format(turn.rows, 1, channels, taps, o.in<Element>(0), apart, apart,    \
-                                  o.in<Element>(1), o.in<Element>(2), memory, nullptr, nullptr,    \
-                                  o.in<Element>(5), next, turn.threads);                           \
-    std::copy(next, next + turn.rows * (taps - 1) * channels, memory);                             \
-  }                                                                                                \
-  PARATIME_STEP_RECURRENCE(gru1, format, Element)                                                  \
-  PARATIME_STEP_RECURRENCE(gru2, format, Element)                                                  \
-  PARATIME_STEP_RECURRENCE(gru4, format, Element)                                                  \
-  PARATIME_STEP_RECURRENCE(gru8, format, Element)                                                  \
-  PARATIME_STEP_RECURRENCE(lstm1, format, Element)                                                 \
-  PARATIME_STEP_RECURRENCE(lstm2, format, Element)                                                 \
-  PARATIME_STEP_RECURRENCE(lstm4, format, Element)                                                 \
+// The memory is carried in place, by way of `next`.
+#define PARATIME_STEP_CONV(format, Element)                                                      \
+  extern "C" void paratime_causal_conv_##format(                                                 \
+      int64_t, int64_t, int64_t, int64_t, const Element*, int64_t, int64_t, const Element*,      \
+      const Element*, const Element*, const uint8_t*, const int64_t*, Element*, Element*,        \
+      int32_t);                                                                                  \
+  PARATIME_STEP(conv, format) {                                                                  \
+    const int64_t channels = o.sizes[0], taps = o.sizes[1], apart = o.sizes[2];                  \
+    const Element *x = o.in<Element>(0), *weight = o.in<Element>(1), *bias = o.in<Element>(2);   \
+    Element *memory = o.in<Element>(3), *next = o.in<Element>(4), *y = o.in<Element>(5);         \
+    paratime_causal_conv_##format(turn.rows, 1, channels, taps, x, apart, apart, weight, bias,   \
+                                  memory, nullptr, nullptr, y, next, turn.threads);              \
+    std::copy(next, next + turn.rows * (taps - 1) * channels, memory);                           \
+  }
+
+// The state is carried in place.
+#define PARATIME_STEP_RECURRENCE(name, format, Element)                                          \
+  extern "C" void paratime_##name##_forward_##format(                                            \
+      int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, const uint8_t*, \
+      const int64_t*, Element*, int64_t, Element*, Element*, int32_t);                           \
+  PARATIME_STEP(name, format) {                                                                  \
+    const Element *u = o.in<Element>(0), *weight = o.in<Element>(1);                             \
+    Element *state = o.in<Element>(2), *y = o.in<Element>(3);                                    \
+    paratime_##name##_forward_##format(turn.rows, 1, o.sizes[0], u, weight, state, nullptr,      \
+                                       nullptr, y, o.sizes[1], nullptr, state, turn.threads);    \
+  }
+
+#define PARATIME_STEPS(format, Element)                                             \
+  PARATIME_STEP(embed, format) { paratime::embed<Element>(o, turn); }               \
+  PARATIME_STEP(linear, format) { paratime::Linear<Element>(o).run(turn); }         \
+  PARATIME_STEP(swiglu, format) { paratime::swiglu<Element>(o, turn); }             \
+  PARATIME_STEP(draw, format) { paratime::draw<Element>(o, turn); }                 \
+  PARATIME_STEP_NORM(format, Element)                                               \
+  PARATIME_STEP_CONV(format, Element)                                               \
+  PARATIME_STEP_RECURRENCE(gru1, format, Element)                                   \
+  PARATIME_STEP_RECURRENCE(gru2, format, Element)                                   \
+  PARATIME_STEP_RECURRENCE(gru4, format, Element)                                   \
+  PARATIME_STEP_RECURRENCE(gru8, format, Element)                                   \
+  PARATIME_STEP_RECURRENCE(lstm1, format, Element)                                  \
+  PARATIME_STEP_RECURRENCE(lstm2, format, Element)                                  \
+  PARATIME_STEP_RECURRENCE(lstm4, format, Element)                                  \
   PARATIME_STEP_RECURRENCE(lstm8, format, Element)
 
 PARATIME_STEPS(float32, float)

@@ -51,7 +51,7 @@ def generate(
         sampling: How tokens are drawn, and when the text ends.
 
     Raises:
-        InputError: A model without a tokenizer, or one whose logits are not numbers.
+        InputError: A model without a tokenizer, or one whose logits are infinite or NaN.
     """
     text = _Text(_tokenizer(task), prompt, 0, sampling)
     for _, piece in _pieces(task, [text], sampling, fresh_seed(sampling)):
@@ -103,6 +103,9 @@ class _Text:
 
     def add(self, tokens: list[int]) -> str:
         """Return the text that tokens complete; those behind the end count for nothing."""
+        if min(tokens) < 0:
+            remedy = "the model has diverged: use an earlier checkpoint"
+            raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
         return "".join(self._add(token) for token in tokens if self.reason is None)
 
     def completion(self, text: str) -> Completion:

@@ -174,7 +174,7 @@ def fresh_seed(sampling: Sampling) -> int:
 def next_tokens(
     logits: Tensor, sampling: Sampling, uniform: Tensor, occurred: Occurred | None
 ) -> Tensor:
-    """Return the next tokens, int64 (B,), and count them.
+    """Return the next tokens, int64 (B,), and count them; -1 where logits are infinite or NaN.
 
     Args:
         logits: (B, V).
@@ -183,6 +183,8 @@ def next_tokens(
         occurred: What the repetition penalty counts, if there is one.
     """
     logits = logits.double()
+    finite = logits.isfinite().all(-1)
+    logits = logits.where(finite.unsqueeze(-1), 0)
     if occurred is not None:
         logits = occurred.penalised(logits, sampling.repetition_penalty)
     if sampling.temperature == 0:
@@ -191,7 +193,7 @@ def next_tokens(
         tokens = draw(probabilities(logits, sampling), uniform)
     if occurred is not None:
         occurred.add(tokens)
-    return tokens
+    return tokens.where(finite, -1)
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:

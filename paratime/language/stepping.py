@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paratime.errors import InputError
 from paratime.language.sampling import AHEAD, Sampler
 from paratime.language.task import LanguageTask
 from paratime.layers.record import record
@@ -16,17 +15,15 @@ from paratime.ops.program import NotRecorded, Program
 PREFILL = 4096
 """Tokens of prompts that are read in one pass, so that memory does not grow with their lengths."""
 
-LARGEST = 2**25
-"""Numbers of a model that is stepped by a program, which copies weights; a larger one spends its
-time on reading them, however it is stepped."""
+LARGEST = 2**28
+"""Numbers of a model that is stepped by a program, which keeps its weights a second time."""
 
-MOST = 64
-"""Sequences that a program steps; torch's products of large matrices are as fast."""
-
+SMALL = 2**22
+"""Numbers of a model that writes ``TURNS`` tokens in one call, and a larger one a single token."""
 
 TURNS = 16
-"""Tokens that a program writes in one call: what Python does between two calls finds its own data
-no longer in the caches, and takes several times as long as it would alone."""
+"""Between two calls Python finds what it works with no longer in the caches, since the weights were
+there, and takes several times as long as it would alone."""
 
 
 class Stepper(ABC):
@@ -34,7 +31,10 @@ class Stepper(ABC):
 
     @abstractmethod
     def write(self) -> list[list[int]]:
-        """Return the next tokens of each sequence, one or more, equally many for all."""
+        """Return the next tokens of each sequence, one or more, equally many for all.
+
+        They are -1 where logits are infinite or NaN.
+        """
 
     @abstractmethod
     def keep(self, rows: Sequence[int]) -> None:
@@ -51,9 +51,6 @@ def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tenso
 
     Returns:
         Logits of the tokens that follow (B, V), and the state behind each prompt.
-
-    Raises:
-        InputError: The logits are not numbers.
     """
     lengths = torch.tensor([len(ids) for ids in prompts])
     longest = int(lengths.max())
@@ -70,11 +67,7 @@ def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tenso
         ends = ((lengths > begin) & (lengths <= begin + size)).nonzero().squeeze(-1)
         last = last.to(y)
         last[ends] = y[ends, left[ends] - 1]
-    logits = task.head(last).cpu()
-    if not logits.isfinite().all():
-        remedy = "the model has diverged: use an earlier checkpoint"
-        raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
-    return logits, state
+    return task.head(last).cpu(), state
 
 
 def stepper(task: LanguageTask, sampler: Sampler, logits: Tensor, state: Any) -> Stepper:
@@ -114,7 +107,7 @@ class Compact(Stepper):
     """Steps of a small model on a CPU, several at a time in one call of native code.
 
     Raises:
-        NotRecorded: The model, or the batch, is not of the kind for which that is faster.
+        NotRecorded: The model has no program, or is not a small one on a CPU.
     """
 
     @torch.inference_mode()
@@ -122,10 +115,11 @@ class Compact(Stepper):
         table = task.embedding.weight
         size = sum(p.numel() for p in task.parameters())
         elsewhere = table.device.type != "cpu" or torch.is_autocast_enabled("cpu")
-        if elsewhere or size > LARGEST or len(logits) > MOST:
+        if elsewhere or size > LARGEST:
             raise NotRecorded("not a small model on a CPU")
         self._program = Program(len(logits), table.dtype)
-        self._sampler, self._logits, self._turn = sampler, logits.clone(), 0
+        self._sampler, self._logits = sampler, logits.clone()
+        self._turn, self._turns = 0, TURNS if size <= SMALL else 1
         self._uniform = torch.zeros(len(logits), AHEAD, dtype=torch.float64)
         self._history = torch.zeros(len(logits), AHEAD, dtype=torch.long)
         tokens = torch.zeros(len(logits), dtype=torch.long)
@@ -155,14 +149,13 @@ class Compact(Stepper):
 
     @torch.inference_mode()
     def write(self) -> list[list[int]]:
-        """Return ``TURNS`` tokens of each sequence."""
-        begin = self._turn % AHEAD
-        rows = self._program.rows
+        """Return a few tokens of each sequence."""
+        begin, rows = self._turn % AHEAD, self._program.rows
         if begin == 0:
             self._uniform[:rows] = self._sampler.uniform()
-        self._program.run(self._turn, self._turn + TURNS)
-        self._turn += TURNS
-        return self._history[:rows, begin : begin + TURNS].tolist()
+        self._program.run(self._turn, self._turn + self._turns)
+        self._turn += self._turns
+        return self._history[:rows, begin : begin + self._turns].tolist()
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
