@@ -37,7 +37,9 @@ class Completion:
 
 
 def generate(
-    task: LanguageTask, prompt: str = "", sampling: Sampling = Sampling()  # noqa: B008 (frozen)
+    task: LanguageTask,
+    prompt: str = "",
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
 ) -> Iterator[str]:
     """Yield text that continues a prompt, as it is generated.
 

@@ -31,7 +31,7 @@ def generate_text(
     stop: list[str] | None = None,
     seed: int | None = None,
 ) -> None:
-    """Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
+    r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
 
     Args:
         ckpt_path: Checkpoint of a language model that ``paratime fit`` trained.
@@ -49,7 +49,7 @@ def generate_text(
         top_k: Sample among the k most likely tokens only.
         top_p: Sample among the fewest most likely tokens whose probabilities add up to this.
         min_p: Sample among tokens at least this times as likely as the most likely one.
-        stop: Texts before which generation ends, such as '["\\\\n\\\\n", "END"]'.
+        stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
         seed: Seed of the samples; another text each time by default.
     """
     sampling = Sampling(
@@ -78,7 +78,8 @@ def generate_text(
         return
     for text in bar:
         bar.clear()
-        print(f"--- prompt {text.prompt!r}, sample {text.sample + 1} ---\n{text.prompt}{text.text}\n")
+        heading = f"--- prompt {text.prompt!r}, sample {text.sample + 1} of {samples} ---"
+        print(f"{heading}\n{text.prompt}{text.text}\n")
 
 
 def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:

@@ -7,6 +7,7 @@ one call. Rows are computed by themselves, to the same bits in a batch of any si
 
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ class Program:
         base: Tensor | None = None,
         out: Tensor | None = None,
     ) -> Tensor:
-        """Return W x + bias for W (N, D), or base + scale (W x + bias), in ``out`` if it is given."""
+        """Return W x + bias for W (N, D), or base + scale (W x + bias); in ``out`` if given."""
         outputs, inputs = weight.shape
         padded = functional.pad(weight, (0, 0, 0, -outputs % PANEL))
         panels = padded.unflatten(0, (-1, PANEL)).transpose(1, 2)
@@ -157,7 +158,7 @@ class Program:
         at: tuple[Tensor | None, ...],
         numbers: tuple[float, ...] = (),
     ) -> None:
-        kernel = native.function(f"step_{name}_{native.FORMATS[self.dtype]}")
+        kernel: Any = native.function(f"step_{name}_{native.FORMATS[self.dtype]}")
         if kernel is None:
             raise NotRecorded(f"no kernel for {name}")
         tensors = [None if x is None else self._keep(x) for x in at]

@@ -11,8 +11,8 @@ from torch.nn import functional
 from paratime.baselines.mamba2 import Mamba2
 from paratime.layers.encoder import Encoder
 from paratime.layers.norm import RMSNorm
-from paratime.layers.recurrent import ParaGRU, ParaLSTM
 from paratime.layers.record import record
+from paratime.layers.recurrent import ParaGRU, ParaLSTM
 from paratime.ops import native
 from paratime.ops.program import FORMATS, PANEL, NotRecorded, Program
 from paratime.testing import TOLERANCE
