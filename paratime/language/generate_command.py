@@ -28,7 +28,7 @@ def generate_text(
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
-    stop: list[str] | None = None,
+    stop: str | list[str] | None = None,
     seed: int | None = None,
 ) -> None:
     r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
@@ -60,7 +60,7 @@ def generate_text(
         top_k=top_k,
         top_p=top_p,
         min_p=min_p,
-        stop=tuple(stop or ()),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
         seed=seed,
     )
     if prompt and prompts is not None:
