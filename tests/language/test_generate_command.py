@@ -90,7 +90,7 @@ def test_texts_from_a_checkpoint(checkpoint, paratime):
 
 def test_prompts_of_a_file(tmp_path):
     lines, objects = tmp_path / "a.txt", tmp_path / "a.jsonl"
-    lines.write_bytes('one\r\n\n "two" \n[3]'.encode())
+    lines.write_bytes(b'one\r\n\n "two" \n[3]')
     assert read_prompts(str(lines)) == ["one", ' "two" ', "[3]"]
     objects.write_text('"one\\n"\n{"prompt": "two", "id": 7}\n')
     assert read_prompts(str(objects)) == ["one\n", "two"]

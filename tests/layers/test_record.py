@@ -51,7 +51,7 @@ def random(encoder):
 
 @pytest.mark.parametrize("dtype", FORMATS, ids=str)
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_program_steps_like_the_layers(name, dtype):
+def test_a_program_steps_like_the_layers(name, dtype, capability):
     encoder = random(ENCODERS[name]().to(dtype))
     program, buffer, y, states = recorded(encoder, 3, dtype)
     state = None
