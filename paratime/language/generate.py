@@ -1,79 +1,175 @@
 """Text from a language model, token by token, at a constant cost a token."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
+from paratime.language.sampling import Sampler, Sampling, fresh_seed, stream
+from paratime.language.stepping import prefill, select, stepper
+from paratime.language.stops import Stops
 from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import from_spec
+from paratime.language.tokenizer import Tokenizer, from_spec
+
+Reason = Literal["document", "stop", "length"]
+"""Why a text ended: the model began a new document, a stop, or the most tokens."""
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Completion:
+    """A text that a model wrote.
+
+    Attributes:
+        prompt: What it goes on from.
+        sample: Its number among those of the prompt, from 0.
+        text: What the model wrote.
+        reason: Why it ended.
+        tokens: How many tokens were generated, with those of a stop.
+    """
+
+    prompt: str
+    sample: int
+    text: str
+    reason: Reason
+    tokens: int
+
+
 def generate(
     task: LanguageTask,
     prompt: str = "",
-    *,
-    max_new_tokens: int = 500,
-    temperature: float = 0.8,
-    top_k: int | None = None,
-    seed: int | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
 ) -> Iterator[str]:
     """Yield text that continues a prompt, as it is generated.
 
-    The prompt is encoded in parallel over time; then each token is one ``step`` from the carried
-    state, so that cost and memory a token do not depend on the position. Generation stops where
-    the model starts a new document.
+    The prompt is read in parallel over time; then each token is one step from the carried state, so
+    that cost and memory a token do not depend on the position (but for attention without a window,
+    which keeps all it has read). Generation stops where the model begins a new document.
 
     Args:
         task: The model.
         prompt: Text to continue, as the beginning of a document.
-        max_new_tokens: Most tokens to generate.
-        temperature: Divides the logits; 0 takes the most likely token.
-        top_k: Sample among the k most likely tokens only; all by default.
-        seed: Seed of the samples; another text each time by default.
+        sampling: How tokens are drawn, and when the text ends.
 
     Raises:
-        InputError: An option out of range, or a model without a tokenizer.
+        InputError: A model without a tokenizer, or one whose logits are infinite or NaN.
     """
-    _check(task, temperature, top_k, max_new_tokens)
-    assert task.tokenizer is not None
-    tokenizer, training = from_spec(task.tokenizer), task.training
-    decode, sampler = tokenizer.decoder(), torch.Generator()
-    sampler.seed() if seed is None else sampler.manual_seed(seed)
-    ids = [tokenizer.start, *tokenizer.encode(prompt).tolist()]
+    text = _Text(_tokenizer(task), prompt, 0, sampling)
+    for _, piece in _pieces(task, [text], sampling, fresh_seed(sampling)):
+        yield piece
+
+
+def complete(
+    task: LanguageTask,
+    prompts: Sequence[str],
+    sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+    *,
+    samples: int = 1,
+    batch_size: int = 16,
+) -> Iterator[Completion]:
+    """Yield what continues each of many prompts, of any lengths, in their order.
+
+    Args:
+        task: The model.
+        prompts: Texts to continue, each as the beginning of a document.
+        sampling: As for ``generate``, which gives the same texts one by one.
+        samples: Texts for each prompt.
+        batch_size: Texts that are generated at a time.
+
+    Raises:
+        InputError: As for ``generate``, or a number below 1.
+    """
+    check_at_least(1, samples=samples, batch_size=batch_size)
+    tokenizer, seed = _tokenizer(task), fresh_seed(sampling)
+    wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+    for begin in range(0, len(wanted), batch_size):
+        batch = wanted[begin : begin + batch_size]
+        texts = [_Text(tokenizer, prompt, sample, sampling) for prompt, sample in batch]
+        pieces: list[list[str]] = [[] for _ in texts]
+        for i, piece in _pieces(task, texts, sampling, seed):
+            pieces[i].append(piece)
+        yield from (x.completion("".join(parts)) for x, parts in zip(texts, pieces, strict=True))
+
+
+class _Text:
+    """A text under way: it takes tokens, gives what is sure of the text, and knows when it ends."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: str, sample: int, sampling: Sampling) -> None:
+        self.prompt, self.sample = prompt, sample
+        self.ids: list[int] = tokenizer.encode(prompt).tolist()
+        self.tokens = 0
+        self.reason: Reason | None = None
+        self._start, self._decode = tokenizer.start, tokenizer.decoder()
+        self._stops, self._most = Stops(sampling.stop), sampling.max_new_tokens
+
+    def add(self, tokens: list[int]) -> str:
+        """Return the text that tokens complete; those behind the end count for nothing."""
+        if min(tokens) < 0:
+            remedy = "the model has diverged: use an earlier checkpoint"
+            raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
+        return "".join(self._add(token) for token in tokens if self.reason is None)
+
+    def completion(self, text: str) -> Completion:
+        """Return the finished text."""
+        assert self.reason is not None
+        return Completion(self.prompt, self.sample, text, self.reason, self.tokens)
+
+    def _add(self, token: int) -> str:
+        if token == self._start:
+            return self._end("document")
+        self.tokens += 1
+        piece, stopped = self._stops(self._decode(token))
+        if stopped:
+            self.reason = "stop"
+        elif self.tokens == self._most:
+            piece += self._end("length")
+        return piece
+
+    def _end(self, reason: Reason) -> str:
+        """Return what was held back: bytes of an unfinished character, and beginnings of stops."""
+        piece, stopped = self._stops(self._decode(self._start))
+        self.reason = "stop" if stopped else reason
+        return piece + self._stops.rest()
+
+
+def _pieces(
+    task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
+) -> Iterator[tuple[int, str]]:
+    """Yield pieces of texts, each with the number of its text, until all have ended."""
+    training = task.training
     task.eval()
     try:
-        logits, state = task(torch.tensor([ids], device=task.device))
-        logits = logits[:, -1]
-        for _ in range(max_new_tokens):
-            token = _draw(logits[0], temperature, top_k, sampler)
-            if token == tokenizer.start:
-                break
-            yield decode(token)
-            logits, state = task.step(torch.tensor([token], device=task.device), state)
-        yield decode(tokenizer.start)
+        yield from _write(task, texts, sampling, seed)
     finally:
         task.train(training)
 
 
-def _draw(logits: Tensor, temperature: float, top_k: int | None, sampler: torch.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    logits = logits.float().cpu() / temperature
-    if top_k is not None and top_k < logits.numel():
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=sampler))
+def _write(
+    task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
+) -> Iterator[tuple[int, str]]:
+    start = _tokenizer(task).start
+    prompts = {x.prompt: x.ids for x in texts}
+    logits, state = prefill(task, [[start, *ids] for ids in prompts.values()])
+    numbers = {prompt: i for i, prompt in enumerate(prompts)}
+    rows = torch.tensor([numbers[x.prompt] for x in texts])
+    logits, state = logits[rows], select(state, rows.to(task.device))
+    streams = [stream(seed, x.prompt, x.sample) for x in texts]
+    sampler = Sampler(sampling, streams, [x.ids for x in texts], logits.shape[1])
+    steps, active = stepper(task, sampler, logits, state), list(range(len(texts)))
+    while active:
+        written = steps.write()
+        for i, tokens in zip(active, written, strict=True):
+            if piece := texts[i].add(tokens):
+                yield i, piece
+        staying = [row for row, i in enumerate(active) if texts[i].reason is None]
+        if staying and len(staying) < len(active):
+            steps.keep(staying)
+        active = [active[row] for row in staying]
 
 
-def _check(task: LanguageTask, temperature: float, top_k: int | None, max_new_tokens: int) -> None:
+def _tokenizer(task: LanguageTask) -> Tokenizer:
     if task.tokenizer is None:
         remedy = "pass tokenizer=ByteTokenizer().spec() to LanguageTask"
         raise InputError("tokenizer", "a model that knows its tokenizer", "None", remedy)
-    if not temperature >= 0:
-        raise InputError("temperature", "at least 0", str(temperature), "0 is greedy")
-    if top_k is not None and top_k < 1:
-        raise InputError("top_k", "at least 1", str(top_k), "leave it out to sample from all")
-    if max_new_tokens < 1:
-        raise InputError("max_new_tokens", "at least 1", str(max_new_tokens), "raise it")
+    return from_spec(task.tokenizer)

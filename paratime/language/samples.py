@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from paratime.language.generate import generate
+from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 
 
@@ -19,7 +20,8 @@ class TextSamples(Callback):
     def __init__(
         self, prompt: str = "", max_new_tokens: int = 300, temperature: float = 0.8
     ) -> None:
-        self.prompt, self.max_new_tokens, self.temperature = prompt, max_new_tokens, temperature
+        self.prompt = prompt
+        self.sampling = Sampling(max_new_tokens, temperature=temperature, seed=0)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log a sample."""
@@ -31,16 +33,9 @@ class TextSamples(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print a sample."""
         if trainer.is_global_zero:
-            heading = f"a sample, temperature {self.temperature}"
+            heading = f"a sample, temperature {self.sampling.temperature}"
             print(f"\n--- {heading} ---\n{self._sample(pl_module)}\n{'-' * (len(heading) + 8)}")
 
     def _sample(self, module: LightningModule) -> str:
         assert isinstance(module, LanguageTask)
-        pieces = generate(
-            module,
-            self.prompt,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            seed=0,
-        )
-        return self.prompt + "".join(pieces)
+        return self.prompt + "".join(generate(module, self.prompt, self.sampling))

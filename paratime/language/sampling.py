@@ -1,0 +1,234 @@
+"""How the next tokens are drawn from logits."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError, check_at_least
+
+AHEAD = 256
+"""Random numbers that each sequence draws at a time."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How text goes on, and when it ends. The filters apply in the order in which they stand here.
+
+    Args:
+        max_new_tokens: Most tokens to generate.
+        repetition_penalty: Divides positive logits of tokens that occurred, and multiplies negative
+            ones (arXiv 1909.05858); 1 is none.
+        repetition_window: How many of the last tokens, the prompt's included, count as having
+            occurred; all by default.
+        temperature: Divides the logits; 0 takes the most likely token.
+        top_k: Sample among the k most likely tokens, and those as likely as the k-th; all by
+            default.
+        top_p: Sample among the fewest most likely tokens whose probabilities add up to this
+            (arXiv 1904.09751); all by default.
+        min_p: Sample among tokens at least this times as likely as the most likely one
+            (arXiv 2407.01082); all by default.
+        stop: Texts before which generation ends.
+        seed: Seed of the samples; another text each time by default. A sequence draws from a
+            stream of its own, which follows from the seed, its prompt and the sample's number
+            alone, so that it is the same text by itself and in a batch, up to the rounding of
+            logits.
+
+    Raises:
+        InputError: A value out of range.
+    """
+
+    max_new_tokens: int = 500
+    repetition_penalty: float = 1.0
+    repetition_window: int | None = None
+    temperature: float = 0.8
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(1, max_new_tokens=self.max_new_tokens)
+        optional = {"repetition_window": self.repetition_window, "top_k": self.top_k}
+        check_at_least(1, **{name: x for name, x in optional.items() if x is not None})
+        _check("repetition_penalty", self.repetition_penalty, "above 0", "1 is none", above=0)
+        _check("temperature", self.temperature, "at least 0", "0 is greedy", least=0)
+        remedy = "leave it out to sample from all"
+        _check("top_p", self.top_p, "above 0 and at most 1", remedy, above=0, most=1)
+        _check("min_p", self.min_p, "0 to 1", remedy, least=0, most=1)
+        if isinstance(self.stop, str) or not all(self.stop):
+            expected, remedy = "texts that are not empty", "give a tuple of them"
+            raise InputError("stop", expected, repr(self.stop), remedy)
+
+
+class Sampler:
+    """Draws the next token of each sequence of a batch, in torch.
+
+    Args:
+        sampling: How.
+        streams: Which random numbers each sequence draws; see ``stream``.
+        prompts: The tokens that count as having occurred.
+        vocab_size: Number of tokens.
+
+    Attributes:
+        sampling: How.
+        occurred: What the repetition penalty counts, if there is one.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        streams: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        vocab_size: int,
+    ) -> None:
+        self.sampling = sampling
+        self._generators = [torch.Generator().manual_seed(x) for x in streams]
+        self._ahead = torch.empty(len(streams), 0, dtype=torch.float64)
+        self._turn = 0
+        self.occurred = None
+        if sampling.repetition_penalty != 1:
+            self.occurred = Occurred(prompts, vocab_size, sampling.repetition_window)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return the next tokens, int64 (B,), from logits (B, V)."""
+        column = self._turn % AHEAD
+        if column == 0:
+            self._ahead = self.uniform()
+        self._turn += 1
+        return next_tokens(logits, self.sampling, self._ahead[:, column], self.occurred)
+
+    def uniform(self) -> Tensor:
+        """Return the next random numbers of each sequence, float64 (B, AHEAD) in [0, 1)."""
+        drawn = [torch.rand(AHEAD, generator=g, dtype=torch.float64) for g in self._generators]
+        return torch.stack(drawn)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the sequences."""
+        self._generators = [self._generators[i] for i in rows]
+        self._ahead = self._ahead[list(rows)]
+        if self.occurred is not None:
+            self.occurred.keep(rows)
+
+
+class Occurred:
+    """How often each token occurred, in all of a sequence or among its last tokens.
+
+    Args:
+        prompts: Tokens at the beginning of each sequence.
+        vocab_size: Number of tokens V.
+        window: How many of the last tokens count; all if None.
+    """
+
+    def __init__(
+        self, prompts: Sequence[Sequence[int]], vocab_size: int, window: int | None
+    ) -> None:
+        self.counts = torch.zeros(len(prompts), vocab_size + 1, dtype=torch.long)
+        self.window = None
+        if window is not None:  # a ring, oldest first, and V where there is no token yet
+            self.window = torch.full((len(prompts), window), vocab_size)
+        self._turn = 0
+        for row, prompt in enumerate(prompts):
+            last = torch.tensor(prompt[-(window or len(prompt)) :], dtype=torch.long)
+            self.counts[row] += last.bincount(minlength=vocab_size + 1)
+            if self.window is not None and len(last):
+                self.window[row, -len(last) :] = last
+
+    def penalised(self, logits: Tensor, penalty: float) -> Tensor:
+        """Return logits (B, V), where positive ones of what occurred are divided by the penalty."""
+        there = self.counts[:, :-1] > 0
+        return logits.where(~there, torch.where(logits > 0, logits / penalty, logits * penalty))
+
+    def add(self, tokens: Tensor) -> None:
+        """Count the next token of each sequence, and forget the one that leaves the window."""
+        rows = torch.arange(len(tokens))
+        self.counts[rows, tokens] += 1
+        if self.window is not None:
+            column = self._turn % self.window.shape[1]
+            self.counts[rows, self.window[:, column]] -= 1
+            self.window[:, column] = tokens
+        self._turn += 1
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the sequences."""
+        self.counts = self.counts[list(rows)]
+        if self.window is not None:
+            self.window = self.window[list(rows)]
+
+
+def stream(seed: int, prompt: str, sample: int) -> int:
+    """Return the seed of a sequence's own random numbers."""
+    text = f"{seed} {sample} {prompt}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def fresh_seed(sampling: Sampling) -> int:
+    """Return the seed, or one that nobody has seen."""
+    return secrets.randbits(63) if sampling.seed is None else sampling.seed
+
+
+def next_tokens(
+    logits: Tensor, sampling: Sampling, uniform: Tensor, occurred: Occurred | None
+) -> Tensor:
+    """Return the next tokens, int64 (B,), and count them; -1 where logits are infinite or NaN.
+
+    Args:
+        logits: (B, V).
+        sampling: How.
+        uniform: A random number for each, float64 (B,) in [0, 1).
+        occurred: What the repetition penalty counts, if there is one.
+    """
+    logits = logits.double()
+    finite = logits.isfinite().all(-1)
+    logits = logits.where(finite.unsqueeze(-1), 0)
+    if occurred is not None:
+        logits = occurred.penalised(logits, sampling.repetition_penalty)
+    if sampling.temperature == 0:
+        tokens = logits.argmax(-1)
+    else:
+        tokens = draw(probabilities(logits, sampling), uniform)
+    if occurred is not None:
+        occurred.add(tokens)
+    return tokens.where(finite, -1)
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Return what tokens are drawn with (B, V), up to a factor, at a temperature above 0."""
+    logits = (logits - logits.amax(-1, keepdim=True)) / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    p = logits.softmax(-1)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered, tokens = p.sort(descending=True, stable=True)
+        more_likely = ordered.cumsum(-1) - ordered
+        p = torch.zeros_like(p).scatter(-1, tokens, ordered * (more_likely < sampling.top_p))
+    if sampling.min_p is not None:
+        p = p * (p >= sampling.min_p * p.amax(-1, keepdim=True))
+    return p
+
+
+def draw(p: Tensor, uniform: Tensor) -> Tensor:
+    """Return the token of each row at which the cumulated p (B, V) passes its share, (B,)."""
+    cumulated = p.cumsum(-1)
+    share = uniform.unsqueeze(-1) * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, share, right=True).squeeze(-1)
+
+
+def _check(
+    name: str,
+    value: float | None,
+    expected: str,
+    remedy: str,
+    *,
+    above: float = -torch.inf,
+    least: float = -torch.inf,
+    most: float = torch.inf,
+) -> None:
+    """Refuse a number out of range, or no number."""
+    if value is not None and not (value > above and least <= value <= most and value != torch.inf):
+        raise InputError(name, expected, str(value), remedy)
