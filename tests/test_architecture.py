@@ -30,11 +30,13 @@ LAYERS = (
 ASIDE = {
     "atomic": "errors",
     "cache": "errors",
+    "carry": "errors",
     "figures": "errors",
     "files": "errors",
     "testing": "layers",
     "messages": "errors",
     "info": "ops",
+    "optimizer": "layers",
     "progress": "task",
     "predictions": "task",
     "parser": "task",
