@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.optimizer import AdamW, parameter_groups
+from paratime.peak import peak_flops, precision_of
 
 
 class DataModule(LightningDataModule, ABC):
@@ -47,6 +48,10 @@ class Task(LightningModule, ABC):
     @abstractmethod
     def count(self, batch: Any) -> int:
         """Return the number of time steps in a batch."""
+
+    def flops(self) -> int | None:
+        """Return the operations of a training step for each of what ``count`` counts, if known."""
+        return None
 
     def save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as hyper-parameters; call it first in a constructor.
@@ -98,8 +103,16 @@ class Task(LightningModule, ABC):
             self._pace.append((self.count(batch), time.perf_counter() - self._started))
             count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
             self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
+            self._log_utilization(count / seconds)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         self.log_dict(self.solver_telemetry())
+
+    def _log_utilization(self, pace: float) -> None:
+        """Log the model's FLOPs utilisation (arXiv 2204.02311), where the peak is known."""
+        if (flops := self.flops()) is not None:
+            peak = peak_flops(self.device, precision_of(self.trainer.precision))
+            if peak is not None:
+                self.log("train/mfu", pace * flops / peak)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the random numbers."""

@@ -1,5 +1,8 @@
-"""The commands of the language slice beside Lightning's: ``paratime language generate``."""
+"""The commands of the language slice beside Lightning's: ``paratime language generate | size``."""
 
+import sys
+
+from paratime.language import size_command
 from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
 from paratime.parser import check_checkpoint, run_commands
@@ -41,4 +44,7 @@ def generate_text(
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
+    if sys.argv[2:3] == ["size"]:
+        size_command.main(sys.argv[3:])
+        return
     run_commands("paratime language", {"generate": generate_text}, str(__doc__))

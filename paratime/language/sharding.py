@@ -1,9 +1,12 @@
 """Weights, gradients and moments of a language model spread over processes (FSDP2)."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import Shard
 
 from paratime.errors import InputError
 
@@ -20,10 +23,22 @@ def shard_(task: "LanguageTask", mesh: DeviceMesh) -> None:
     """
     if isinstance(task, FSDPModule):
         return
+    evenly = partial(_even_axis, parts=mesh.size())
     for block in task.encoder.blocks:
-        fully_shard(block, mesh=mesh)
-    fully_shard(task, mesh=mesh)
+        fully_shard(block, mesh=mesh, shard_placement_fn=evenly)
+    fully_shard(task, mesh=mesh, shard_placement_fn=evenly)
     register_fsdp_forward_method(task, "losses")
+
+
+def _even_axis(weight: nn.Parameter, parts: int) -> Shard:
+    """Return an axis that can be cut evenly, the first if it can.
+
+    Four heads would leave half of eight processes without a part of their projection.
+    """
+    even = [axis for axis, size in enumerate(weight.shape) if size % parts == 0]
+    if not even or even[0] == 0:
+        return Shard(0)
+    return Shard(max(even, key=lambda axis: weight.shape[axis]))
 
 
 def data_mesh(mesh: DeviceMesh) -> DeviceMesh:

@@ -111,6 +111,18 @@ class LanguageTask(Task):
         loss, nats = next_token_loss(y.flatten(0, 1), weight, targets.flatten(), self.z_loss)
         return loss, nats.view_as(targets), state
 
+    def flops(self) -> int:
+        """Return 6 operations a token for each weight that it is multiplied by.
+
+        Two are a product and a sum of the forward pass, four those of the backward pass. What
+        attention does with other tokens is not counted, nor is what ``recompute`` does again.
+        """
+        weights = sum(p.numel() for p in self.parameters())
+        looked_up = (
+            0 if self.head.weight is self.embedding.weight else self.embedding.weight.numel()
+        )
+        return 6 * (weights - looked_up)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss to minimise, and log it without its z-loss, and as bits per byte.
 
