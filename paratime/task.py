@@ -119,10 +119,12 @@ class Task(LightningModule, ABC):
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model."""
+        """Refuse the weights of another model, unless the strategy loads them, part by part."""
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._random = checkpoint.get("random_state")
-        saved, ours = checkpoint["state_dict"], self.state_dict()
+        if (saved := checkpoint.get("state_dict")) is None:
+            return
+        ours = self.state_dict()
         for name in sorted(saved.keys() | ours.keys()):
             expected, got = (_shape(state.get(name)) for state in (ours, saved))
             if expected != got:

@@ -9,21 +9,21 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
-from torch.utils.data import DataLoader
 
 from paratime.language.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
+from paratime.loader import ResumableLoader
 from paratime.optimizer import AdamW
 
 STEPS = 5
 
 
 class Note(Callback):
-    """Notes losses, norms of gradients before they are clipped, and the numbers held here."""
+    """Notes losses, norms before they are clipped, and the numbers held; saves at one step."""
 
-    def __init__(self) -> None:
-        self.losses, self.norms = [], []
+    def __init__(self, path: str, stop: int | None) -> None:
+        self.losses, self.norms, self.path, self.stop = [], [], path, stop
 
     def on_before_optimizer_step(self, trainer, task, optimizer) -> None:
         norm = torch.nn.utils.get_total_norm([p.grad for p in task.parameters()])
@@ -33,6 +33,8 @@ class Note(Callback):
         self.losses.append(float(outputs["loss"]))
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
         self.numbers = sum(part.numel() for part in parts)
+        if trainer.global_step == self.stop:
+            trainer.save_checkpoint(self.path)
 
 
 class Batches:
@@ -57,37 +59,47 @@ class Batches:
 class Given(LanguageTask):
     """Takes its batches once its process is known."""
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> ResumableLoader:
         batches = Batches(self.trainer.world_size, self.trainer.global_rank)
-        return DataLoader(batches, batch_size=None)
+        return ResumableLoader(batches, batch_size=None)
 
     val_dataloader = train_dataloader
 
 
-def run(folder: str, processes: int, tied: bool) -> dict[str, object]:
-    """Train in float64, with blocks computed anew and clipped gradients; return what was noted."""
+def make_task(tied: bool) -> LanguageTask:
+    """Return a model in float64 with a block that is computed anew, and bounded weights."""
     seed_everything(0)
     encoder = Encoder(16, 2, partial(ParaLSTM, heads=2), mlp_size=16, recompute=1)
-    task = Given(encoder, 50, tied=tied, optimizer=AdamW(lr=1e-2, max_recurrent=0.3)).double()
-    options = {}
-    if processes > 1:
-        sharded = ModelParallelStrategy(data_parallel_size=processes, tensor_parallel_size=1)
-        options["strategy"] = sharded
-    note, quiet = Note(), ("logger", "enable_progress_bar", "enable_model_summary")
-    trainer = Trainer(
+    return Given(encoder, 50, tied=tied, optimizer=AdamW(lr=1e-2, max_recurrent=0.3)).double()
+
+
+def make_trainer(folder: str, processes: int, note: Note) -> Trainer:
+    """Return a trainer that clips gradients, with a model in as many parts as processes."""
+    sharded = ModelParallelStrategy(data_parallel_size=processes, tensor_parallel_size=1)
+    quiet = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
+    return Trainer(
         accelerator="cpu",
         devices=processes,
+        strategy=sharded if processes > 1 else "auto",
         max_steps=STEPS,
         gradient_clip_val=0.5,
         callbacks=[note],
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        enable_checkpointing=False,
         default_root_dir=folder,
         **dict.fromkeys(quiet, False),
-        **options,
     )
-    trainer.fit(task)
+
+
+def run(folder: str, processes: int, tied: bool, stop: int | None = None) -> dict[str, object]:
+    """Train, twice if there is a step to go on from the second time, and return what was noted."""
+    note = Note(str(Path(folder, "half.ckpt")), stop)
+    trainer = make_trainer(folder, processes, note)
+    trainer.fit(make_task(tied))
+    if stop is not None:
+        del note.losses[stop:], note.norms[stop:]
+        trainer = make_trainer(folder, processes, note)
+        trainer.fit(make_task(tied), ckpt_path=note.path)
     report = {"losses": note.losses, "norms": note.norms, "numbers": note.numbers}
     report["score"] = float(trainer.callback_metrics["val/loss"])
     Path(folder, f"{trainer.global_rank}.json").write_text(json.dumps(report))
@@ -95,4 +107,4 @@ def run(folder: str, processes: int, tied: bool) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], 2, sys.argv[2] == "tied")
+    run(sys.argv[1], 2, sys.argv[2] == "tied", stop=3)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("weights", ("untied", pytest.param("tied", marks=pytest.mark.slow)))
-def test_two_processes_equal_one(weights, tmp_path):
+def test_two_processes_equal_one_though_they_are_interrupted(weights, tmp_path):
     script, paths = Path(__file__).with_name("sharded_run.py"), [str(ROOT), *sys.path]
     subprocess.run(
         [sys.executable, script, tmp_path, weights],
