@@ -1,5 +1,6 @@
 """States carried from batch to batch: truncated back-propagation through time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,18 +25,19 @@ class Carry:
         """Return the state that a batch goes on from, None for the initial one."""
         if self.kept is None or "place" not in batch or not batch["follows"].all():
             return None
-        state, ends = self.kept
-        return state if torch.equal(ends.to(batch["place"].device), batch["place"]) else None
+        (state, ends), place = self.kept, batch["place"]
+        follows = torch.equal(ends.to(place.device), place)
+        return each(lambda x: x.to(place.device), state) if follows else None
 
     def keep(self, state: State, batch: dict[str, Tensor], steps: int) -> None:
         """Keep the state after ``steps`` of a batch, if the batch says where it begins."""
         if "place" in batch:
             place = batch["place"]
-            self.kept = detached(state), place + place.new_tensor([0, steps])
+            self.kept = each(Tensor.detach, state), place + place.new_tensor([0, steps])
 
 
-def detached(state: State) -> State:
-    """Return a state, or nested tuples of them, without its history."""
+def each(change: Callable[[Tensor], Tensor], state: State) -> State:
+    """Return a state, or nested tuples of them, with every tensor changed."""
     if isinstance(state, tuple):
-        return tuple(detached(part) for part in state)
-    return state if state is None else state.detach()
+        return tuple(each(change, part) for part in state)
+    return state if state is None else change(state)

@@ -106,9 +106,8 @@ class LanguageTask(Task):
         Logits are computed a few rows at a time, see ``next_token_loss``.
         """
         y, state = self.encoder(self.embedding(batch["inputs"]), state, reset=batch["reset"])
-        targets = batch["targets"]
-        weight = self.head.weight
-        loss, nats = next_token_loss(y.flatten(0, 1), weight, targets.flatten(), self.z_loss)
+        rows, targets = y.flatten(0, 1), batch["targets"]
+        loss, nats = next_token_loss(rows, self.head.weight, targets.flatten(), self.z_loss)
         return loss, nats.view_as(targets), state
 
     def flops(self) -> int:
@@ -117,11 +116,8 @@ class LanguageTask(Task):
         Two are a product and a sum of the forward pass, four those of the backward pass. What
         attention does with other tokens is not counted, nor is what ``recompute`` does again.
         """
-        weights = sum(p.numel() for p in self.parameters())
-        looked_up = (
-            0 if self.head.weight is self.embedding.weight else self.embedding.weight.numel()
-        )
-        return 6 * (weights - looked_up)
+        weights = (*self.encoder.parameters(), self.head.weight)
+        return 6 * sum(p.numel() for p in weights)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss to minimise, and log it without its z-loss, and as bits per byte.

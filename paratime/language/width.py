@@ -17,7 +17,8 @@ class WidthTransfer:
     With m = width / ``base_width``: rates of matrices are divided by m, and their decay is
     multiplied by it, so that a step decays as much; the head is drawn m times as small as at the
     base width; embeddings and recurrent weights, which no sum over the width follows, are drawn as
-    there. At the base width nothing changes.
+    there. At the base width nothing changes; find rates there, since a rate finder tries one rate
+    for all.
 
     Args:
         base_width: Width at which rates were found.
