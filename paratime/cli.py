@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from paratime.compiling import CompileBlocks
 from paratime.errors import InputError
 from paratime.forecast.data import SeriesData
 from paratime.forecast.task import ForecastTask
@@ -24,7 +25,7 @@ from paratime.world.latent_task import WorldTask
 from paratime.world.sources import SOURCES
 
 SLICES = (
-    *(LanguageTask, TokenData, TextSamples),
+    *(LanguageTask, TokenData, TextSamples, CompileBlocks),
     *(ForecastTask, SeriesData),
     *(DynamicsTask, WorldTask, TrajectoryData, *SOURCES),
 )
@@ -110,7 +111,11 @@ def quieten() -> None:
     """Drop what Lightning says to advertise, about its own use of torch, or of no consequence."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
-    for message in (".*isinstance.treespec, LeafSpec.* is deprecated", "The dirpath has changed"):
+    for message in (
+        ".*isinstance.treespec, LeafSpec.* is deprecated",
+        "The dirpath has changed",
+        "You're using the WeightAveraging callback with a model that overrides",
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 

@@ -1,62 +1,23 @@
 """What the LightningModules and data modules of all slices share."""
 
 import inspect
-import math
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from paratime.cells.projection import Projection
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
-
-
-@dataclass(frozen=True)
-class AdamW:
-    """AdamW with a linear warm-up and a cosine decay, both counted in optimiser steps.
-
-    Args:
-        lr: Peak learning rate.
-        weight_decay: Decay of matrices that multiply inputs; recurrent weights, embeddings,
-            norms, scales and biases are never decayed.
-        betas: Decay rates of the moments.
-        warmup: Share of the steps over which the rate rises from 0.
-        final: Rate at the end, as a share of the peak.
-    """
-
-    lr: float = 3e-4
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    warmup: float = 0.1
-    final: float = 0.0
-
-    def rate(self, step: int, total: int) -> float:
-        """Return the learning rate of a step as a share of the peak."""
-        warmup = max(1, round(self.warmup * total))
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, total - warmup))
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into input matrices, which are decayed, and all others, which are not."""
-    matrices = {id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | Projection)}
-    trained = [p for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if id(p) in matrices], "weight_decay": weight_decay},
-        {"params": [p for p in trained if id(p) not in matrices], "weight_decay": 0.0},
-    ]
+from paratime.optimizer import AdamW, parameter_groups
+from paratime.peak import peak_flops, precision_of
 
 
 class DataModule(LightningDataModule, ABC):
@@ -88,6 +49,10 @@ class Task(LightningModule, ABC):
     def count(self, batch: Any) -> int:
         """Return the number of time steps in a batch."""
 
+    def flops(self) -> int | None:
+        """Return the operations of a training step for each of what ``count`` counts, if known."""
+        return None
+
     def save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as hyper-parameters; call it first in a constructor.
 
@@ -101,12 +66,24 @@ class Task(LightningModule, ABC):
         for name in [n for n, value in self.hparams.items() if not _is_plain(value)]:
             del self.hparams[name]
 
+    @property
+    def lr(self) -> float:
+        """The peak learning rate, under the name that Lightning's LearningRateFinder looks for."""
+        return self.optimizer.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimizer = replace(self.optimizer, lr=value)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups; the rate of the last one is the one that is logged."""
+        return parameter_groups(self, self.optimizer.weight_decay)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW with its schedule, stepped once an optimiser step."""
         o, trainer = self.optimizer, self.trainer
         total = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
-        groups = parameter_groups(self, o.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=o.lr, betas=o.betas)
+        optimizer = o.build(self, self.parameter_groups())
         schedule = LambdaLR(optimizer, lambda step: o.rate(step, int(total)))
         return {
             "optimizer": optimizer,
@@ -126,18 +103,28 @@ class Task(LightningModule, ABC):
             self._pace.append((self.count(batch), time.perf_counter() - self._started))
             count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
             self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+            self._log_utilization(count / seconds)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         self.log_dict(self.solver_telemetry())
+
+    def _log_utilization(self, pace: float) -> None:
+        """Log the model's FLOPs utilisation (arXiv 2204.02311), where the peak is known."""
+        if (flops := self.flops()) is not None:
+            peak = peak_flops(self.device, precision_of(self.trainer.precision))
+            if peak is not None:
+                self.log("train/mfu", pace * flops / peak)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the random numbers."""
         checkpoint["random_state"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model."""
+        """Refuse the weights of another model, unless the strategy loads them, part by part."""
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._random = checkpoint.get("random_state")
-        saved, ours = checkpoint["state_dict"], self.state_dict()
+        if (saved := checkpoint.get("state_dict")) is None:
+            return
+        ours = self.state_dict()
         for name in sorted(saved.keys() | ours.keys()):
             expected, got = (_shape(state.get(name)) for state in (ours, saved))
             if expected != got:

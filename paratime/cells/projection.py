@@ -40,7 +40,7 @@ class Projection(nn.Module):
             u = functional.linear(x, self.weight.flatten(0, 2), self.bias.flatten())
             return u.unflatten(-1, self.bias.shape)
         u = torch.einsum("...hi,hgoi->...gho", x.unflatten(-1, (heads, -1)), self.weight)
-        return u.flatten(-2) + self.bias
+        return u.flatten(-2) + self.bias.to(u.dtype)
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -24,6 +24,7 @@ class Encoder(Mixer):
         mlp_size: Width inside each block's SwiGLU; 8 / 3 of ``width``, rounded up to a multiple
             of 256, by default; 0 for none.
         eps: What norms add to the mean square; the precision of their numbers by default.
+        recompute: How many blocks keep their input alone for the backward pass, see ``Block``.
     """
 
     def __init__(
@@ -34,15 +35,18 @@ class Encoder(Mixer):
         kernel_size: int = 4,
         mlp_size: int | None = None,
         eps: float | None = None,
+        recompute: int = 0,
     ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
             got = f"width {width}, depth {depth}"
             raise InputError("Encoder", "width and depth at least 1", got, "make it larger")
+        if not 0 <= recompute <= depth:
+            raise InputError("recompute", f"0 to {depth} blocks", str(recompute), "correct it")
         self.width = width
+        options: dict[str, Any] = {"kernel_size": kernel_size, "mlp_size": mlp_size, "eps": eps}
         self.blocks = nn.ModuleList(
-            Block(width, mixer, kernel_size=kernel_size, mlp_size=mlp_size, eps=eps)
-            for _ in range(depth)
+            Block(width, mixer, recompute=block < recompute, **options) for block in range(depth)
         )
         self.norm = RMSNorm(width, eps=eps)
 

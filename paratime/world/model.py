@@ -155,10 +155,3 @@ def restarted(state: Any, first: Tensor) -> Any:
     if isinstance(state, tuple):
         return tuple(restarted(part, first) for part in state)
     return state if state is None else restart(state, first)
-
-
-def detached(state: Any) -> Any:
-    """Return a state without what it was computed from."""
-    if isinstance(state, tuple):
-        return tuple(detached(part) for part in state)
-    return state if state is None else state.detach()

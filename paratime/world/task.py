@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from paratime.carry import Carry
 from paratime.errors import InputError, check_at_least
 from paratime.task import AdamW, Task
 from paratime.world.episode import VECTOR
-from paratime.world.model import State, WorldModel, detached
+from paratime.world.model import State, WorldModel
 from paratime.world.openloop import RolloutScores, imagined
 from paratime.world.pictures import show
 
@@ -44,7 +45,7 @@ class TrajectoryTask(Task):
             raise InputError("trajectories", "what the data says of itself", "None", remedy)
         self.trajectories, self.overshoot = trajectories, overshoot
         self.context, self.horizon = context, horizon
-        self._carried: tuple[State, Tensor] | None = None
+        self.carry = Carry()
         self.scores = RolloutScores(trajectories, horizon)
 
     @abstractmethod
@@ -62,10 +63,8 @@ class TrajectoryTask(Task):
 
         Gradients end there: this is truncated back-propagation through time.
         """
-        loss, parts, state = self.losses(batch, self._before(batch))
-        if "place" in batch:
-            length = torch.tensor([0, batch["mask"].shape[1] - 1], device=self.device)
-            self._carried = detached(state), batch["place"] + length
+        loss, parts, state = self.losses(batch, self.carry.before(batch))
+        self.carry.keep(state, batch, batch["mask"].shape[1] - 1)
         if self.overshoot:
             parts["ahead"] = self.ahead(batch)
             loss = loss + parts["ahead"]
@@ -106,19 +105,12 @@ class TrajectoryTask(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state that the next batch may go on from."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["carried_state"] = self._carried
+        checkpoint["carried_state"] = self.carry.kept
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from that state."""
         super().on_load_checkpoint(checkpoint)
-        self._carried = checkpoint.get("carried_state")
-
-    def _before(self, batch: dict[str, Tensor]) -> State | None:
-        """Return the state that a batch goes on from: where the last one ended, and it follows."""
-        if self._carried is None or "place" not in batch or not batch["follows"].all():
-            return None
-        state, ends = self._carried
-        return state if torch.equal(ends.to(batch["place"].device), batch["place"]) else None
+        self.carry.kept = checkpoint.get("carried_state")
 
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the error of rollouts from a random row on, as far as the episode goes.

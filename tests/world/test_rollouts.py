@@ -129,7 +129,7 @@ class Watch(Callback):
 
     def on_train_batch_start(self, trainer, task, batch, batch_idx) -> None:
         follows = bool(batch["follows"].all())
-        self.begun.append(flat(task._carried) if follows else None)
+        self.begun.append(flat(task.carry.kept) if follows else None)
 
     def on_train_batch_end(self, trainer, task, *_: object) -> None:
         if trainer.global_step == self.stop:
@@ -192,7 +192,7 @@ def test_a_state_goes_to_the_window_behind_it_alone():
         *((4, 5, True, False), (4, 6, True, True)),
     ):
         now = batch(seed, window, follows)
-        assert (made._before(now) is not None) == goes_on
+        assert (made.carry.before(now) is not None) == goes_on
         made.training_step(now, 0)
     wider = {key: torch.cat([x, x]) for key, x in batch(4, 7).items()}
-    assert made._before(wider) is None
+    assert made.carry.before(wider) is None

@@ -1,0 +1,134 @@
+"""AdamW with its schedule, as typed options, and which parameters it treats how."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from paratime.cells.base import Cell
+from paratime.cells.projection import Projection
+from paratime.errors import InputError
+
+RECURRENT = ("weight_hh", "peephole")
+"""Names of the parameters of a cell that multiply its state."""
+
+
+class Decay(ABC):
+    """How the learning rate falls after the warm-up."""
+
+    @abstractmethod
+    def share(self, progress: float) -> float:
+        """Return the share of the fall that is left, from 1 at progress 0 to 0 at progress 1."""
+
+
+@dataclass(frozen=True)
+class Cosine(Decay):
+    """Half a cosine (arXiv 1608.03983)."""
+
+    def share(self, progress: float) -> float:
+        """Return (1 + cos(pi progress)) / 2."""
+        return (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class StableDecay(Decay):
+    """The peak rate, then a fall as 1 - sqrt in the last steps (arXiv 2404.06395, 2405.18392).
+
+    A run may go on from a checkpoint before the fall, since the rate there does not depend on
+    how many steps there are.
+
+    Args:
+        cooldown: Share of the steps behind the warm-up in which the rate falls.
+
+    Raises:
+        InputError: A share that is not above 0 and at most 1.
+    """
+
+    cooldown: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cooldown <= 1:
+            raise InputError("cooldown", "above 0, at most 1", str(self.cooldown), "correct it")
+
+    def share(self, progress: float) -> float:
+        """Return 1 before the fall, and 1 - sqrt of its progress in it."""
+        return 1 - math.sqrt(max(0.0, 1 - (1 - progress) / self.cooldown))
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW with a linear warm-up and a decay, both counted in optimiser steps.
+
+    Args:
+        lr: Peak learning rate.
+        weight_decay: Decay of matrices that multiply inputs; recurrent weights, embeddings,
+            norms, scales and biases are never decayed.
+        betas: Decay rates of the moments.
+        warmup: Share of the steps over which the rate rises from 0.
+        final: Rate at the end, as a share of the peak.
+        decay: How the rate falls from its peak to ``final``.
+        max_recurrent: Bound of the recurrent weights, to which each step brings them back; ParaRNN
+            uses 0.5 for language models. None for no bound.
+
+    Raises:
+        InputError: A bound that is not positive.
+    """
+
+    lr: float = 3e-4
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    warmup: float = 0.1
+    final: float = 0.0
+    decay: Decay = Cosine()
+    max_recurrent: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_recurrent is not None and not self.max_recurrent > 0:
+            remedy = "leave it out for no bound"
+            raise InputError("max_recurrent", "above 0", str(self.max_recurrent), remedy)
+
+    def rate(self, step: int, total: int) -> float:
+        """Return the learning rate of a step as a share of the peak."""
+        warmup = max(1, round(self.warmup * total))
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return self.final + (1 - self.final) * self.decay.share(progress)
+
+    def build(self, module: nn.Module, groups: list[dict[str, Any]]) -> torch.optim.AdamW:
+        """Return torch's optimiser of a module's parameters, in their groups."""
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
+        if (bound := self.max_recurrent) is not None:
+            weights = recurrent_weights(module)
+            optimizer.register_step_post_hook(lambda *_: clip_(weights, bound))
+        return optimizer
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters into input matrices, which are decayed, and all others, which are not.
+
+    A matrix that an embedding shares counts as an embedding.
+    """
+    matrices = {id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | Projection)}
+    matrices -= {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if id(p) in matrices], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in matrices], "weight_decay": 0.0},
+    ]
+
+
+def recurrent_weights(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of all cells that multiply their states."""
+    cells = [m for m in module.modules() if isinstance(m, Cell)]
+    return [p for m in cells for name, p in m.named_parameters(recurse=False) if name in RECURRENT]
+
+
+@torch.no_grad()
+def clip_(weights: list[nn.Parameter], bound: float) -> None:
+    """Bring weights back to [-bound, bound]."""
+    for weight in weights:
+        weight.clamp_(-bound, bound)
