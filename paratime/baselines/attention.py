@@ -90,7 +90,7 @@ class Attention(Mixer):
     def _past(self, kept: Tensor, h0: AttentionState | None) -> AttentionState:
         """Return the cache before the first step, empty for None."""
         if h0 is None:
-            nothing = kept.new_zeros(len(kept), dtype=torch.long)
+            nothing = kept.new_zeros(kept.shape[0], dtype=torch.long)
             return kept[:, :0], nothing
         if not isinstance(h0, tuple) or len(h0) != 2:
             remedy = "pass a state of this layer, or None for the initial one"

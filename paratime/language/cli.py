@@ -1,5 +1,9 @@
-"""The commands of the language slice beside Lightning's: ``paratime language generate``."""
+"""The commands of the language slice beside Lightning's: generate, evaluate and export."""
 
+from collections.abc import Callable
+
+from paratime.language.evaluate_command import evaluate_text
+from paratime.language.export_command import export_model
 from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
 from paratime.parser import check_checkpoint, run_commands
@@ -41,4 +45,9 @@ def generate_text(
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
-    run_commands("paratime language", {"generate": generate_text}, str(__doc__))
+    commands: dict[str, Callable[..., None]] = {
+        "generate": generate_text,
+        "evaluate": evaluate_text,
+        "export": export_model,
+    }
+    run_commands("paratime language", commands, str(__doc__))
