@@ -85,8 +85,10 @@ class Harness(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return what the model writes behind each text, up to any of the strings that end it."""
-        bar = tqdm(requests, desc="generating", disable=disable_tqdm)
-        results = [self._generate(*request.args, seed) for seed, request in enumerate(bar)]
+        results: list[str] = []
+        for request in tqdm(requests, desc="generating", disable=disable_tqdm):
+            prompt, options = request.args
+            results.append(self._generate(prompt, options, seed=len(results)))
         self._keep("generate_until", requests, results)
         return results
 
