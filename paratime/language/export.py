@@ -205,7 +205,7 @@ def _fill(task: LanguageTask, weights: dict[str, Any], what: str, remedy: str) -
     found = {name: tuple(x.shape) for name, x in weights.items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
-            expected, got = (str(x.get(name, "none")) for x in (shapes, found))
+            expected, got = (str(x.get(name, "no such weight")) for x in (shapes, found))
             raise InputError(what, f"{name} {expected}", got, remedy)
     task.load_state_dict(weights)
 

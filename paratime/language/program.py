@@ -51,7 +51,7 @@ def export_step(task: LanguageTask, folder: Path) -> None:
         token = torch.zeros(2, 1, dtype=torch.long, device=task.device)
         initial = task(token, lengths=token[:, 0])[1]
         state = task.step(token[:, 0], initial)[1]
-        shapes = tree_map(lambda x: dict.fromkeys(range(x.dim()), Dim.AUTO), (token[:, 0], state))
+        shapes = tree_map(_any_size, (token[:, 0], state))
         try:
             with warnings.catch_warnings(action="ignore"):  # torch's, of its own RNNs' weights
                 program = torch.export.export(
@@ -77,6 +77,11 @@ def load_step(folder: str | Path) -> ExportedStep:
             raise InputError(str(folder / name), "a file", "none", remedy)
     program = torch.export.load(folder / PROGRAM).module()
     return ExportedStep(program, torch.load(folder / STATE, weights_only=True))
+
+
+def _any_size(x: Tensor) -> dict[int, Any]:
+    """Let any axis vary that the code does not fix; a cache grows by its second one."""
+    return {axis: Dim.AUTO for axis, size in enumerate(x.shape) if size > 1}
 
 
 class _Step(nn.Module):
