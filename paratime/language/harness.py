@@ -39,8 +39,8 @@ class Harness(TemplateLM):
 
     Args:
         ckpt_path: Checkpoint of ``paratime fit``, or folder of ``paratime language export``.
-        batch_size: Texts that are scored at a time.
-        device: Where to compute, as torch names it.
+        batch_size: Texts that are scored at a time; "auto" is 16.
+        device: Where to compute, as torch names it; cpu where there is no GPU.
         max_batch_size: Taken, as the harness gives it to every model, and not used.
         task: The model, instead of a checkpoint.
         context: What is read before each token that is scored.
@@ -57,8 +57,11 @@ class Harness(TemplateLM):
         context: Context = Carried(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
+        if not torch.cuda.is_available():
+            device = "cpu"  # the harness's own default is cuda
         self.task = load(ckpt_path, device) if task is None else task
-        self.batch_size, self.context = int(batch_size), context
+        self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
+        self.context = context
         check_at_least(1, batch_size=self.batch_size)
         self._tokenizer = tokenizer_of(self.task)
 
@@ -116,15 +119,16 @@ class Harness(TemplateLM):
     def _generate(self, prompt: str, options: dict[str, Any], seed: int) -> str:
         options = normalize_gen_kwargs(options)
         ends = [end for end in options["until"] if end]
+        temperature = float(options.get("temperature", 0))
         others = options.keys() - KNOWN
-        if others and options["temperature"] > 0:
+        if others and temperature > 0:
             got, remedy = ", ".join(sorted(others)), "leave them out"
             raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
         pieces = generate(
             self.task,
             prompt,
             max_new_tokens=options["max_gen_toks"],
-            temperature=options["temperature"],
+            temperature=temperature,
             top_k=options.get("top_k"),
             seed=seed,
         )

@@ -11,7 +11,6 @@ from models import make_task, train
 
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
-from paratime.baselines.rnn import TorchGRU
 from paratime.errors import InputError
 from paratime.language.export import load
 from paratime.language.program import export_step, load_step
@@ -22,9 +21,7 @@ MIXERS = {
     "ParaGRU": ParaGRU,
     "ParaLSTM": ParaLSTM,
     "Mamba2": partial(Mamba2, state_size=4),
-    "TorchGRU": TorchGRU,
     "Attention": Attention,
-    "Attention to 5": partial(Attention, window=5),
 }
 
 
