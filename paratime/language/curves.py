@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from paratime.language.evaluate import Evaluation, perplexity
 
@@ -46,11 +46,12 @@ def _curve(axes: Axes, evaluation: Evaluation, places: list[float]) -> None:
     bins, mean = evaluation.positions, evaluation.total.perplexity
     below, above = ([perplexity(p.loss + n * p.error) for p in bins] for n in (-2, 2))
     axes.fill_between(places, below, above, color=INK, alpha=0.2, lw=0)
-    axes.plot(places, [p.perplexity for p in bins], color=INK, lw=1.8, marker="o", ms=4)
+    curve = [p.perplexity for p in bins]
+    axes.plot(places, curve, color=INK, lw=1.8, marker="o", ms=4)
     axes.axhline(mean, color=PALE, lw=1, ls=(0, (4, 3)), zorder=1)
     look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": LABEL, "fontsize": 9}
     axes.text(1, mean, f"all tokens: {mean:.3g}", transform=axes.get_yaxis_transform(), **look)
-    axes.set(ylabel="perplexity", yscale="log")
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set(ylabel="perplexity", yscale="log", ylim=(min(curve) / 1.2, max(curve) * 1.2))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.minorticks_off()
