@@ -5,6 +5,7 @@ mixer's class and its own, as ``paratime fit`` keeps them in checkpoints. The re
 transformers looks for, see ``hub.py``.
 """
 
+import copy
 import inspect
 import json
 import sys
@@ -13,15 +14,15 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from torch import Tensor
 
-from paratime import parser as _parser  # noqa: F401 (configs may name baselines without modules)
 from paratime.atomic import making
 from paratime.errors import InputError, one_line
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import ByteTokenizer, from_spec
 from paratime.language.vocabulary import of_bytes
 from paratime.language.weights import CONFIG, read_json, read_weights, write_weights
-from paratime.parser import check_checkpoint
+from paratime.parser import check_checkpoint  # whose module imports the baselines, for configs
 
 PREFIX = "model."
 """Of the names of weights: those of the model within ``hub.ParatimeForCausalLM``."""
@@ -49,7 +50,7 @@ def export(
     recipe = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
     twin = build(recipe)
     remedy = "describe the encoder with all arguments that it was built with"
-    _fill(twin, {name: x.cpu() for name, x in task.state_dict().items()}, "encoder", remedy)
+    _fill(twin, task.state_dict(), "encoder", remedy)
     _check_same(task, twin, remedy)
     write(twin, recipe, folder, step=step)
 
@@ -82,9 +83,8 @@ def from_exported(folder: str | Path) -> LanguageTask:
     if config.get("model_type") != MODEL_TYPE:
         got, remedy = repr(config.get("model_type")), "name a folder of paratime language export"
         raise InputError(f"model_type of {folder}", MODEL_TYPE, got, remedy)
-    task, weights = build(config["model"]), read_weights(folder)
+    task, weights = build(config.get("model", {})), read_weights(folder)
     named = {name.removeprefix(PREFIX): x for name, x in weights.items()}
-    task.to(next(iter(named.values())).dtype)
     _fill(task, named, f"weights of {folder}", "export the model again")
     return task.eval()
 
@@ -199,14 +199,17 @@ def _of_checkpoint(path: str) -> tuple[LanguageTask, dict[str, Any]]:
     return task, recipe
 
 
-def _fill(task: LanguageTask, weights: dict[str, Any], what: str, remedy: str) -> None:
-    """Load weights; refuse those of another model."""
-    shapes = {name: tuple(x.shape) for name, x in task.state_dict().items()}
+def _fill(task: LanguageTask, weights: dict[str, Tensor], what: str, remedy: str) -> None:
+    """Load weights in their precision; refuse those of another model."""
+    ours = task.state_dict(keep_vars=True)
+    shapes = {name: tuple(x.shape) for name, x in ours.items()}
     found = {name: tuple(x.shape) for name, x in weights.items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
             expected, got = (str(x.get(name, "no such weight")) for x in (shapes, found))
             raise InputError(what, f"{name} {expected}", got, remedy)
+    for name, x in ours.items():
+        x.data = x.data.to(weights[name].dtype)
     task.load_state_dict(weights)
 
 
@@ -214,7 +217,7 @@ def _fill(task: LanguageTask, weights: dict[str, Any], what: str, remedy: str) -
 def _check_same(task: LanguageTask, twin: LanguageTask, remedy: str) -> None:
     """Refuse a description that gives the same weights another meaning."""
     ids = torch.arange(64).remainder(task.head.out_features).view(2, 32)
-    training, twin = task.training, twin.to(task.device, task.dtype).eval()
+    training, twin = task.training, copy.deepcopy(twin).to(task.device)
     expected, got = (model.eval()(ids.to(task.device))[0] for model in (task, twin))
     task.train(training)
     gap = float((expected - got).abs().max())

@@ -1,18 +1,20 @@
 """Mamba language models that transformers has saved, as tasks of ours."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from paratime.baselines.mamba import Mamba
 from paratime.baselines.mamba2 import Mamba2
 from paratime.errors import InputError
 from paratime.language.task import LanguageTask
-from paratime.language.weights import CONFIG, read_json, read_weights
 from paratime.layers.encoder import Encoder
 
+INDEX, WEIGHTS = "model.safetensors.index.json", "model.safetensors"
 PLAIN = {
     "use_bias": False,
     "use_conv_bias": True,
@@ -34,7 +36,7 @@ def from_transformers(folder: str) -> LanguageTask:
     Raises:
         InputError: Files are missing, or the model is another one.
     """
-    config = read_json(Path(folder) / CONFIG)
+    config = _read(Path(folder) / "config.json")
     for name, expected in PLAIN.items():
         if config.get(name, expected) != expected:
             got, remedy = str(config[name]), "such a model is not supported"
@@ -47,8 +49,7 @@ def from_transformers(folder: str) -> LanguageTask:
         eps=config["layer_norm_epsilon"],
     )
     task = LanguageTask(encoder, config["vocab_size"])
-    weights = read_weights(Path(folder))
-    found = {_name(key): x.to(torch.float32) for key, x in weights.items()}
+    found = {_name(key): x for key, x in _weights(Path(folder)).items()}
     found.setdefault("head.weight", found["embedding.weight"])
     missing, unknown = task.load_state_dict(found, strict=False)
     lacking = [name for name in missing if not name.endswith(".scale")]
@@ -85,3 +86,28 @@ def _name(key: str) -> str:
         if key.startswith(old):
             return new + key.removeprefix(old)
     return key
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        remedy = "pip install 'paratime[baselines]'"
+        raise InputError("safetensors", "the package", "none installed", remedy) from None
+    names = [WEIGHTS]
+    if (folder / INDEX).exists():
+        names = sorted({*_read(folder / INDEX)["weight_map"].values()})
+    found: dict[str, Tensor] = {}
+    for name in names:
+        if not (folder / name).exists():
+            raise InputError(str(folder / name), "weights", "no such file", "save them there")
+        found |= {key: x.to(torch.float32) for key, x in load_file(folder / name).items()}
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        remedy = "name a folder that save_pretrained wrote"
+        raise InputError(str(path), "a file", "none", remedy)
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

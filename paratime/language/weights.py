@@ -65,6 +65,6 @@ def _safetensors() -> Any:
     try:
         import safetensors.torch
     except ImportError:
-        remedy = "pip install 'paratime[language]'"
+        remedy = 'pip install "paratime[language]"'
         raise InputError("safetensors", "the package", "none installed", remedy) from None
     return safetensors

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import ByteTokenizer
 from paratime.layers.encoder import Encoder
@@ -25,6 +26,11 @@ def make_task(mixer: Callable[[int], Mixer] = ParaLSTM, **options) -> LanguageTa
 
 def document(text: str) -> torch.Tensor:
     return torch.tensor([START, *BYTES.encode(text)])
+
+
+def greedy(task: LanguageTask, prompt: str, tokens: int) -> str:
+    """Return what the model writes behind a prompt at temperature 0."""
+    return "".join(generate(task, prompt, max_new_tokens=tokens, temperature=0))
 
 
 def train(folder: Path, *options: str) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from models import BYTES, make_task, train
+from safetensors.torch import load_file, save_file
 
 from paratime.baselines.attention import Attention
 from paratime.errors import InputError
@@ -83,6 +84,16 @@ class TestModelsMadeInPython:
         same(task, twin)
         assert twin.z_loss == 0.5 and not twin.training
 
+    def test_weights_of_several_precisions(self, tmp_path):
+        task = make_task()
+        export(task, tmp_path / "out", LSTM)
+        weights = load_file(tmp_path / "out" / WEIGHTS)
+        weights["model.head.weight"] = weights["model.head.weight"].half()
+        save_file(weights, tmp_path / "out" / WEIGHTS)
+        twin = from_exported(tmp_path / "out")
+        assert twin.head.weight.dtype == torch.float16
+        assert twin.embedding.weight.dtype == torch.float32
+
     def test_options_of_the_mixer(self, tmp_path):
         task = make_task(lambda width: ParaGRU(width, heads=2, block_size=4))
         mixer = {"class_path": "paratime.ParaGRU", "init_args": {"heads": 2, "block_size": 4}}
@@ -141,6 +152,7 @@ def test_folders_that_cannot_be_loaded(tmp_path):
             config
         ): r"weights of .*: expected embedding\.weight \(257, 32\), got \(257, 16\)",
         text.replace("task.LanguageTask", "data.TokenData"): "model: expected classes",
+        text.replace('"model":', '"modell":'): "model: expected classes",
     }.items():
         (folder / CONFIG).write_text(content)
         with pytest.raises(InputError, match=message):

@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
-from models import BYTES, START, make_task
+from models import BYTES, START, greedy, make_task
 from torch.nn import functional
 
 from paratime.errors import InputError
 from paratime.language.export import export, from_exported
-from paratime.language.generate import generate
 from paratime.language.task import LanguageTask
 from paratime.testing import TOLERANCE
 
@@ -92,7 +91,7 @@ def test_greedy_text_is_ours_alone_and_in_a_padded_batch(model, tokenizer, folde
 
 def test_it_stops_where_a_document_would_start(model, tokenizer, folder):
     task = from_exported(folder)
-    text = "".join(generate(task, "To be", max_new_tokens=400, temperature=0))
+    text = greedy(task, "To be", 400)
     prompt = tokenizer("To be", return_tensors="pt")
     ids = model.generate(**prompt, max_new_tokens=400, do_sample=False)[0]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "To be" + text
