@@ -68,17 +68,17 @@ def own(task, context, continuation):
 
 def test_log_likelihoods_are_those_of_one_pass(model):
     found = model.loglikelihood(requests("loglikelihood", *PAIRS), disable_tqdm=True)
-    for (context, continuation), (value, greedy) in zip(PAIRS, found, strict=True):
+    for (context, continuation), (value, top) in zip(PAIRS, found, strict=True):
         context, spaces = context.rstrip(), context[len(context.rstrip()) :]
         expected, hits = own(model.task, context, spaces + continuation)
-        assert value == pytest.approx(expected, rel=1e-10) and greedy is hits
+        assert value == pytest.approx(expected, rel=1e-10) and top is hits
 
 
-def test_what_the_model_writes_is_greedy(model):
+def test_what_the_model_writes_is_the_most_likely(model):
     text = greedy(model.task, "To be", 5)
     pairs = ("To be", text[:3]), ("To be", "\x00\x01\x02")
     found = model.loglikelihood(requests("loglikelihood", *pairs), disable_tqdm=True)
-    assert [greedy for _, greedy in found] == [True, False]
+    assert [top for _, top in found] == [True, False]
 
 
 def test_rolling_log_likelihoods_are_those_of_evaluate(model):
