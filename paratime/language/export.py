@@ -127,6 +127,8 @@ def build(recipe: dict[str, Any]) -> LanguageTask:
         remedy = "install what it needs, or run where its module is"
         raise InputError("model", "classes and arguments", one_line(error), remedy) from None
     task: LanguageTask = made.model
+    if task.tokenizer is not None:  # the parser has read its strings, such as JSON, as values
+        task.tokenizer = task.hparams["tokenizer"] = recipe["init_args"]["tokenizer"]
     return task
 
 

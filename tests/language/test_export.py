@@ -165,5 +165,13 @@ def test_folders_that_cannot_be_loaded(tmp_path):
 
 def test_a_config_builds_without_weights():
     arguments = {"encoder": LSTM, "vocab_size": 257, "tokenizer": BYTES.spec()}
+    recipe = {"class_path": "paratime.language.task.LanguageTask", "init_args": arguments}
+    assert build(recipe)(IDS)[0].shape == (2, 30, 257)
+
+
+@pytest.mark.parametrize("text", ('{"a": 1}', "12", "null", "a: b"))
+def test_texts_in_a_tokenizer_stay_texts(text):
+    spec = {"name": "another", "content": text}
+    arguments = {"encoder": LSTM, "vocab_size": 257, "tokenizer": spec}
     task = build({"class_path": "paratime.language.task.LanguageTask", "init_args": arguments})
-    assert task(IDS)[0].shape == (2, 30, 257)
+    assert task.tokenizer == task.hparams["tokenizer"] == spec
