@@ -122,7 +122,7 @@ def build(recipe: dict[str, Any]) -> LanguageTask:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LanguageTask, "model", fail_untyped=False)
     try:
-        made = parser.instantiate(parser.parse_object({"model": recipe}))
+        made = parser.instantiate(parser.parse_object({"model": copy.deepcopy(recipe)}))
     except ArgumentError as error:
         remedy = "install what it needs, or run where its module is"
         raise InputError("model", "classes and arguments", one_line(error), remedy) from None
