@@ -13,6 +13,8 @@ Train, evaluate and use models of tokens, series and trajectories:
   predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
   language size        what a model costs:       paratime language size -c CONFIG
+  language evaluate    score texts:              paratime language evaluate --ckpt_path FILE
+  language export      for other programs:       paratime language export --ckpt_path FILE
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
   world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
 

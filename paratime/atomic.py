@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from paratime.errors import InputError
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -45,3 +47,11 @@ def making(path: str | Path) -> Iterator[Path]:
         draft.rename(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_new(path: str | Path) -> None:
+    """Refuse a folder for ``making`` that something is in, before anything is computed for it."""
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        got, remedy = "something in it", "choose another, or remove it"
+        raise InputError(f"out {path}", "a new or an empty folder", got, remedy)

@@ -93,13 +93,13 @@ class Attention(Mixer):
     def _past(self, kept: Tensor, h0: AttentionState | None) -> AttentionState:
         """Return the cache before the first step, empty for None."""
         if h0 is None:
-            nothing = kept.new_zeros(len(kept), dtype=torch.long)
+            nothing = kept.new_zeros(kept.shape[0], dtype=torch.long)
             return kept[:, :0], nothing
         if not isinstance(h0, tuple) or len(h0) != 2 or not isinstance(h0[0], Tensor):
             remedy = "pass a state of this layer, or None for the initial one"
             raise InputError("h0", "a cache and its counts", type(h0).__name__, remedy)
         cache, known = h0
-        steps = cache.shape[1:2].numel() if self.window is None else self.window - 1
+        steps = self.window - 1 if self.window else cache.shape[1] if cache.dim() > 1 else 0
         check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
         check_state("h0", known, (kept.shape[0],))
         return cache.to(kept.dtype), known

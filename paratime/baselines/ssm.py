@@ -69,7 +69,7 @@ def start(
             the others at least float32.
     """
     dtypes = {name: like.dtype if name == "memory" else precise(like[:0]).dtype for name in shapes}
-    sizes = {name: (len(like), *shape) for name, shape in shapes.items()}
+    sizes = {name: (like.shape[0], *shape) for name, shape in shapes.items()}
     if h0 is None:
         return [like.new_zeros(sizes[name], dtype=dtypes[name]) for name in shapes]
     if not isinstance(h0, tuple) or len(h0) != len(shapes):

@@ -1,8 +1,11 @@
 """The commands of the language slice beside Lightning's."""
 
 import sys
+from collections.abc import Callable
 
 from paratime.language import size_command
+from paratime.language.evaluate_command import evaluate_text
+from paratime.language.export_command import export_model
 from paratime.language.generate_command import generate_text
 from paratime.parser import run_commands
 
@@ -12,4 +15,9 @@ def main() -> None:
     if sys.argv[2:3] == ["size"]:
         size_command.main(sys.argv[3:])
         return
-    run_commands("paratime language", {"generate": generate_text}, str(__doc__))
+    commands: dict[str, Callable[..., None]] = {
+        "generate": generate_text,
+        "evaluate": evaluate_text,
+        "export": export_model,
+    }
+    run_commands("paratime language", commands, str(__doc__))

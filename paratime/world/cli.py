@@ -3,13 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from paratime.atomic import making
+from paratime.atomic import check_new, making
 from paratime.errors import InputError, check_at_least
 from paratime.parser import run_commands
 from paratime.world.environment import Gym, choices_of, make, run
@@ -174,14 +173,6 @@ def summary(recording: Recording) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
-
-
-def check_new(out: str) -> None:
-    """Refuse a folder that something is in, before anything is read or collected."""
-    path = Path(out)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        got, remedy = "something in it", "choose another, or remove it"
-        raise InputError(f"out {out}", "a new or an empty folder", got, remedy)
 
 
 def save(recording: Recording, out: str, layout: Format) -> None:
