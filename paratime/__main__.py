@@ -12,6 +12,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   validate, test       score a checkpoint:       paratime test -c CONFIG --ckpt_path FILE
   predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
+  language prepare     tokenise a corpus once:   paratime language prepare --help
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
   world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
 

@@ -1,8 +1,14 @@
-"""The commands of the language slice beside Lightning's: ``paratime language generate``."""
+"""The commands of the language slice beside Lightning's."""
 
 from paratime.language.generate import generate
+from paratime.language.prepare import prepare
+from paratime.language.sources import SOURCES
 from paratime.language.task import LanguageTask
+from paratime.language.tokenizer import TOKENIZERS
 from paratime.parser import check_checkpoint, run_commands
+
+NAMED = (*SOURCES, *TOKENIZERS)
+"""Classes that the command line may name without their modules, because they are imported here."""
 
 
 def generate_text(
@@ -41,4 +47,4 @@ def generate_text(
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
-    run_commands("paratime language", {"generate": generate_text}, str(__doc__))
+    run_commands("paratime language", {"generate": generate_text, "prepare": prepare}, str(__doc__))
