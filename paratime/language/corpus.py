@@ -63,12 +63,15 @@ class HoldOut:
 
     def _plan(self, source: Source) -> Callable[[int, Document], Iterator[Part]]:
         """Return what places the n-th document that is not split already."""
-        drawn = (d for d in _with_text(source) if d.split is None)
-        sizes = [(self._draw(d), len(d)) for d in islice(drawn, FEW)]
+        first = [
+            (self._draw(d), len(d)) if d.split is None else None
+            for d in islice(_with_text(source), FEW)
+        ]
+        if len(first) == FEW:
+            return self._each
+        sizes = [each for each in first if each is not None]
         if len(sizes) < 3:
             return self._cut
-        if len(sizes) == FEW:
-            return self._each
         exact = self._exact(sizes)
         return lambda number, document: iter([(exact.get(number, "train"), document)])
 

@@ -8,6 +8,7 @@ of the source, the tokenizer and the split alone, not of how many processes or r
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -28,6 +29,8 @@ from paratime.language.recipe import Recipe, Tokenizer
 from paratime.language.source import Source
 from paratime.language.tokenizer import from_spec
 from paratime.language.writing import SplitWriter
+
+_log = logging.getLogger(__name__)
 
 SHARD = 2**26
 JOURNAL, LOCK = "journal.json", "lock"
@@ -119,9 +122,10 @@ class Preparation:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         except OSError as error:
-            got, remedy = str(error.strerror or error), "make space, or choose another folder"
-            if "PARATIME_CACHE" not in os.environ:
-                remedy += ": set out, cache_dir or $PARATIME_CACHE"
+            if error.filename and not str(error.filename).startswith(str(folder.parent)):
+                raise  # of the source
+            remedy = "make space, or choose another: out, cache_dir or $PARATIME_CACHE"
+            got = str(error.strerror or error)
             raise InputError(str(folder), "a folder to write to", got, remedy) from error
 
     def _journal(self, draft: Path) -> dict[str, Any]:
@@ -230,7 +234,11 @@ def _locked(draft: Path, folder: Path) -> Iterator[bool]:
         except FileNotFoundError:  # another process has removed or renamed the draft
             continue
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.info("waiting for another process that writes %s", folder)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if _is_at(lock.fileno(), draft / LOCK):
                 yield True
                 return

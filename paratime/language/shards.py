@@ -41,7 +41,8 @@ class Shards:
         self, paths: list[Path], count: int, limit: int, dtype: np.dtype[Any], index: Path
     ) -> None:
         self._paths, self._count, self._limit, self._dtype = paths, count, limit, dtype
-        self._index, self._maps = index, {}  # type: tuple[Path, dict[int, NDArray[Any]]]
+        self._index = index
+        self._maps: dict[int, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -100,6 +101,9 @@ def manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: There is none, or of another format.
     """
+    if not (folder / MANIFEST).is_file():
+        remedy = "write it with paratime language prepare"
+        raise InputError(str(folder), "the folder of a corpus", f"no {MANIFEST} in it", remedy)
     with _expecting(folder):
         about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["format"] != FORMAT:

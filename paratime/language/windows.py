@@ -1,7 +1,6 @@
 """Training windows: fixed-length cuts of a token stream, with resets where documents start."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,7 @@ class StreamedWindows(Dataset[dict[str, Tensor]]):
         self._windows, self._ids, self._length = windows, ids, length
         self._starts = np.asarray(starts, dtype=np.int64)
         self._sizes = np.diff(self._starts, append=len(ids))
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        self._known: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
 
     def __len__(self) -> int:
         return (len(self._ids) - 1) // self._length
@@ -100,9 +99,12 @@ class StreamedWindows(Dataset[dict[str, Tensor]]):
         item = self._windows.item(np.concatenate(parts).astype(np.int64))
         return item | {"follows": torch.tensor(follows), "place": torch.tensor([seed, first])}
 
-    def _shuffled(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        order = np.random.default_rng(seed).permutation(len(self._starts))
-        return order, self._sizes[order].cumsum()
+    def _order(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the documents in the order of a seed, and where each ends."""
+        if self._known is None or self._known[0] != seed:
+            order = np.random.default_rng(seed).permutation(len(self._starts))
+            self._known = seed, order, self._sizes[order].cumsum()
+        return self._known[1:]
 
 
 class ShuffledWindows(EpochSampler):

@@ -93,6 +93,9 @@ class TestHoldOut:
         source = Splits(InMemory(DOCUMENTS[:15]), InMemory(DOCUMENTS[15:]))
         sizes = Counter(split for split, _ in HoldOut().parts(source))
         assert sizes == {"train": 15, "val": 5}
+        some = [Document("a", "abcd" * 9, split="test"), *DOCUMENTS]
+        assert HoldOut().assign(some)["test"][0] == some[0]
+        assert HoldOut().assign(some)["val"] == HoldOut().assign(DOCUMENTS)["val"]
 
     @pytest.mark.parametrize("shares", ((0.0, 0.1), (0.5, 0.5), (-0.1, 0.1)), ids=str)
     def test_shares_out_of_range(self, shares):
