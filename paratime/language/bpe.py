@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, check_at_least, one_line
-from paratime.language.recipe import Recipe, Texts, Tokenizer
+from paratime.language.recipe import Recipe, Texts, Tokenizer, packed, unpacked
 from paratime.language.source import missing
 
 START = "<|endoftext|>"
@@ -29,14 +29,14 @@ class JsonTokenizer(Tokenizer):
 
     Args:
         content: What is in the file.
-        start: The token that starts documents.
+        start: Id that starts a document.
         name: The file's name, for messages.
 
     Raises:
         InputError: The file is none, the start is unknown, or texts cannot be had back.
     """
 
-    def __init__(self, content: str, start: str, name: str = "tokenizer") -> None:
+    def __init__(self, content: str, start: int, name: str = "tokenizer") -> None:
         try:
             import tokenizers
         except ImportError:
@@ -49,13 +49,12 @@ class JsonTokenizer(Tokenizer):
         self._encoder.no_truncation()
         self._encoder.no_padding()
         self._encoder.encode_special_tokens = True
-        self._content, self._name = content, start
+        self._content = content
         self.pieces = _pieces(json.loads(content), name)
-        found = self._encoder.token_to_id(start)
-        if found is None:
-            raise InputError(name, "a token that starts documents", repr(start), "name another")
-        self.start: int = found
-        self.pieces[found] = b""
+        if self._encoder.id_to_token(start) is None:
+            raise InputError(name, "an id that starts documents", str(start), "name another")
+        self.start = start
+        self.pieces[start] = b""
         given = b"".join(self.pieces[i] for i in self.encode(PROBE)).decode(errors="replace")
         if given.removeprefix(" ") != PROBE:
             remedy = "use a byte-level one, such as BPE trains"
@@ -67,7 +66,12 @@ class JsonTokenizer(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""
-        return {"name": "tokenizer.json", "content": self._content, "start": self._name}
+        return {"name": "tokenizer.json", "content": packed(self._content), "start": self.start}
+
+    @classmethod
+    def unpacked(cls, content: str, start: int) -> "JsonTokenizer":
+        """Make the tokenizer that a spec described."""
+        return cls(unpacked(content), start)
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,16 @@ class TokenizerFile(Recipe):
     def _read(self) -> JsonTokenizer:
         try:
             content = Path(self.path).read_text(encoding="utf-8")
-            added = [token["content"] for token in json.loads(content)["added_tokens"]]
+            added = {token["content"]: token["id"] for token in json.loads(content)["added_tokens"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = f"paths are taken from the working directory, {Path.cwd()}"
             raise InputError(self.path, "a tokenizer.json", one_line(error), remedy) from None
         start = self.start or next((name for name in STARTS if name in added), None)
-        if start is None:
-            got, remedy = f"none of the usual names in {added}"[:80], "give --data.tokenizer.start"
-            raise InputError(self.path, "a token that starts documents", got, remedy)
-        return JsonTokenizer(content, start, self.path)
+        if start not in added:
+            expected = f"one of its special tokens {', '.join(added)}"[:200]
+            got, remedy = start or "none of the usual names", "give --data.tokenizer.start"
+            raise InputError(f"document start of {self.path}", expected, got, remedy)
+        return JsonTokenizer(content, added[start], self.path)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class BPE(Recipe):
             show_progress=False,
         )
         learner.train_from_iterator(self._beginning(texts()), trainer)
-        return JsonTokenizer(learner.to_str(), START)
+        return JsonTokenizer(learner.to_str(), learner.token_to_id(START))
 
     def identity(self) -> str:
         """Return the recipe itself."""

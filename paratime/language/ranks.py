@@ -1,7 +1,6 @@
 """Tokenizers of the package ``tiktoken``: byte-pair encodings given by ranks."""
 
 import base64
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
-from paratime.language.recipe import Recipe, Texts, Tokenizer
+from paratime.language.recipe import Recipe, Texts, Tokenizer, packed, unpacked
 from paratime.language.source import missing
 
 PATTERN = (
@@ -59,13 +58,13 @@ class RankTokenizer(Tokenizer):
         """Return pattern, start and ranks: the lines of a ``.tiktoken`` file, compressed."""
         ordered = sorted(self._ranks.items(), key=lambda item: item[1])
         lines = "".join(f"{base64.b64encode(piece).decode()} {i}\n" for piece, i in ordered)
-        packed = base64.b64encode(zlib.compress(lines.encode(), 9)).decode()
-        return {"name": "tiktoken", "pattern": self._pattern, "start": self.start, "ranks": packed}
+        given = {"pattern": packed(self._pattern), "ranks": packed(lines)}
+        return {"name": "tiktoken", "start": self.start} | given
 
     @classmethod
     def unpacked(cls, pattern: str, start: int, ranks: str) -> "RankTokenizer":
         """Make the tokenizer that a spec described."""
-        return cls(_ranks(zlib.decompress(base64.b64decode(ranks))), pattern, start)
+        return cls(_ranks(unpacked(ranks).encode()), unpacked(pattern), start)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """What a tokenizer is, and how one is made."""
 
+import base64
 import codecs
 import hashlib
 import json
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -88,6 +90,16 @@ class Decoder:
     def __call__(self, token: int) -> str:
         """Return the text that this id completes, possibly none."""
         return self._utf8.decode(self._pieces[token], final=token == self._start)
+
+
+def packed(text: str) -> str:
+    """Return a text compressed, in letters that no parser of configs takes for anything else."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpacked(letters: str) -> str:
+    """Return the text that was packed."""
+    return zlib.decompress(base64.b64decode(letters)).decode()
 
 
 def describe(spec: dict[str, Any], vocab_size: int | None = None) -> str:

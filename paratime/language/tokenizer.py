@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paratime.errors import InputError
 from paratime.language.bpe import BPE, JsonTokenizer, TokenizerFile
 from paratime.language.ranks import RankTokenizer, Tiktoken
-from paratime.language.recipe import Recipe, Texts, Tokenizer
+from paratime.language.recipe import Recipe, Texts, Tokenizer, packed, unpacked
 
 
 class ByteTokenizer(Tokenizer):
@@ -57,7 +57,12 @@ class CharacterTokenizer(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the characters."""
-        return {"name": "characters", "characters": self._characters}
+        return {"name": "characters", "characters": packed(self._characters)}
+
+    @classmethod
+    def unpacked(cls, characters: str) -> "CharacterTokenizer":
+        """Make the tokenizer that a spec described."""
+        return cls(unpacked(characters))
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,8 @@ def from_spec(spec: dict[str, Any]) -> Tokenizer:
     """
     made: dict[str, Callable[..., Tokenizer]] = {
         "bytes": ByteTokenizer,
-        "characters": CharacterTokenizer,
-        "tokenizer.json": JsonTokenizer,
+        "characters": CharacterTokenizer.unpacked,
+        "tokenizer.json": JsonTokenizer.unpacked,
         "tiktoken": RankTokenizer.unpacked,
     }
     name = spec.get("name")

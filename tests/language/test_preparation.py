@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ SLOW = """
 import sys, time
 from itertools import pairwise
 from pathlib import Path
-from paratime.language import preparation
+from paratime.language import encoding, preparation
 from paratime.language.corpus import HoldOut
 from paratime.language.source import Document, InMemory
 from paratime.language.tokenizer import BPE
@@ -40,7 +39,7 @@ class Slow(InMemory):
             yield document
 
 if __name__ == "__main__":
-    preparation.SECONDS = 0.02
+    preparation.SECONDS, encoding.BATCH = 0.0, 500
     documents = [Document(f"d{i}", f"document {i}: " + "abc" * (i % 50)) for i in range(1, 400)]
     made = preparation.Preparation(Slow(documents), BPE(270), HoldOut(), shard_tokens=1000)
     made.write(Path(sys.argv[1]))
@@ -50,6 +49,16 @@ if __name__ == "__main__":
 def contents(folder: Path) -> dict[str, bytes]:
     """Return what is in a corpus, but for the notes on its files' times."""
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != shards.VERIFIED}
+
+
+def progress(draft: Path) -> int:
+    """Return how many documents the journal of a draft counts; all, when it is complete."""
+    if (draft.parent / "killed").exists():
+        return len(DOCUMENTS)
+    try:
+        return json.loads((draft / preparation.JOURNAL).read_text()).get("done", 0)
+    except FileNotFoundError:
+        return 0
 
 
 def write(folder: Path, source=SOURCE, recipe=None, **options) -> Path:
@@ -123,25 +132,19 @@ class TestRestarts:
         """Kill it at random moments, until it is done; an uninterrupted one is the truth."""
         script = tmp_path / "slow.py"
         script.write_text(SLOW)
-        chance, kills, done = random.Random(0), 0, []
+        chance, stops = random.Random(0), [0]
         environment = os.environ | {"PYTHONPATH": str(Path(preparation.__file__).parents[2])}
         command = [sys.executable, str(script), str(tmp_path / "killed")]
-        draft = tmp_path / ".killed.draft"
         while not (tmp_path / "killed").exists():
             run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-            begun = time.monotonic()
-            while not (draft / "lock").exists() and run.poll() is None:
-                assert time.monotonic() - begun < 60
-                time.sleep(0.005)
-            try:
-                run.wait(chance.uniform(0.2, 0.8))
-            except subprocess.TimeoutExpired:
-                done.append(json.loads((draft / "journal.json").read_text()).get("done", 0))
-                run.send_signal(signal.SIGKILL)
-                run.wait()
-                kills += 1
-            assert kills < 30
-        assert kills >= 1 and done == sorted(done) and done[-1] > 0
+            stop = stops[-1] + chance.randrange(150)
+            while run.poll() is None and progress(tmp_path / ".killed.draft") <= stop:
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.05))
+            run.kill()
+            run.wait()
+            stops.append(progress(tmp_path / ".killed.draft"))
+        assert stops == sorted(stops) and len({*stops}) >= 4
         expected = contents(write(tmp_path / "whole", recipe=BPE(270)))
         found = contents(tmp_path / "killed")
         for name in ("manifest.json",):  # the class of the source has another name

@@ -238,7 +238,7 @@ class TestLitData:
     def test_what_the_package_itself_writes(self, tmp_path):
         writer = pytest.importorskip("litdata.streaming.writer")
         torch = pytest.importorskip("torch")
-        made = writer.BinaryWriter(str(tmp_path), chunk_bytes=40)
+        made = writer.BinaryWriter(str(tmp_path), chunk_bytes=100)
         for i in range(5):
             made[i] = torch.arange(i + 1, dtype=torch.int32)
         made.done()
