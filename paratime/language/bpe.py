@@ -142,7 +142,7 @@ class BPE(Recipe):
             show_progress=False,
         )
         learner.train_from_iterator(self._beginning(texts()), trainer)
-        return JsonTokenizer(learner.to_str(), learner.token_to_id(START))
+        return JsonTokenizer(learner.to_str(), learner.get_vocab()[START])
 
     def identity(self) -> str:
         """Return the recipe itself."""
