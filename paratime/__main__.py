@@ -12,6 +12,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   validate, test       score a checkpoint:       paratime test -c CONFIG --ckpt_path FILE
   predict              save predictions:         paratime predict -c CONFIG --ckpt_path FILE
   language generate    text from a checkpoint:   paratime language generate --ckpt_path FILE
+  language prepare     tokenise a corpus once:   paratime language prepare --help
   language size        what a model costs:       paratime language size -c CONFIG
   language evaluate    score texts:              paratime language evaluate --ckpt_path FILE
   language export      for other programs:       paratime language export --ckpt_path FILE

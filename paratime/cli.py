@@ -14,7 +14,9 @@ from paratime.forecast.data import SeriesData
 from paratime.forecast.task import ForecastTask
 from paratime.language.data import TokenData
 from paratime.language.samples import TextSamples
+from paratime.language.sources import SOURCES as TEXTS
 from paratime.language.task import LanguageTask
+from paratime.language.tokenizer import TOKENIZERS
 from paratime.parser import Parser, check_checkpoint, mistakes_in_one_line
 from paratime.predictions import SavePredictions
 from paratime.progress import TrainingProgress
@@ -25,7 +27,7 @@ from paratime.world.latent_task import WorldTask
 from paratime.world.sources import SOURCES
 
 SLICES = (
-    *(LanguageTask, TokenData, TextSamples, CompileBlocks),
+    *(LanguageTask, TokenData, TextSamples, CompileBlocks, *TEXTS, *TOKENIZERS),
     *(ForecastTask, SeriesData),
     *(DynamicsTask, WorldTask, TrajectoryData, *SOURCES),
 )

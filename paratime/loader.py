@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from paratime.errors import InputError
+
 
 class EpochSampler(Sampler[Any]):
     """A sampler whose order is a function of seed and epoch, by which a run can be resumed.
@@ -30,6 +32,33 @@ class EpochSampler(Sampler[Any]):
     def random(self) -> np.random.Generator:
         """Return the random numbers of the epoch, from their beginning."""
         return np.random.default_rng([self._seed, self._epoch])
+
+
+class Lanes(EpochSampler):
+    """Windows in their order, so that each place in a batch goes on where the last one ended.
+
+    Yields (seed, window, follows): the seed of the order, the number of the window in it, and
+    whether the window goes on from the one at the same place in the batch before.
+
+    Args:
+        windows: How many there are.
+        batch_size: How many go side by side; as many as do not fill a last batch are left out, in
+            each epoch others.
+        seed: Seed of the order of what the windows are of.
+    """
+
+    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
+        if windows < batch_size:
+            remedy = "lower batch_size or the length of windows"
+            raise InputError("windows", f"at least {batch_size}, a batch", str(windows), remedy)
+        self._length, self._lanes = windows // batch_size, batch_size
+        super().__init__(self._length * batch_size, seed)
+
+    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
+        seed = int(self.random().integers(2**63))
+        for window in range(self._length):
+            for lane in range(self._lanes):
+                yield seed, lane * self._length + window, window > 0
 
 
 class ResumableLoader(DataLoader[Any]):

@@ -7,7 +7,13 @@ from paratime.language import size_command
 from paratime.language.evaluate_command import evaluate_text
 from paratime.language.export_command import export_model
 from paratime.language.generate_command import generate_text
+from paratime.language.prepare import prepare
+from paratime.language.sources import SOURCES
+from paratime.language.tokenizer import TOKENIZERS
 from paratime.parser import run_commands
+
+NAMED = (*SOURCES, *TOKENIZERS)
+"""Classes that the command line may name without their modules, because they are imported here."""
 
 
 def main() -> None:
@@ -16,6 +22,7 @@ def main() -> None:
         size_command.main(sys.argv[3:])
         return
     commands: dict[str, Callable[..., None]] = {
+        "prepare": prepare,
         "generate": generate_text,
         "evaluate": evaluate_text,
         "export": export_model,

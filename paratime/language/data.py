@@ -1,19 +1,25 @@
 """The data module of language models."""
 
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch.utils.data import DataLoader
 
 from paratime.cache import cache_root
-from paratime.errors import InputError
-from paratime.language import corpus
+from paratime.errors import InputError, check_at_least
+from paratime.language import shards
 from paratime.language.corpus import HoldOut
-from paratime.language.sources import Source
-from paratime.language.tokenizer import ByteTokenizer, Tokenizer
-from paratime.language.windows import ShuffledWindows, Windows
-from paratime.loader import ResumableLoader
+from paratime.language.preparation import Preparation
+from paratime.language.recipe import Recipe, Tokenizer
+from paratime.language.shards import Prepared
+from paratime.language.source import Source
+from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.windows import ShuffledWindows, StreamedWindows, Windows
+from paratime.loader import EpochSampler, Lanes, ResumableLoader
 from paratime.task import DataModule
+
+Mode = Literal["packed", "stream"]
 
 
 class TokenData(DataModule):
@@ -24,38 +30,58 @@ class TokenData(DataModule):
 
     Args:
         source: Where the documents come from.
-        tokenizer: Text to ids.
+        tokenizer: Text to ids; bytes by default, or those of a ``Prepared`` source.
         context_length: Tokens a window.
         batch_size: Windows a batch.
-        hold_out: What is held out for validation and testing.
+        mode: How training lays out documents: ``packed``, in shuffled windows that begin with an
+            empty state; ``stream``, each window behind the one before it, whose state goes on
+            (truncated back-propagation through time), documents in another order each epoch.
+        hold_out: What is held out for validation and testing; ``Prepared`` has its own.
         cache_dir: Folder for tokenised corpora; ``$PARATIME_CACHE`` or ``~/.cache/paratime`` by
             default.
         seed: Seed of the order of training windows.
-        num_workers: Processes that load batches.
+        num_workers: Processes that load batches, and that tokenise.
 
     Raises:
-        InputError: No text, or less of it than one window (when the data is set up).
+        InputError: No text, or less of it than one window (when the data is set up), or options
+            that a ``Prepared`` source leaves no choice of.
     """
 
     def __init__(
         self,
         source: Source,
-        tokenizer: Tokenizer = ByteTokenizer(),  # noqa: B008 (immutable)
+        tokenizer: Recipe | None = None,
         context_length: int = 256,
         batch_size: int = 16,
+        mode: Mode = "packed",
         hold_out: HoldOut = HoldOut(),  # noqa: B008 (frozen)
         cache_dir: str | None = None,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError("batch_size", "at least 1", str(batch_size), "raise it")
-        self.source, self.tokenizer, self.hold_out = source, tokenizer, hold_out
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, seed=seed, num_workers=num_workers)
+        if mode not in get_args(Mode):
+            raise InputError(
+                "mode", f"one of {', '.join(get_args(Mode))}", repr(mode), "correct it"
+            )
+        if isinstance(source, Prepared) and (tokenizer is not None or hold_out != HoldOut()):
+            got, remedy = "others", "leave tokenizer and hold_out out"
+            raise InputError("Prepared", "the tokenizer and the splits of its folder", got, remedy)
+        self.source, self.mode = source, mode
         self.context_length, self.batch_size = context_length, batch_size
         self.seed, self.num_workers = seed, num_workers
         self.cache_dir = cache_root(cache_dir)
+        self._recipe, self._hold_out = tokenizer or ByteTokenizer(), hold_out
         self._folder: Path | None = None
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer; it is learned now, if the recipe says so and it was not done before."""
+        if isinstance(self.source, Prepared):
+            return self.source.tokenizer()
+        return self._preparation.tokenizer(self._cached)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -71,9 +97,14 @@ class TokenData(DataModule):
         self._corpus()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return shuffled windows of the training documents; every epoch cuts them elsewhere."""
-        windows = self._windows("train")
-        order = ShuffledWindows(windows, self.context_length, self.seed)
+        """Return the training documents in an order that is f(seed, epoch), as the mode says."""
+        windows: Any = self._windows("train")
+        if self.mode == "stream":
+            ids = shards.load(self._corpus(), "train")
+            windows = StreamedWindows(windows, ids, ids.starts, self.context_length)
+            order: EpochSampler = Lanes(len(windows), self.batch_size, self.seed)
+        else:
+            order = ShuffledWindows(windows, self.context_length, self.seed)
         return ResumableLoader(
             windows,
             batch_size=self.batch_size,
@@ -94,16 +125,25 @@ class TokenData(DataModule):
         """Return the windows of the test documents, in order."""
         return self._ordered("test")
 
+    @cached_property
+    def _preparation(self) -> Preparation:
+        processes = max(1, self.num_workers)
+        return Preparation(self.source, self._recipe, self._hold_out, processes=processes)
+
+    @cached_property
+    def _cached(self) -> Path:
+        return self.cache_dir / "language" / self._preparation.identity[:16]
+
     def _corpus(self) -> Path:
-        """Return the corpus's folder; the source is read, and hashed, once a process."""
+        """Return the corpus's folder, written now if it is not there."""
+        if isinstance(self.source, Prepared):
+            return Path(self.source.path)
         if self._folder is None:
-            root = self.cache_dir / "language"
-            documents = self.source.documents()
-            self._folder = corpus.prepare(documents, self.tokenizer, self.hold_out, root)
+            self._folder = self._preparation.write(self._cached)
         return self._folder
 
     def _windows(self, split: str) -> Windows:
-        ids = corpus.load(self._corpus(), split)
+        ids = shards.load(self._corpus(), split)
         return Windows(ids, self.tokenizer, self.context_length, split)
 
     def _ordered(self, split: str) -> DataLoader[Any]:

@@ -9,11 +9,11 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
-from paratime.loader import EpochSampler, ResumableLoader
+from paratime.loader import EpochSampler, Lanes, ResumableLoader
 from paratime.task import DataModule
 from paratime.world.episode import Episode, Layout, aligned, fingerprint
 from paratime.world.source import Recording, Source
-from paratime.world.windows import Lanes, PackedWindows, Rows, Shuffled, Whole, padded
+from paratime.world.windows import PackedWindows, Rows, Shuffled, Whole, padded
 
 Mode = Literal["packed", "stream", "pad", "episode"]
 

@@ -76,30 +76,6 @@ class Shuffled(EpochSampler):
             yield seed, int(item), False
 
 
-class Lanes(EpochSampler):
-    """Windows in their order, so that each place in a batch goes on where the last one ended.
-
-    Args:
-        windows: How many there are.
-        batch_size: How many go side by side; as many as do not fill a last batch are left out, in
-            each epoch others.
-        seed: Seed of the order of episodes.
-    """
-
-    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
-        if windows < batch_size:
-            remedy = "lower batch_size or sequence_length"
-            raise InputError("windows", f"at least {batch_size}, a batch", str(windows), remedy)
-        self._length, self._lanes = windows // batch_size, batch_size
-        super().__init__(self._length * batch_size, seed)
-
-    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
-        seed = int(self.random().integers(2**63))
-        for window in range(self._length):
-            for lane in range(self._lanes):
-                yield seed, lane * self._length + window, window > 0
-
-
 class Whole(Dataset[dict[str, Tensor]]):
     """Whole episodes, indexed by their number, or as windows are.
 

@@ -1,7 +1,6 @@
 """Text to windows of tokens."""
 
-import json
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,12 +9,22 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.language import corpus
+from paratime.language import corpus, shards
 from paratime.language.corpus import HoldOut
 from paratime.language.data import TokenData
-from paratime.language.sources import Document, Quickstart, Shakespeare, TextFiles
-from paratime.language.tokenizer import ByteTokenizer, from_spec
+from paratime.language.prepare import prepare, summary
+from paratime.language.sources import (
+    Document,
+    InMemory,
+    Prepared,
+    Quickstart,
+    Shakespeare,
+    Splits,
+    TextFiles,
+)
+from paratime.language.tokenizer import BPE, ByteTokenizer, Characters
 from paratime.language.windows import ShuffledWindows, Windows
+from paratime.loader import Lanes
 
 TOKENIZER = ByteTokenizer()
 DOCUMENTS = [Document(f"d{i}", f"document {i}: " + "ab" * i) for i in range(1, 21)]
@@ -25,22 +34,6 @@ def write(folder: Path, texts: dict[str, str]) -> list[str]:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [str(folder / name) for name in texts]
-
-
-@pytest.mark.parametrize("text", ("", "plain", "naïve café", "漢字 🙂"), ids=ascii)
-def test_bytes_and_back(text):
-    ids = TOKENIZER.encode(text)
-    decode = TOKENIZER.decoder()
-    assert "".join(decode(int(i)) for i in ids) + decode(TOKENIZER.start) == text
-    assert TOKENIZER.byte_counts[ids].sum() == len(text.encode())
-    assert TOKENIZER.byte_counts.shape == (TOKENIZER.vocab_size,)
-    assert from_spec(TOKENIZER.spec()).encode(text).tolist() == ids.tolist()
-
-
-def test_an_unfinished_character_is_shown_as_such():
-    decode = TOKENIZER.decoder()
-    assert [decode(i) for i in "é".encode()] == ["", "é"]
-    assert [decode("é".encode()[0]), decode(TOKENIZER.start)] == ["", "\ufffd"]
 
 
 def test_shakespeare_is_plain_text():
@@ -60,115 +53,58 @@ def test_quickstart_falls_back_to_the_python_reference(monkeypatch, caplog):
         list(Shakespeare().documents())
 
 
-def test_files_and_patterns(tmp_path):
-    write(tmp_path, {"b.txt": "two", "a.txt": "one", "c.md": "three"})
-    found = TextFiles([str(tmp_path / "*.txt"), str(tmp_path / "a.txt")]).documents()
-    assert [d.text for d in found] == ["one", "two"]
+class TestHoldOut:
+    def test_the_quickstart_holds_out_the_plays_that_its_figures_are_of(self):
+        names = {k: [d.name for d in v] for k, v in held_out(Quickstart()).items()}
+        assert names["val"] == ["antony-and-cleopatra", "twelfth-night"]
+        assert names["test"] == ["hamlet", "richard-ii"] and len(names["train"]) == 34
+
+    def test_splits_share_no_document_and_lose_none(self):
+        split = HoldOut(val=0.2, test=0.1).assign(DOCUMENTS)
+        names = [d.name for part in split.values() for d in part]
+        assert sorted(names) == sorted(d.name for d in DOCUMENTS)
+        total = sum(len(d.text) for d in DOCUMENTS)
+        for name, share in (("val", 0.2), ("test", 0.1)):
+            held = sum(len(d.text) for d in split[name]) / total
+            assert share <= held <= share + 0.1
+        assert HoldOut(val=0.2, test=0.1).assign(DOCUMENTS) == split
+        assert HoldOut(val=0.2, test=0.1, seed=1).assign(DOCUMENTS) != split
+
+    def test_many_documents_are_drawn_one_by_one(self):
+        many = [Document(f"d{i}", "text") for i in range(5000)]
+        split = HoldOut(val=0.2, test=0.1).assign(many)
+        sizes = {name: len(part) / 5000 for name, part in split.items()}
+        assert sizes["val"] == pytest.approx(0.2, abs=0.02)
+        assert sizes["test"] == pytest.approx(0.1, abs=0.02)
+        more = HoldOut(val=0.2, test=0.1).assign([*many, Document("one more", "text")])
+        assert split["train"] == [d for d in more["train"] if d.name != "one more"]
+
+    @pytest.mark.parametrize("count", (1, 2))
+    def test_few_documents_are_cut(self, count):
+        split = HoldOut(val=0.25, test=0.25).assign(DOCUMENTS[:count])
+        for i in range(count):
+            assert "".join(split[name][i].text for name in corpus.SPLITS) == DOCUMENTS[i].text
+
+    def test_three_documents_are_one_for_each_split(self):
+        split = HoldOut().assign(DOCUMENTS[:3])
+        assert {k: len(v) for k, v in split.items()} == {"train": 1, "val": 1, "test": 1}
+
+    def test_what_is_split_already_stays_where_it_is(self):
+        source = Splits(InMemory(DOCUMENTS[:15]), InMemory(DOCUMENTS[15:]))
+        sizes = Counter(split for split, _ in HoldOut().parts(source))
+        assert sizes == {"train": 15, "val": 5}
+        some = [Document("a", "abcd" * 9, split="test"), *DOCUMENTS]
+        assert HoldOut().assign(some)["test"][0] == some[0]
+        assert HoldOut().assign(some)["val"] == HoldOut().assign(DOCUMENTS)["val"]
+
+    @pytest.mark.parametrize("shares", ((0.0, 0.1), (0.5, 0.5), (-0.1, 0.1)), ids=str)
+    def test_shares_out_of_range(self, shares):
+        with pytest.raises(InputError, match="hold_out"):
+            HoldOut(*shares)
 
 
-def test_a_missing_file_and_a_file_that_is_not_text(tmp_path):
-    with pytest.raises(InputError, match=r"paths: expected an existing file or pattern, got '.*x'"):
-        list(TextFiles([str(tmp_path / "x")]).documents())
-    (tmp_path / "latin").write_bytes(b"na\xefve")
-    with pytest.raises(InputError, match="expected UTF-8 text, got byte 0xef at position 2"):
-        list(TextFiles([str(tmp_path / "latin")]).documents())
-
-
-def test_splits_share_no_document_and_lose_none():
-    split = HoldOut(val=0.2, test=0.1).assign(DOCUMENTS)
-    names = [d.name for part in split.values() for d in part]
-    assert sorted(names) == sorted(d.name for d in DOCUMENTS)
-    total = sum(len(d.text) for d in DOCUMENTS)
-    for name, share in (("val", 0.2), ("test", 0.1)):
-        held = sum(len(d.text) for d in split[name]) / total
-        assert share <= held <= share + 0.1
-    assert HoldOut(val=0.2, test=0.1).assign(DOCUMENTS) == split
-    assert HoldOut(val=0.2, test=0.1, seed=1).assign(DOCUMENTS) != split
-
-
-@pytest.mark.parametrize("count", (1, 2))
-def test_few_documents_are_cut(count):
-    split = HoldOut(val=0.25, test=0.25).assign(DOCUMENTS[:count])
-    for i in range(count):
-        assert "".join(split[name][i].text for name in corpus.SPLITS) == DOCUMENTS[i].text
-
-
-def test_three_documents_are_one_for_each_split():
-    assert {k: len(v) for k, v in HoldOut().assign(DOCUMENTS[:3]).items()} == {
-        "train": 1,
-        "val": 1,
-        "test": 1,
-    }
-
-
-def test_a_corpus_is_written_once_and_whole(tmp_path):
-    folder = corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path) == folder
-    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
-    assert corpus.prepare(DOCUMENTS[1:], TOKENIZER, HoldOut(), tmp_path) != folder
-    ids = corpus.load(folder, "train")
-    assert len(ids) == manifest["splits"]["train"]["tokens"]
-    starts = np.flatnonzero(ids == TOKENIZER.start)
-    entries = manifest["splits"]["train"]["documents"]
-    assert starts.tolist() == [e["start"] for e in entries]
-    first = ids[1 : entries[0]["tokens"]]
-    by_name = {d.name: d.text for d in DOCUMENTS}
-    assert bytes(first.astype(np.uint8)).decode() == by_name[entries[0]["name"]]
-
-
-def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    def fail(*args):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(corpus, "_write", fail)
-    with pytest.raises(InputError, match="expected a corpus written whole, got disk full"):
-        corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_corrupt_file_is_named(tmp_path):
-    folder = corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
-    path = folder / "val.bin"
-    data = bytearray(path.read_bytes())
-    data[3] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=r"val\.bin: expected sha256 .*; delete"):
-        corpus.load(folder, "val")
-
-
-@pytest.mark.parametrize("name", ("manifest.json", "train.bin"))
-@pytest.mark.parametrize("damage", ("cut", "removed"))
-def test_a_damaged_corpus_is_refused(name, damage, tmp_path):
-    path = corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path) / name
-    data = path.read_bytes()
-    path.unlink()
-    if damage == "cut":
-        path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="delete") as error:
-        corpus.load(path.parent, "train")
-    assert "\n" not in str(error.value)
-
-
-def test_processes_that_prepare_at_once(tmp_path):
-    arguments = (DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
-    with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(corpus.prepare, *arguments) for _ in range(8)]
-        folders = {job.result() for job in jobs}
-    assert len(folders) == 1 and list(tmp_path.iterdir()) == list(folders)
-    assert len(corpus.load(folders.pop(), "train")) > 0
-
-
-def test_a_cache_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"expected a folder to write to, got .*PARATIME_CACHE"):
-        corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path / "file" / "cache")
-
-
-def test_line_ends_are_kept(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\n")
-    assert next(TextFiles([str(tmp_path / "a.txt")]).documents()).text == "one\r\ntwo\n"
+def held_out(source) -> dict[str, list[Document]]:
+    return HoldOut().assign(list(source.documents()))
 
 
 @pytest.mark.parametrize("text", ("a", "ab", "0123456789" * 2), ids=len)
@@ -180,67 +116,168 @@ def test_a_tiny_text_is_refused_in_one_line(text, tmp_path):
             loader()
 
 
-@pytest.mark.parametrize("documents", ([], [Document("a", "")]), ids=("none", "empty"))
-def test_no_text(documents, tmp_path):
-    with pytest.raises(InputError, match="expected at least one document with text, got none"):
-        corpus.prepare(documents, TOKENIZER, HoldOut(), tmp_path)
+def tokens(folder: Path) -> shards.Shards:
+    prepare(InMemory(DOCUMENTS), str(folder), processes=1, shard_tokens=77)
+    return shards.load(folder, "train")
 
 
-@pytest.mark.parametrize("shares", ((0.0, 0.1), (0.5, 0.5), (-0.1, 0.1)), ids=str)
-def test_shares_out_of_range(shares):
-    with pytest.raises(InputError, match="hold_out"):
-        HoldOut(*shares)
+def windows(folder: Path, length: int) -> Windows:
+    return Windows(tokens(folder / "corpus"), TOKENIZER, length, "train")
 
 
-def windows(tmp_path: Path, length: int) -> Windows:
-    folder = corpus.prepare(DOCUMENTS, TOKENIZER, HoldOut(), tmp_path)
-    return Windows(corpus.load(folder, "train"), TOKENIZER, length, "train")
+class TestWindows:
+    def test_a_window_predicts_the_next_token_and_resets_at_document_starts(self, tmp_path):
+        w = windows(tmp_path, 40)
+        item = w[7]
+        assert torch.equal(item["inputs"][1:], item["targets"][:-1])
+        assert torch.equal(item["reset"], item["inputs"] == 256) and item["reset"].any()
+        assert item["num_bytes"] == (item["targets"] < 256).sum()
 
-
-def test_a_window_predicts_the_next_token_and_resets_at_document_starts(tmp_path):
-    w = windows(tmp_path, 40)
-    item = w[7]
-    assert torch.equal(item["inputs"][1:], item["targets"][:-1])
-    assert torch.equal(item["reset"], item["inputs"] == TOKENIZER.start) and item["reset"].any()
-    assert item["num_bytes"] == (item["targets"] < 256).sum()
-
-
-def test_an_epoch_visits_disjoint_windows_in_an_order_of_its_own(tmp_path):
-    w = windows(tmp_path, 16)
-    sampler = ShuffledWindows(w, 16, seed=3)
-    first, again = list(sampler), list(sampler)
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert first == again != second
-    assert len(first) == len(sampler) == len(w) // 16
-    for epoch in (first, second):
-        ordered = sorted(epoch)
-        assert all(b - a == 16 for a, b in pairwise(ordered))
-        assert ordered[0] >= 0 and ordered[-1] < len(w)
-    assert len({s % 16 for s in (first[0], second[0])}) == 2
-
-
-def test_a_window_longer_than_the_data(tmp_path):
-    with pytest.raises(InputError, match=r"context_length: expected 1 to \d+, .* got 100000; "):
-        windows(tmp_path, 100_000)
-
-
-def test_the_data_module_gives_the_same_batches_again(tmp_path):
-    paths = write(tmp_path, {d.name: d.text * 20 for d in DOCUMENTS})
-
-    def batches(seed, num_workers=0):
-        data = TokenData(
-            TextFiles(paths),
-            context_length=32,
-            batch_size=4,
-            cache_dir=str(tmp_path),
-            seed=seed,
-            num_workers=num_workers,
+    def test_windows_go_over_the_ends_of_shards(self, tmp_path):
+        ids = tokens(tmp_path / "corpus")
+        whole = np.concatenate([ids[i : i + 1] for i in range(len(ids))])
+        text = b"".join(
+            bytes([0]) + d.text.encode() for d in held_out(InMemory(DOCUMENTS))["train"]
         )
-        data.prepare_data()
-        data.setup("fit")
-        return [batch["inputs"] for batch in data.train_dataloader()]
+        assert bytes(np.where(whole == 256, 0, whole).astype(np.uint8)) == text
+        for length in (1, 40, 77, 200):
+            w = Windows(ids, TOKENIZER, length, "train")
+            for position in (0, 50, 76, 77, len(w) - 1):
+                inputs = whole[position : position + length].tolist()
+                assert w[position]["inputs"].tolist() == inputs
 
-    assert torch.equal(torch.cat(batches(0)), torch.cat(batches(0, num_workers=1)))
-    assert not torch.equal(batches(0)[0], batches(1)[0])
-    assert batches(0)[0].shape == (4, 32)
+    def test_an_epoch_visits_disjoint_windows_in_an_order_of_its_own(self, tmp_path):
+        w = windows(tmp_path, 16)
+        sampler = ShuffledWindows(w, 16, seed=3)
+        first, again = list(sampler), list(sampler)
+        sampler.set_epoch(1)
+        second = list(sampler)
+        assert first == again != second
+        assert len(first) == len(sampler) == len(w) // 16
+        for epoch in (first, second):
+            ordered = sorted(epoch)
+            assert all(b - a == 16 for a, b in pairwise(ordered))
+            assert ordered[0] >= 0 and ordered[-1] < len(w)
+        assert len({s % 16 for s in (first[0], second[0])}) == 2
+
+    def test_a_window_longer_than_the_data(self, tmp_path):
+        with pytest.raises(InputError, match=r"context_length: expected 1 to \d+, .* got 100000; "):
+            windows(tmp_path, 100_000)
+
+
+def make_data(folder: Path, **options) -> TokenData:
+    paths = write(folder, {f"{d.name}.txt": d.text * 20 for d in DOCUMENTS})
+    given = {"context_length": 32, "batch_size": 4, "cache_dir": str(folder)} | options
+    return TokenData(options.pop("source", None) or TextFiles(paths), **given)
+
+
+def batches(data: TokenData) -> list[dict[str, torch.Tensor]]:
+    data.prepare_data()
+    data.setup("fit")
+    return list(data.train_dataloader())
+
+
+def equal(first, second) -> bool:
+    return len(first) == len(second) and all(
+        a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+class TestData:
+    @pytest.mark.parametrize("mode", ("packed", "stream"))
+    def test_the_same_batches_again(self, mode, tmp_path):
+        first = batches(make_data(tmp_path, mode=mode))
+        assert equal(first, batches(make_data(tmp_path, mode=mode, num_workers=1)))
+        assert not equal(first, batches(make_data(tmp_path, mode=mode, seed=1)))
+        assert first[0]["inputs"].shape == (4, 32)
+
+    @pytest.mark.parametrize("recipe", (None, Characters("0123456789"), BPE(300)), ids=repr)
+    def test_a_prepared_folder_gives_the_same_batches(self, recipe, tmp_path):
+        cached = make_data(tmp_path, tokenizer=recipe)
+        source, out = cached.source, str(tmp_path / "out")
+        prepare(source, out, recipe or TOKENIZER, processes=1, shard_tokens=999)
+        prepared = TokenData(Prepared(out), context_length=32, batch_size=4)
+        assert prepared.facts == cached.facts
+        assert equal(batches(cached), batches(prepared))
+        for loader in ("val_dataloader", "test_dataloader"):
+            assert equal([*getattr(cached, loader)()], [*getattr(prepared, loader)()])
+
+    def test_a_prepared_folder_has_its_own_tokenizer_and_splits(self, tmp_path):
+        tokens(tmp_path / "corpus")
+        for options in ({"tokenizer": TOKENIZER}, {"hold_out": HoldOut(val=0.3)}):
+            with pytest.raises(InputError, match="leave tokenizer and hold_out out"):
+                TokenData(Prepared(str(tmp_path / "corpus")), **options)
+
+    def test_a_changed_file_is_tokenised_anew(self, tmp_path):
+        first = batches(make_data(tmp_path))
+        (tmp_path / "d3.txt").write_text("other text " * 50)
+        paths = sorted(str(p) for p in tmp_path.glob("d*.txt"))
+        source = TextFiles(paths)
+        given = {"context_length": 32, "batch_size": 4, "cache_dir": str(tmp_path)}
+        assert not equal(first, batches(TokenData(source, **given)))
+
+    @pytest.mark.parametrize(
+        "options", ({"mode": "pad"}, {"batch_size": 0}, {"num_workers": -1}), ids=str
+    )
+    def test_options_out_of_range(self, options, tmp_path):
+        with pytest.raises(InputError, match=next(iter(options))):
+            make_data(tmp_path, **options)
+
+
+class TestStream:
+    def test_rows_go_on_where_those_of_the_batch_before_ended(self, tmp_path):
+        found = batches(make_data(tmp_path, mode="stream"))
+        assert len(found) > 20 and not found[0]["follows"].any()
+        for before, after in pairwise(found):
+            assert after["follows"].all()
+            assert torch.equal(before["targets"][:, -1], after["inputs"][:, 0])
+            assert torch.equal(before["place"] + torch.tensor([0, 32]), after["place"])
+
+    def test_all_documents_are_there_whole_in_another_order_each_epoch(self, tmp_path):
+        data = make_data(tmp_path, mode="stream", batch_size=1)
+        orders = []
+        for epoch in range(2):
+            data.setup("fit")
+            loader = data.train_dataloader()
+            loader.sampler.set_epoch(epoch)
+            ids = torch.cat([batch["inputs"][0] for batch in loader]).tolist()
+            text = bytes(0 if i == 256 else i for i in ids).split(b"\0")[1:-1]
+            orders.append(text)
+        train = {d.text * 20 for d in DOCUMENTS}
+        assert all(piece.decode() in train for order in orders for piece in order)
+        assert orders[0] != orders[1] and len(orders[0]) >= 15
+
+    def test_the_place_is_kept(self, tmp_path):
+        data = make_data(tmp_path, mode="stream")
+        data.setup("fit")
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(3)
+        given = iter(loader)
+        first = [next(given) for _ in range(5)]
+        resumed = data.train_dataloader()
+        resumed.sampler.set_epoch(3)
+        resumed.load_state_dict(loader.state_dict())
+        assert equal([*first, *resumed], list(data_again(data, 3)))
+
+    def test_too_few_windows(self, tmp_path):
+        with pytest.raises(InputError, match="windows: expected at least 5000, a batch"):
+            batches(make_data(tmp_path, mode="stream", batch_size=5000))
+        with pytest.raises(InputError, match="a batch"):
+            Lanes(1, 2, 0)
+
+
+def data_again(data: TokenData, epoch: int):
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return loader
+
+
+def test_the_table(tmp_path):
+    tokens(tmp_path / "corpus")
+    lines = summary(tmp_path / "corpus").splitlines()
+    assert lines[0].split() == ["split", "documents", "tokens", "bytes", "bytes/token"]
+    total = sum(len(d.text) for d in DOCUMENTS)
+    columns = [[int(x.replace(",", "")) for x in line.split()[1:4]] for line in lines[1:4]]
+    assert np.sum(columns, 0).tolist() == [20, total + 20, total]
+    assert lines[4].startswith("tokenizer  bytes, 257 ids") and lines[5].endswith("corpus")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from paratime import Encoder, ParaGRU, ParaLSTM
 from paratime.errors import InputError
+from paratime.loader import Lanes
 from paratime.world.data import Moments
 from paratime.world.dynamics import shown
 from paratime.world.dynamics_task import DynamicsTask
@@ -18,7 +19,7 @@ from paratime.world.latents import Categorical
 from paratime.world.openloop import imagined
 from paratime.world.rewards import TwoHot
 from paratime.world.task import transitions
-from paratime.world.windows import Lanes, PackedWindows
+from paratime.world.windows import PackedWindows
 
 ABOUT = {"moments": vars(Moments.of(rows()))}
 

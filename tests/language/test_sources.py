@@ -1,0 +1,251 @@
+"""Documents from files of every kind."""
+
+import gzip
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from paratime.errors import InputError
+from paratime.language import text_sources
+from paratime.language.sources import (
+    HuggingFace,
+    InMemory,
+    JsonLines,
+    LitData,
+    Parquet,
+    Prepared,
+    Shakespeare,
+    Source,
+    TextFiles,
+    TokenFiles,
+)
+
+TEXTS = ["one\r\ntwo\n", "naïve 漢字 🙂", "x" * 1000, "last"]
+
+
+def texts(source: Source) -> list[str]:
+    return [document.text for document in source.documents()]
+
+
+def pack(path: Path, content: bytes) -> str:
+    """Write a file, compressed as its name says."""
+    if path.suffix == ".gz":
+        content = gzip.compress(content)
+    if path.suffix == ".zst":
+        with pyarrow.CompressedOutputStream(str(path), "zstd") as out:
+            out.write(content)
+        return str(path)
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ("", ".gz", ".zst"))
+class TestCompression:
+    def test_text(self, suffix, tmp_path):
+        for i, text in enumerate(TEXTS):
+            pack(tmp_path / f"{i}.txt{suffix}", text.encode())
+        source = TextFiles([str(tmp_path / "*.txt*")])
+        assert texts(source) == TEXTS
+        size = sum(len(text.encode()) for text in TEXTS)
+        assert source.size() == (None if suffix else size)
+
+    @pytest.mark.parametrize("block", (1, 2, 7, 2**24))
+    def test_a_separator(self, block, suffix, tmp_path, monkeypatch):
+        monkeypatch.setattr(text_sources, "BLOCK", block)
+        path = pack(tmp_path / f"a.txt{suffix}", "<|é|>".join(TEXTS).encode())
+        assert texts(TextFiles([path], separator="<|é|>")) == TEXTS
+
+    def test_json_lines(self, suffix, tmp_path):
+        rows = [json.dumps({"body": text, "id": i}) for i, text in enumerate(TEXTS)]
+        path = pack(tmp_path / f"a.jsonl{suffix}", ("\n\n".join(rows) + "\n").encode())
+        found = list(JsonLines([path], "body", "id").documents())
+        assert [d.text for d in found] == TEXTS and [d.name for d in found] == list("0123")
+        assert next(JsonLines([path], "body").documents()).name == f"{path}:1"
+
+    def test_a_cut_file(self, suffix, tmp_path):
+        if not suffix:
+            pytest.skip("cut text is text")
+        random = np.random.default_rng(0).integers(32, 127, 10**6, dtype=np.uint8)
+        path = Path(pack(tmp_path / f"a.txt{suffix}", random.tobytes()))
+        path.write_bytes(path.read_bytes()[:-1000])
+        with pytest.raises(InputError, match=rf"a\.txt.*expected a whole \{suffix} file, got"):
+            texts(TextFiles([str(path)]))
+        path.write_bytes(b"no such compression")
+        with pytest.raises(InputError, match=rf"expected a whole \{suffix} file, got"):
+            texts(JsonLines([str(path)]))
+
+
+class TestFiles:
+    def test_files_and_patterns(self, tmp_path):
+        for name, text in {"b.txt": "two", "a.txt": "one", "c.md": "three"}.items():
+            (tmp_path / name).write_text(text)
+        found = TextFiles([str(tmp_path / "*.txt"), str(tmp_path / "a.txt")])
+        assert texts(found) == ["one", "two"]
+
+    def test_a_missing_file_and_a_file_that_is_not_text(self, tmp_path):
+        with pytest.raises(InputError, match=r"paths: expected an existing file.*, got '.*x'"):
+            texts(TextFiles([str(tmp_path / "x")]))
+        (tmp_path / "latin").write_bytes(b"na\xefve")
+        with pytest.raises(InputError, match="expected UTF-8 text, got byte 0xef at position 2"):
+            texts(TextFiles([str(tmp_path / "latin")]))
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        (
+            ("{", ":2: expected JSON in UTF-8"),
+            ("[1]", ":2: expected an object, got list"),
+            ('{"texts": "a"}', ":2: expected a field 'text', got fields texts"),
+            ('{"text": 5}', ":2: text: expected a text, got int"),
+            ('{"text": "\\ud800"}', ":2: expected JSON in UTF-8"),
+        ),
+    )
+    def test_lines_that_cannot_be_used(self, line, message, tmp_path):
+        (tmp_path / "a.jsonl").write_text('{"text": null}\n' + line)
+        with pytest.raises(InputError, match=rf"a\.jsonl{message}"):
+            texts(JsonLines([str(tmp_path / "a.jsonl")]))
+
+    def test_identity_follows_files_and_options(self, tmp_path):
+        path = tmp_path / "a.txt"
+        path.write_text("one")
+        first = TextFiles([str(path)]).identity()
+        assert TextFiles([str(path)]).identity() == first
+        assert TextFiles([str(path)], separator="x").identity() != first
+        path.write_text("three")
+        assert TextFiles([str(path)]).identity() != first
+        documents = list(Shakespeare().documents())
+        assert InMemory(documents).identity() != InMemory(documents[1:]).identity()
+
+
+class TestParquet:
+    def write(self, folder: Path, **columns) -> str:
+        parquet.write_table(pyarrow.table(columns), folder / "a.parquet", row_group_size=2)
+        return str(folder / "a.parquet")
+
+    def test_rows(self, tmp_path):
+        path = self.write(tmp_path, text=[*TEXTS, None], id=[5, 6, 7, 8, 9])
+        assert texts(Parquet([path])) == [*TEXTS, ""]
+        assert [d.name for d in Parquet([path], name="id").documents()] == list("56789")
+
+    def test_what_cannot_be_used(self, tmp_path):
+        path = self.write(tmp_path, body=TEXTS, number=[1, 2, 3, 4])
+        with pytest.raises(InputError, match="expected a column 'text', got columns body, number"):
+            texts(Parquet([path]))
+        with pytest.raises(InputError, match="number: expected a text, got int"):
+            texts(Parquet([path], "number"))
+        Path(path).write_bytes(b"PAR1 no")
+        with pytest.raises(InputError, match=r"a\.parquet: expected a Parquet file"):
+            texts(Parquet([path]))
+
+
+class TestHuggingFace:
+    @pytest.mark.filterwarnings("ignore")
+    def test_folders(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+        datasets = pytest.importorskip("datasets")
+        made = datasets.Dataset.from_dict({"body": TEXTS, "id": [1, 2, 3, 4]})
+        made.save_to_disk(tmp_path / "one")
+        datasets.DatasetDict({"val": made}).save_to_disk(tmp_path / "two")
+        (tmp_path / "three").mkdir()
+        made.to_parquet(tmp_path / "three" / "train.parquet")
+        for source in (
+            HuggingFace(str(tmp_path / "one"), text="body"),
+            HuggingFace(str(tmp_path / "two"), "val", "body", "id"),
+            HuggingFace(str(tmp_path / "three"), text="body"),
+            HuggingFace(str(tmp_path / "three"), text="body", streaming=True),
+        ):
+            assert texts(source) == TEXTS
+            assert len({d.name for d in source.documents()}) == 4
+        with pytest.raises(InputError, match="expected a column 'text', got columns body, id"):
+            texts(HuggingFace(str(tmp_path / "one")))
+        with pytest.raises(InputError, match="two: expected a dataset, got KeyError"):
+            texts(HuggingFace(str(tmp_path / "two"), "dev"))
+        assert HuggingFace(str(tmp_path / "one")).files()
+
+
+def ids_of(source: Source) -> list[list[int]]:
+    return [document.tokens.tolist() for document in source.documents()]
+
+
+class TestTokenFiles:
+    @pytest.mark.parametrize("dtype", ("uint16", "uint32"))
+    def test_documents_lie_between_starts(self, dtype, tmp_path, monkeypatch):
+        monkeypatch.setattr("paratime.language.token_sources.BLOCK", 3)
+        np.array([9, 1, 2, 9, 9, 3, 4, 5, 9, 6], dtype).tofile(tmp_path / "a.bin")
+        np.array([7, 8, 9], dtype).tofile(tmp_path / "b.bin")
+        (tmp_path / "c.bin").touch()
+        paths = [str(tmp_path / "*.bin")]
+        found = ids_of(TokenFiles(paths, 9, dtype))
+        assert found == [[1, 2], [3, 4, 5], [6], [7, 8]]
+        assert list(map(len, ids_of(TokenFiles(paths, None, dtype)))) == [10, 3]
+
+
+class TestLitData:
+    """Folders as litdata 0.2.76 writes them: an index, and chunks that begin with offsets."""
+
+    def write(self, folder: Path, items: list[bytes], **config) -> str:
+        folder.mkdir(exist_ok=True)
+        raw = config.pop("dim", None) is not None
+        chunks = []
+        for number, part in enumerate((items[:2], items[2:])):
+            bodies = [x if raw else struct.pack("<I", len(x)) + x for x in part]
+            ends = np.cumsum([8 + 4 * len(part), *map(len, bodies)]).astype("<u4")
+            content = struct.pack("<I", len(part)) + ends.tobytes() + b"".join(bodies)
+            (folder / f"chunk-0-{number}.bin").write_bytes(content)
+            dim = sum(map(len, part)) if raw else None
+            entry = {"chunk_size": len(part), "dim": dim, "filename": f"chunk-0-{number}.bin"}
+            chunks.append(entry)
+        about = {"chunks": chunks, "config": {"compression": None, "encryption": None} | config}
+        (folder / "index.json").write_text(json.dumps(about))
+        return str(folder)
+
+    def test_strings(self, tmp_path):
+        items = [text.encode() for text in TEXTS]
+        assert texts(LitData(self.write(tmp_path, items, data_format=["str"]))) == TEXTS
+
+    @pytest.mark.parametrize("dim", (None, 1))
+    @pytest.mark.parametrize(
+        ("kind", "dtype"), (("no_header_tensor:16", "<i4"), ("no_header_numpy:5", "<u2"))
+    )
+    def test_ids(self, kind, dtype, dim, tmp_path):
+        items = [[1, 2, 9], [3, 9], [4, 5, 6], []]
+        packed = [np.array(x, dtype).tobytes() for x in items]
+        path = self.write(tmp_path, packed, data_format=[kind], dim=dim)
+        assert ids_of(LitData(path, start=9)) == [[1, 2], [3], [4, 5, 6]]
+        assert ids_of(LitData(path)) == items[:3]
+
+    def test_what_cannot_be_read(self, tmp_path):
+        for config, got in (
+            ({"data_format": ["str"], "compression": "zstd"}, "compression zstd"),
+            ({"data_format": ["int", "str"]}, "int, str"),
+            ({"data_format": ["jpeg"]}, "jpeg"),
+        ):
+            path = self.write(tmp_path, [b"a", b"b", b"c"], **config)
+            with pytest.raises(InputError, match=f"strings or plain ids, got {got}; write it so"):
+                texts(LitData(path))
+        path = self.write(tmp_path, [b"a", b"b", b"c"], data_format=["str"])
+        (tmp_path / "chunk-0-1.bin").write_bytes(b"\3\0\0\0cut")
+        with pytest.raises(InputError, match=r"chunk-0-1\.bin: expected a whole chunk"):
+            texts(LitData(path))
+        (tmp_path / "index.json").unlink()
+        with pytest.raises(InputError, match=r"index\.json: expected litdata's index"):
+            texts(LitData(path))
+
+    def test_what_the_package_itself_writes(self, tmp_path):
+        writer = pytest.importorskip("litdata.streaming.writer")
+        torch = pytest.importorskip("torch")
+        made = writer.BinaryWriter(str(tmp_path), chunk_bytes=100)
+        for i in range(5):
+            made[i] = torch.arange(i + 1, dtype=torch.int32)
+        made.done()
+        made.merge()
+        assert ids_of(LitData(str(tmp_path))) == [list(range(i + 1)) for i in range(5)]
+
+
+def test_a_folder_that_was_not_prepared(tmp_path):
+    with pytest.raises(InputError, match="expected the folder of a corpus, got no manifest"):
+        list(Prepared(str(tmp_path)).documents())
