@@ -38,7 +38,7 @@ def explain(
         return f"{_place(name, args)}unknown class {name!r}{_nearest(name.split('.')[-1], names)}"
     if found := _OPTION.search(message):
         known = {part for key in keys for part in key.split(".")} | {"class_path", "init_args"}
-        known |= {name for c in concrete for name in inspect.signature(c).parameters}
+        known |= {name for c in concrete for name in _arguments(c)}
         option = next(group for group in found.groups() if group).split("=")[0]
         wrong = [part for part in option.split(".") if part not in known] or option.split(".")[-1:]
         if wrong[0] in known:
@@ -61,6 +61,14 @@ def explain(
     for name in _configs(args):
         message = message.replace("<unicode string>", name)
     return _flat(message)
+
+
+def _arguments(known: type) -> Iterable[str]:
+    """Return the names of a class's arguments, none for one that Python did not write."""
+    try:
+        return inspect.signature(known).parameters
+    except ValueError:
+        return ()
 
 
 def _flat(message: str, limit: int = 300) -> str:

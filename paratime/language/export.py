@@ -19,8 +19,8 @@ from torch import Tensor
 from paratime.atomic import making
 from paratime.errors import InputError, one_line
 from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import ByteTokenizer, from_spec
-from paratime.language.vocabulary import of_bytes
+from paratime.language.tokenizer import from_spec
+from paratime.language.vocabulary import tokenizer_files
 from paratime.language.weights import CONFIG, read_json, read_weights, write_weights
 from paratime.parser import check_checkpoint  # whose module imports the baselines, for configs
 
@@ -161,9 +161,8 @@ def write(
         draft.mkdir()
         write_weights({PREFIX + name: x for name, x in task.state_dict().items()}, draft)
         _write_json(draft / CONFIG, config_of(task, recipe))
-        if task.tokenizer is not None and isinstance(from_spec(task.tokenizer), ByteTokenizer):
-            for name, content in of_bytes().items():
-                _write_json(draft / name, content)
+        for name, content in tokenizer_files(task.tokenizer).items():
+            _write_json(draft / name, content)
         if step:
             from paratime.language.program import export_step  # which takes a second to import
 

@@ -5,7 +5,7 @@ Importing this module registers the model ``paratime``; running it is running ``
     python -m paratime.language.harness --model paratime --model_args ckpt_path=FILE --tasks TASK
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from paratime.language.contexts import Carried, Context
 from paratime.language.evaluate import encode, log_likelihoods, tokenizer_of
 from paratime.language.export import load
 from paratime.language.generate import generate
+from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 
 KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k")
@@ -124,31 +125,19 @@ class Harness(TemplateLM):
         if others and temperature > 0:
             got, remedy = ", ".join(sorted(others)), "leave them out"
             raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
-        pieces = generate(
-            self.task,
-            prompt,
+        sampling = Sampling(
             max_new_tokens=options["max_gen_toks"],
             temperature=temperature,
             top_k=options.get("top_k"),
+            stop=tuple(ends),
             seed=seed,
         )
-        return _until(pieces, ends)
+        return "".join(generate(self.task, prompt, sampling))
 
     def _keep(self, method: str, requests: list[Instance], results: list[Any]) -> None:
         """Hand results to the harness's cache."""
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial(method, request.args, result)
-
-
-def _until(pieces: Iterable[str], ends: Sequence[str]) -> str:
-    """Join pieces up to the first of some strings, which is left out."""
-    text = ""
-    for piece in pieces:
-        text += piece
-        places = [place for end in ends if (place := text.find(end)) >= 0]
-        if places:
-            return text[: min(places)]
-    return text
 
 
 def main() -> None:

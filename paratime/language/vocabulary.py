@@ -1,40 +1,51 @@
-"""Bytes as a vocabulary that the package tokenizers, and so transformers, can read."""
+"""Vocabularies as the package tokenizers, and so transformers, can read them."""
 
+import json
 from typing import Any
 
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.tokenizer import ByteTokenizer, from_spec
 
 START = "<|start|>"
 
 
-def of_bytes() -> dict[str, dict[str, Any]]:
-    """Return the files, by name, of a tokenizer with the ids of ``ByteTokenizer``.
+def tokenizer_files(spec: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the files, by name, from which transformers makes a tokenizer with the same ids.
 
-    Text becomes UTF-8 bytes, each an id of its own; the document start comes before it, and is the
-    end of text and the padding, too.
+    The document start comes before a text, and is the end of text and the padding, too. There are
+    none for a vocabulary of another kind than bytes or ``tokenizer.json``.
+
+    Args:
+        spec: What the model says of its tokenizer.
     """
+    kind = None if spec is None else spec["name"]
+    if spec is None or kind not in ("bytes", "tokenizer.json"):
+        return {}
+    content = _bytes() if kind == "bytes" else json.loads(spec["content"])
+    start = START if kind == "bytes" else spec["start"]
+    number = from_spec(spec).start
+    special = {"bos_token": start, "eos_token": start, "pad_token": start}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "padding_side": "left",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    content |= {"post_processor": _begin_with(start, number), "truncation": None, "padding": None}
+    return {"tokenizer.json": content, "tokenizer_config.json": config | special}
+
+
+def _bytes() -> dict[str, Any]:
+    """Return the description of a vocabulary of UTF-8 bytes, each an id of its own."""
     ids = {character: byte for byte, character in enumerate(_characters())}
     start = {"id": ByteTokenizer.start, "content": START, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
     return {
-        "tokenizer.json": {
-            "version": "1.0",
-            "added_tokens": [start | flags],
-            "pre_tokenizer": level | {"use_regex": False},
-            "post_processor": _begin_with_start(),
-            "decoder": level | {"use_regex": False},
-            "model": {"type": "BPE", "vocab": ids | {START: ByteTokenizer.start}, "merges": []},
-        },
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": START,
-            "eos_token": START,
-            "pad_token": START,
-            "padding_side": "left",
-            "clean_up_tokenization_spaces": False,
-            "model_input_names": ["input_ids", "attention_mask"],
-        },
+        "version": "1.0",
+        "added_tokens": [start | flags],
+        "pre_tokenizer": level | {"use_regex": False},
+        "decoder": level | {"use_regex": False},
+        "model": {"type": "BPE", "vocab": ids | {START: ByteTokenizer.start}, "merges": []},
     }
 
 
@@ -49,12 +60,12 @@ def _characters() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def _begin_with_start() -> dict[str, Any]:
-    start = {"SpecialToken": {"id": START, "type_id": 0}}
+def _begin_with(token: str, number: int) -> dict[str, Any]:
+    start = {"SpecialToken": {"id": token, "type_id": 0}}
     texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     return {
         "type": "TemplateProcessing",
         "single": [start, texts[0]],
         "pair": [start, *texts],
-        "special_tokens": {START: {"id": START, "ids": [ByteTokenizer.start], "tokens": [START]}},
+        "special_tokens": {token: {"id": token, "ids": [number], "tokens": [token]}},
     }

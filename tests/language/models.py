@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from paratime.language.generate import generate
+from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import ByteTokenizer
 from paratime.layers.encoder import Encoder
@@ -30,7 +31,7 @@ def document(text: str) -> torch.Tensor:
 
 def greedy(task: LanguageTask, prompt: str, tokens: int) -> str:
     """Return what the model writes behind a prompt at temperature 0."""
-    return "".join(generate(task, prompt, max_new_tokens=tokens, temperature=0))
+    return "".join(generate(task, prompt, Sampling(max_new_tokens=tokens, temperature=0)))
 
 
 def train(folder: Path, *options: str) -> str:
