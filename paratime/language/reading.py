@@ -34,7 +34,8 @@ def named(patterns: list[str]) -> list[tuple[str, str]]:
     files = matched(patterns)
     whole = [Path(file).resolve() for file in files]
     root = os.path.commonpath([path.parent for path in whole])
-    return [(str(path.relative_to(root)), file) for path, file in zip(whole, files, strict=True)]
+    pairs = zip(whole, files, strict=True)
+    return sorted((str(path.relative_to(root)), file) for path, file in pairs)
 
 
 def _match(pattern: str) -> list[str]:
