@@ -40,7 +40,8 @@ class TokenData(DataModule):
         cache_dir: Folder for tokenised corpora; ``$PARATIME_CACHE`` or ``~/.cache/paratime`` by
             default.
         seed: Seed of the order of training windows.
-        num_workers: Processes that load batches, and that tokenise.
+        num_workers: Processes that load batches. This one tokenises, with a bar; more of them do in
+            ``paratime language prepare``.
 
     Raises:
         InputError: No text, or less of it than one window (when the data is set up), or options
@@ -127,8 +128,7 @@ class TokenData(DataModule):
 
     @cached_property
     def _preparation(self) -> Preparation:
-        processes = max(1, self.num_workers)
-        return Preparation(self.source, self._recipe, self._hold_out, processes=processes)
+        return Preparation(self.source, self._recipe, self._hold_out)
 
     @cached_property
     def _cached(self) -> Path:

@@ -112,8 +112,6 @@ class Preparation:
         draft = folder.with_name(f".{folder.name}.draft")
         try:
             with _locked(draft, folder) as mine:
-                if mine and not (draft / JOURNAL).exists():
-                    _write_json(draft / JOURNAL, {"identity": self.identity})
                 if mine and self._journal(draft).get("identity") != self.identity:
                     _clear(draft)
                     _write_json(draft / JOURNAL, {"identity": self.identity})
@@ -131,7 +129,7 @@ class Preparation:
     def _journal(self, draft: Path) -> dict[str, Any]:
         try:
             journal: dict[str, Any] = json.loads((draft / JOURNAL).read_text())
-        except ValueError:
+        except (FileNotFoundError, ValueError):
             return {}
         return journal
 
@@ -181,8 +179,8 @@ class Preparation:
         }
         files = [each["file"] for s in splits.values() for each in (*s["shards"], s["index"])]
         shards.note_verified(draft, {}, files)
-        (draft / JOURNAL).unlink()
         _write_json(draft / shards.MANIFEST, about)
+        (draft / JOURNAL).unlink()
 
     def _encode(
         self, draft: Path, tokenizer: Tokenizer, writers: dict[str, SplitWriter], done: int

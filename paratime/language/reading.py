@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,18 @@ def matched(patterns: list[str]) -> list[str]:
     """
     names = {Path(name).resolve(): name for p in patterns for name in _match(p)}
     return sorted(names.values())
+
+
+def named(patterns: list[str]) -> list[tuple[str, str]]:
+    """Return the files of some patterns, each behind its name from the folder that all are in.
+
+    Documents are drawn by these names, so that it does not matter from where one looks at them.
+    """
+    files = matched(patterns)
+    whole = [Path(file).resolve() for file in files]
+    root = os.path.commonpath([path.parent for path in whole])
+    pairs = zip(whole, files, strict=True)
+    return sorted((str(path.relative_to(root)), file) for path, file in pairs)
 
 
 def _match(pattern: str) -> list[str]:

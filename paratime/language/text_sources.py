@@ -9,7 +9,7 @@ from typing import IO, Any
 import orjson
 
 from paratime.errors import InputError, one_line
-from paratime.language.reading import decoded, matched, opened, plain_size
+from paratime.language.reading import decoded, matched, named, opened, plain_size
 from paratime.language.source import Document, Source, missing
 
 BLOCK = 2**24
@@ -34,10 +34,10 @@ class TextFiles(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the files in order of their paths; each pattern must match something."""
-        for name in matched(self.paths):
-            with opened(name) as file:
+        for name, path in named(self.paths):
+            with opened(path) as file:
                 if not self.separator:
-                    yield Document(name, decoded(file.read(), name))
+                    yield Document(name, decoded(file.read(), path))
                     continue
                 for number, piece in enumerate(_pieces(file, self.separator.encode())):
                     one = f"{name}[{number}]"
@@ -77,11 +77,11 @@ class JsonLines(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the lines in order, files in order of their paths; blank lines are passed over."""
-        for path in matched(self.paths):
+        for name, path in named(self.paths):
             with opened(path) as file:
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        yield self._document(f"{path}:{number}", line)
+                        yield self._document(f"{name}:{number}", line)
 
     def files(self) -> list[Path]:
         """Return the files that match."""
@@ -122,9 +122,9 @@ class Parquet(Source):
             from pyarrow import ArrowException
         except ImportError:
             raise missing("pyarrow", "Parquet") from None
-        for path in matched(self.paths):
+        for name, path in named(self.paths):
             try:
-                yield from self._rows(path)
+                yield from self._rows(name, path)
             except (ArrowException, OSError) as error:
                 got = one_line(error)
                 raise InputError(path, "a Parquet file", got, "write it again") from None
@@ -133,7 +133,7 @@ class Parquet(Source):
         """Return the files that match."""
         return [Path(name) for name in matched(self.paths)]
 
-    def _rows(self, path: str) -> Iterator[Document]:
+    def _rows(self, file_name: str, path: str) -> Iterator[Document]:
         from pyarrow.parquet import ParquetFile
 
         columns, number = [self.text, *([self.name] if self.name else [])], 0
@@ -141,7 +141,7 @@ class Parquet(Source):
             _check_columns(path, columns, file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
-                    yield _document(row, f"{path}:{number}", self.text, self.name)
+                    yield _document(row, f"{file_name}:{number}", self.text, self.name)
                     number += 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
-from paratime.language.reading import decoded, matched
+from paratime.language.reading import decoded, matched, named
 from paratime.language.source import Document, Source
 
 BLOCK = 2**22
@@ -39,13 +39,13 @@ class TokenFiles(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents, memory-mapped, files in order of their paths."""
-        for name in matched(self.paths):
+        for name, path in named(self.paths):
             size = np.dtype(self.dtype).itemsize
-            if Path(name).stat().st_size % size:
-                got = f"{Path(name).stat().st_size} bytes"
-                raise InputError(name, f"ids of {size} bytes", got, "name its dtype, or copy again")
-            if Path(name).stat().st_size:
-                ids = np.memmap(name, np.dtype(self.dtype).newbyteorder("<"), mode="r")
+            if Path(path).stat().st_size % size:
+                got = f"{Path(path).stat().st_size} bytes"
+                raise InputError(path, f"ids of {size} bytes", got, "name its dtype, or copy again")
+            if Path(path).stat().st_size:
+                ids = np.memmap(path, np.dtype(self.dtype).newbyteorder("<"), mode="r")
                 yield from _documents(name, ids, self.start)
 
     def files(self) -> list[Path]:

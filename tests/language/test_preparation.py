@@ -188,6 +188,12 @@ class TestRestarts:
         monkeypatch.undo()
         assert contents(write(tmp_path / "a")) == contents(write(tmp_path / "b"))
 
+    def test_a_draft_without_a_journal_is_dropped(self, tmp_path):
+        """As of a run that was killed between its last two steps."""
+        write(tmp_path / "a", recipe=BPE(300)).rename(tmp_path / ".b.draft")
+        found = contents(write(tmp_path / "b", recipe=BPE(270)))
+        assert found == contents(write(tmp_path / "c", recipe=BPE(270)))
+
     def test_a_text_that_cannot_be_encoded_leaves_nothing(self, tmp_path):
         texts = [Document(f"d{i}", "ab\nc" * 9) for i in range(40)]
         held = HoldOut().assign(texts)["val"][0]

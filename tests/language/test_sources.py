@@ -65,7 +65,7 @@ class TestCompression:
         path = pack(tmp_path / f"a.jsonl{suffix}", ("\n\n".join(rows) + "\n").encode())
         found = list(JsonLines([path], "body", "id").documents())
         assert [d.text for d in found] == TEXTS and [d.name for d in found] == list("0123")
-        assert next(JsonLines([path], "body").documents()).name == f"{path}:1"
+        assert next(JsonLines([path], "body").documents()).name == f"a.jsonl{suffix}:1"
 
     def test_a_cut_file(self, suffix, tmp_path):
         if not suffix:
@@ -86,6 +86,16 @@ class TestFiles:
             (tmp_path / name).write_text(text)
         found = TextFiles([str(tmp_path / "*.txt"), str(tmp_path / "a.txt")])
         assert texts(found) == ["one", "two"]
+
+    def test_names_do_not_depend_on_where_one_looks_from(self, tmp_path, monkeypatch):
+        (tmp_path / "a").mkdir()
+        for name in ("a/b.txt", "a/c.txt", "d.txt"):
+            (tmp_path / name).write_text(name)
+        monkeypatch.chdir(tmp_path)
+        for pattern in ("**/*.txt", str(tmp_path / "**" / "*.txt"), "a/../**/*.txt"):
+            names = [d.name for d in TextFiles([pattern]).documents()]
+            assert names == ["a/b.txt", "a/c.txt", "d.txt"]
+        assert [d.name for d in TextFiles(["a/*"]).documents()] == ["b.txt", "c.txt"]
 
     def test_a_missing_file_and_a_file_that_is_not_text(self, tmp_path):
         with pytest.raises(InputError, match=r"paths: expected an existing file.*, got '.*x'"):

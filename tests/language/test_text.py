@@ -211,8 +211,9 @@ class TestData:
 
     def test_a_changed_file_is_tokenised_anew(self, tmp_path):
         first = batches(make_data(tmp_path))
-        (tmp_path / "d3.txt").write_text("other text " * 50)
         paths = sorted(str(p) for p in tmp_path.glob("d*.txt"))
+        for path in paths:
+            Path(path).write_text("other text " * 50)
         source = TextFiles(paths)
         given = {"context_length": 32, "batch_size": 4, "cache_dir": str(tmp_path)}
         assert not equal(first, batches(TokenData(source, **given)))
