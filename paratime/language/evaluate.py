@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -128,7 +129,7 @@ def evaluate(
     *,
     batch_size: int = 16,
 ) -> Evaluation:
-    """Score documents, each from its beginning; those without text are left out.
+    """Score documents, each from its beginning; empty ones are left out.
 
     Args:
         task: The model.
@@ -141,14 +142,14 @@ def evaluate(
     """
     check_at_least(1, batch_size=batch_size)
     tokenizer = tokenizer_of(task)
-    texts = [document for document in documents if document.text]
+    texts = [document for document in documents if len(document)]
     if not texts:
         remedy = "check the paths and that the files are not empty"
         raise InputError("data", "at least one document with text", "none", remedy)
-    ids = [encode(tokenizer, document.text) for document in texts]
+    ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
     totals, bins = _scored(task, ids, context, batch_size)
     scores = [
-        Score(text.name, len(x) - 1, len(text.text.encode()), nats, int(hits))
+        Score(text.name, len(x) - 1, int(tokenizer.byte_counts[x].sum()), nats, int(hits))
         for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True)
     ]
     positions = [
@@ -201,7 +202,11 @@ def tokenizer_of(task: LanguageTask) -> Tokenizer:
 
 def encode(tokenizer: Tokenizer, text: str) -> Tensor:
     """Return the ids of a whole document, int64 (N,), the document start first."""
-    return torch.from_numpy(np.concatenate([[tokenizer.start], tokenizer.encode(text)]))
+    return _begun(tokenizer, tokenizer.encode(text))
+
+
+def _begun(tokenizer: Tokenizer, ids: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.concatenate([[tokenizer.start], ids]).astype(np.int64))
 
 
 def perplexity(loss: float) -> float:

@@ -59,7 +59,8 @@ def table(result: Evaluation) -> str:
     """Return the scores as aligned text: of the longest documents, and in total."""
     longest = sorted(result.documents, key=lambda score: score.tokens, reverse=True)[:ROWS]
     shown = [score for score in result.documents if score in longest]
-    width = max(len(_shortened(score.name)) for score in [*shown, result.total])
+    names = ["document", *(_shortened(score.name) for score in [*shown, result.total])]
+    width = max(map(len, names))
     titles = ("tokens", "bytes", "loss", "perplexity", "bits/byte", "accuracy")
     lines = [f"{'document':<{width}}" + "".join(f" {title:>10}" for title in titles)]
     lines += [_row(score, width) for score in shown]
@@ -100,8 +101,7 @@ def _chosen(
     if data is not None:
         return TextFiles([data] if isinstance(data, str) else data).documents()
     assert source is not None
-    documents = list(source.documents())
-    return documents if split == "all" else hold_out.assign(documents)[split]
+    return (document for name, document in hold_out.parts(source) if split in ("all", name))
 
 
 def _row(score: Score, width: int) -> str:

@@ -9,6 +9,7 @@ from paratime.carry import Carry
 from paratime.errors import InputError
 from paratime.language.loss import next_token_loss
 from paratime.language.metrics import LanguageScores
+from paratime.language.recipe import describe
 from paratime.language.sharding import data_mesh, shard_
 from paratime.language.width import WidthTransfer
 from paratime.layers.encoder import Encoder
@@ -162,9 +163,12 @@ class LanguageTask(Task):
         ours = {"vocab_size": self.head.out_features, "tokenizer": self.tokenizer}
         for name, value in ours.items():
             if saved.get(name, value) != value:
-                expected = f"{saved[name]}, as in the checkpoint"
+                theirs, got = (
+                    describe(x) if isinstance(x, dict) else x for x in (saved[name], value)
+                )
                 remedy = "use the tokenizer that the checkpoint was trained with"
-                raise InputError(f"{name} of the data", expected, str(value), remedy)
+                expected = f"{theirs}, as in the checkpoint"
+                raise InputError(f"{name} of the data", expected, str(got), remedy)
         super().on_load_checkpoint(checkpoint)
         self.carry.kept = checkpoint.get("carried_state")
 
