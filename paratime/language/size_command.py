@@ -51,7 +51,9 @@ def table(build: Build, length: int) -> str:
     memory = {name: f"{total * size / GIB:,.3f} GiB" for name, size in BYTES.items()}
     per_token = {"kept": kept.kept, "recomputed": kept.recomputed}
     sections = {
-        "parameters": {name: f"{n:,}" for name, n in (parts | {"total": total}).items()},
+        f"parameters, at {task.head.out_features:,} token ids": {
+            name: f"{n:,}" for name, n in (parts | {"total": total}).items()
+        },
         "operations a token": {name: f"{n / 1e6:,.1f} M" for name, n in operations.items()},
         "memory of one process (float32, also under bf16-mixed)": memory,
         "activations a token (bf16-mixed)": {
