@@ -15,7 +15,8 @@ struct Duality {
   int64_t batch, steps, rank, groups, heads, state, size;
   const Element *query, *key;       // (batch, steps, rank, groups, state), their sequences and steps
   int64_t q_sequence, q_step, k_sequence, k_step;  // so many numbers apart
-  const Element* value;                            // (batch, steps, rank, heads, size)
+  const Element* value;                            // (batch, steps, rank, heads, size), likewise
+  int64_t v_sequence, v_step;
   const Element *weight, *log_decay;               // (batch, steps, heads)
   const Element* skip;                             // (heads,)
   const Element* h0;                               // (batch, heads, state, size)
@@ -102,8 +103,9 @@ struct Head {
     weigh(p, c);
     v.shape(c.rows, p.size), x.shape(c.rows, p.size);
     for (int64_t r = 0; r < c.rows; ++r) {
-      const Element* from = p.value + place(p, c, r);
-      const Element w = p.weight[p.row(c.i, c.first + r / p.rank) + head];
+      const int64_t t = c.first + r / p.rank, part = r % p.rank * p.heads + head;
+      const Element* from = p.value + c.i * p.v_sequence + t * p.v_step + part * p.size;
+      const Element w = p.weight[p.row(c.i, t) + head];
       Tile{0, p.size}.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
         const auto numbers = paratime::load(from + s.lane, s.n);
         v.put(r, s.lane, numbers), x.put(r, s.lane, w * numbers);
@@ -112,7 +114,7 @@ struct Head {
   }
   Element begin(int64_t r) const { return bounds.row(0)[r]; }
   Element end(int64_t r) const { return bounds.row(1)[r]; }
-  // Where the numbers of a row are in a tensor like the values.
+  // Where the numbers of a row are in the output.
   int64_t place(const Duality<Element>& p, const Chunk<Element>& c, int64_t r) const {
     const int64_t step = c.i * p.steps + c.first + r / p.rank;
     return ((step * p.rank + r % p.rank) * p.heads + head) * p.size;

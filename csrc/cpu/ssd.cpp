@@ -277,25 +277,27 @@ void duality_backward(const Duality<Element>& p, const Element* kept, const Elem
   extern "C" void paratime_ssd_##format(                                                           \
       int64_t batch, int64_t steps, int64_t rank, int64_t groups, int64_t heads, int64_t state,    \
       int64_t size, const Element* query, const Element* key, int64_t q_sequence, int64_t q_step,  \
-      int64_t k_sequence, int64_t k_step, const Element* value, const Element* weight,             \
+      int64_t k_sequence, int64_t k_step, const Element* value, int64_t v_sequence, int64_t v_step,  \
+      const Element* weight,                                                                       \
       const Element* log_decay, const Element* skip, const Element* h0, const uint8_t* reset,      \
       Element* y, Element* kept, Element* final, int32_t threads) {                                \
     paratime::duality_forward<Element>(                                                            \
         {batch, steps, rank, groups, heads, state, size, query, key, q_sequence, q_step,           \
-         k_sequence, k_step, value, weight, log_decay, skip, h0, reset},                           \
+         k_sequence, k_step, value, v_sequence, v_step, weight, log_decay, skip, h0, reset},       \
         y, kept, final, threads);                                                                  \
   }                                                                                                \
   extern "C" void paratime_ssd_backward_##format(                                                  \
       int64_t batch, int64_t steps, int64_t rank, int64_t groups, int64_t heads, int64_t state,    \
       int64_t size, const Element* query, const Element* key, int64_t q_sequence, int64_t q_step,  \
-      int64_t k_sequence, int64_t k_step, const Element* value, const Element* weight,             \
+      int64_t k_sequence, int64_t k_step, const Element* value, int64_t v_sequence, int64_t v_step,  \
+      const Element* weight,                                                                       \
       const Element* log_decay, const Element* skip, const Element* h0, const uint8_t* reset,      \
       const Element* kept, const Element* d, const Element* d_final, Element* d_query,             \
       Element* d_key, Element* d_value, Element* d_weight, Element* d_log_decay, Element* d_skip,  \
       Element* d_h0, int32_t threads) {                                                            \
     paratime::duality_backward<Element>(                                                           \
         {batch, steps, rank, groups, heads, state, size, query, key, q_sequence, q_step,           \
-         k_sequence, k_step, value, weight, log_decay, skip, h0, reset},                           \
+         k_sequence, k_step, value, v_sequence, v_step, weight, log_decay, skip, h0, reset},       \
         kept, d, d_final, {d_query, d_key, d_value, d_weight, d_log_decay, d_skip, d_h0},          \
         threads);                                                                                  \
   }

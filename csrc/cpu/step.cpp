@@ -149,13 +149,13 @@ extern "C" void paratime_run_program(const Operation* operations, int64_t count,
   extern "C" void paratime_step_##name##_##format(const Operation& o, const Turn& turn)
 
 #define PARATIME_STEP_NORM(format, Element)                                                      \
-  extern "C" void paratime_rms_norm_##format(int64_t, int64_t, const Element*, const Element*,   \
-                                             const Element*, int64_t, double, Element*,          \
-                                             Element*, int32_t);                                 \
+  extern "C" void paratime_rms_norm_##format(                                                    \
+      int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, int64_t,        \
+      int64_t, double, Element*, Element*, int32_t);                                             \
   PARATIME_STEP(norm, format) {                                                                  \
     const Element *x = o.in<Element>(0), *weight = o.in<Element>(1), *gate = o.in<Element>(2);   \
-    paratime_rms_norm_##format(turn.rows, o.sizes[0], x, weight, gate, o.sizes[1], o.numbers[0], \
-                               o.in<Element>(3), nullptr, turn.threads);                         \
+    paratime_rms_norm_##format(turn.rows, 1, o.sizes[0], x, weight, gate, o.sizes[1], 0,         \
+                               o.numbers[0], o.in<Element>(3), nullptr, turn.threads);           \
   }
 
 // The memory is carried in place, by way of `next`.

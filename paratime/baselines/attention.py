@@ -99,7 +99,7 @@ class Attention(Mixer):
             remedy = "pass a state of this layer, or None for the initial one"
             raise InputError("h0", "a cache and its counts", type(h0).__name__, remedy)
         cache, known = h0
-        steps = self.window - 1 if self.window else cache.shape[1] if cache.dim() > 1 else 0
+        steps = self.window - 1 if self.window else cache.shape[1] if cache.dim() > 1 else 1
         check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
         check_state("h0", known, (kept.shape[0],))
         return cache.to(kept.dtype), known

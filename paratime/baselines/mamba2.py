@@ -4,13 +4,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
-from paratime.ops.norm import rms_norm
+from paratime.ops.norm import rms_norm_of_gated
 from paratime.ops.ssd import ssd
 
 
@@ -122,11 +121,7 @@ class GatedNorm(nn.Module):
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Norm x (..., D), gated by z like it."""
-        x = x * functional.silu(gate)
-        if self.groups == 1:
-            return rms_norm(x, self.weight, eps=1e-5)
-        parts = x.unflatten(-1, (self.groups, -1))
-        return functional.rms_norm(parts, parts.shape[-1:], eps=1e-5).flatten(-2) * self.weight
+        return rms_norm_of_gated(x, self.weight, gate, eps=1e-5, parts=self.groups)
 
 
 def count_heads(inner: int, head_size: int, groups: int) -> int:

@@ -177,13 +177,12 @@ _ssd.register_autograd(_gradient, setup_context=_save)
 
 
 def _problem(*inputs: Any) -> tuple[Any, ...]:
-    value = inputs[2]
-    query, key = (_in_rows(x) for x in inputs[:2])
+    query, key, value = (_in_rows(x) for x in inputs[:3])
     batch, steps, rank, heads, size = value.shape
     sizes = batch, steps, rank, query.shape[3], heads, query.shape[4], size
     apart = query.stride(0), query.stride(1), key.stride(0), key.stride(1)
-    rest = (None if t is None else t.contiguous() for t in inputs[2:])
-    return *sizes, query, key, *apart, *rest
+    rest = (None if t is None else t.contiguous() for t in inputs[3:])
+    return *sizes, query, key, *apart, value, value.stride(0), value.stride(1), *rest
 
 
 def _in_rows(x: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from torch.func import grad, jvp
 
 from paratime.errors import InputError
 from paratime.layers.norm import RMSNorm
-from paratime.ops.norm import ROWS, _norm, _reference, rms_norm
+from paratime.ops.norm import ROWS, _norm, _reference, rms_norm, rms_norm_of_gated
 
 EPS = 1e-5
+HOW = EPS, 1, False
 ERROR = {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 2e-2}
 SHAPES = ((1, 1), (3, 5, 7), (ROWS - 1, 16), (ROWS, 33), (2, ROWS + 3, 64), (5 * ROWS, 100))
 
@@ -34,7 +35,7 @@ def test_the_norm_and_its_gradients_are_those_of_torch(shape, dtype, gated, back
     leaves = [x for x in problem(shape, dtype, gated) if x is not None]
     leaves = [x.requires_grad_() for x in leaves]
     exact = [x.detach().double().requires_grad_() for x in leaves]
-    y, truth = rms_norm(*leaves, eps=EPS), _reference(*exact, *[None] * (not gated), eps=EPS)
+    y, truth = rms_norm(*leaves, eps=EPS), _reference(*exact, *[None] * (not gated), *HOW)
     assert y.dtype == dtype and y.shape == shape and close(y, truth, dtype)
     with torch.no_grad():
         assert torch.equal(rms_norm(*leaves, eps=EPS), y)
@@ -49,7 +50,7 @@ def test_the_norm_and_its_gradients_are_those_of_torch(shape, dtype, gated, back
 def test_operator_is_well_formed(gated, capability):
     x, weight, gate = problem((3, 5), torch.float64, gated)
     leaves = [t if t is None else t.detach().clone().requires_grad_() for t in (x, weight, gate)]
-    torch.library.opcheck(_norm, (*leaves, EPS))
+    torch.library.opcheck(_norm, (*leaves, *HOW))
     some = [t for t in leaves if t is not None]
     assert torch.autograd.gradcheck(lambda *t: rms_norm(*t, eps=EPS), some)
     assert torch.autograd.gradgradcheck(lambda *t: rms_norm(*t, eps=EPS), some)
@@ -84,6 +85,41 @@ def test_transforms_and_compilation_take_the_path_of_torch():
     assert torch.allclose(torch.autograd.grad(compiled(leaf), leaf)[0], expected)
 
 
+@pytest.mark.parametrize("parts", (1, 3))
+@pytest.mark.parametrize("dtype", ERROR, ids=str)
+@pytest.mark.parametrize("shape", ((1, 3), (2, 5, 51), (ROWS + 1, 96)), ids=str)
+def test_what_is_gated_first_is_normed_part_by_part(shape, dtype, parts, backend):
+    leaves = [x.requires_grad_() for x in problem(shape, dtype, True)]
+    x, weight, gate = exact = [x.detach().double().requires_grad_() for x in leaves]
+    y = rms_norm_of_gated(*leaves, eps=EPS, parts=parts)
+    opened = (x * gate * gate.sigmoid()).unflatten(-1, (parts, -1))
+    truth = opened / (opened.square().mean(-1, keepdim=True) + EPS).sqrt()
+    truth = truth.flatten(-2) * weight
+    assert y.dtype == dtype and y.shape == shape and close(y, truth, dtype)
+    with torch.no_grad():
+        assert torch.equal(rms_norm_of_gated(*leaves, eps=EPS, parts=parts), y)
+    d = torch.randn(shape).to(dtype)
+    found = torch.autograd.grad(y, leaves, d)
+    for one, expected in zip(found, torch.autograd.grad(truth, exact, d.double()), strict=True):
+        assert one.shape == expected.shape and close(one, expected, dtype)
+
+
+def test_second_derivatives_of_what_is_gated_first(capability):
+    leaves = [x.requires_grad_() for x in problem((2, 6), torch.float64, True)]
+
+    def norm(*t: Tensor) -> Tensor:
+        return rms_norm_of_gated(*t, eps=EPS, parts=2)
+
+    torch.library.opcheck(_norm, (*leaves, EPS, 2, True))
+    assert torch.autograd.gradcheck(norm, leaves) and torch.autograd.gradgradcheck(norm, leaves)
+
+
+def test_parts_that_do_not_divide():
+    x = torch.zeros(2, 4)
+    with pytest.raises(InputError, match="parts: expected a divisor of 4 channels, got 3"):
+        rms_norm_of_gated(x, torch.ones(4), x, eps=EPS, parts=3)
+
+
 def test_extremes():
     weight = torch.ones(4)
     zeros = torch.zeros(2, 4, requires_grad=True)
@@ -94,7 +130,7 @@ def test_extremes():
     y = rms_norm(bad, weight, eps=EPS)
     assert y[0].isnan().all() and y[1].isfinite().all()
     gate = torch.tensor([[-200.0, 200, 0, 1e30]])
-    expected = _reference(torch.ones(1, 4), weight, gate, EPS)
+    expected = _reference(torch.ones(1, 4), weight, gate, *HOW)
     assert torch.allclose(rms_norm(torch.ones(1, 4), weight, gate, eps=EPS), expected)
     assert rms_norm(torch.zeros(0, 4), weight, eps=EPS).shape == (0, 4)
 
@@ -102,7 +138,7 @@ def test_extremes():
 def test_half_precision_takes_the_path_of_torch():
     x, weight, gate = problem((3, 8), torch.float16, True)
     found = rms_norm(x, weight, gate, eps=EPS)
-    assert found.dtype == torch.float16 and torch.equal(found, _reference(x, weight, gate, EPS))
+    assert found.dtype == torch.float16 and torch.equal(found, _reference(x, weight, gate, *HOW))
 
 
 @pytest.mark.parametrize(

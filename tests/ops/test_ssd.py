@@ -27,7 +27,7 @@ def problem(shape: tuple[int, ...], dtype: torch.dtype, resets: float) -> list[T
     numbers = [
         both[..., :size] if rank * groups == 1 else torch.randn(batch, steps, rank, groups, size),
         both[..., size:] / size,
-        torch.randn(batch, steps, rank, heads, width),
+        torch.randn(batch, steps, 2 * rank, heads, width)[:, :, rank:],  # of a wider one
         torch.rand(batch, steps, heads),
         -torch.randn(batch, steps, heads).square(),
         torch.randn(heads),
