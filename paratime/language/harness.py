@@ -5,6 +5,7 @@ Importing this module registers the model ``paratime``; running it is running ``
     python -m paratime.language.harness --model paratime --model_args ckpt_path=FILE --tasks TASK
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,11 +21,11 @@ from paratime.errors import InputError, check_at_least
 from paratime.language.contexts import Carried, Context
 from paratime.language.evaluate import encode, log_likelihoods, tokenizer_of
 from paratime.language.export import load
-from paratime.language.generate import generate
+from paratime.language.generate import complete
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 
-KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k")
+KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
 """Options of generation that are followed; greedy generation needs no others."""
 
 Scored = tuple[tuple[str, str], list[int], list[int]]
@@ -89,10 +90,21 @@ class Harness(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return what the model writes behind each text, up to any of the strings that end it."""
-        results: list[str] = []
-        for request in tqdm(requests, desc="generating", disable=disable_tqdm):
-            prompt, options = request.args
-            results.append(self._generate(prompt, options, seed=len(results)))
+        asked: Counter[str] = Counter()  # a request that is repeated has another seed
+        samplings = []
+        for prompt, options in (request.args for request in requests):
+            samplings.append(_sampling(options, seed=asked[prompt]))
+            asked[prompt] += 1
+        results = [""] * len(requests)
+        bar = tqdm(total=len(requests), desc="generating", disable=disable_tqdm)
+        for sampling in dict.fromkeys(samplings):
+            rows = [row for row, one in enumerate(samplings) if one == sampling]
+            prompts = [requests[row].args[0] for row in rows]
+            texts = complete(self.task, prompts, sampling, batch_size=self.batch_size)
+            for row, completion in zip(rows, texts, strict=True):
+                results[row] = completion.text
+                bar.update()
+        bar.close()
         self._keep("generate_until", requests, results)
         return results
 
@@ -117,27 +129,29 @@ class Harness(TemplateLM):
         size = self.batch_size
         return log_likelihoods(self.task, documents, self.context, batch_size=size, desc=desc)
 
-    def _generate(self, prompt: str, options: dict[str, Any], seed: int) -> str:
-        options = normalize_gen_kwargs(options)
-        ends = [end for end in options["until"] if end]
-        temperature = float(options.get("temperature", 0))
-        others = options.keys() - KNOWN
-        if others and temperature > 0:
-            got, remedy = ", ".join(sorted(others)), "leave them out"
-            raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
-        sampling = Sampling(
-            max_new_tokens=options["max_gen_toks"],
-            temperature=temperature,
-            top_k=options.get("top_k"),
-            stop=tuple(ends),
-            seed=seed,
-        )
-        return "".join(generate(self.task, prompt, sampling))
-
     def _keep(self, method: str, requests: list[Instance], results: list[Any]) -> None:
         """Hand results to the harness's cache."""
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial(method, request.args, result)
+
+
+def _sampling(options: dict[str, Any], seed: int) -> Sampling:
+    """Return how to draw tokens, as the harness says it; its default is the most likely one."""
+    options = normalize_gen_kwargs(options)
+    temperature = float(options.get("temperature", 0))
+    others = options.keys() - KNOWN
+    if others and temperature > 0:
+        got, remedy = ", ".join(sorted(others)), "leave them out"
+        raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
+    return Sampling(
+        max_new_tokens=options["max_gen_toks"],
+        temperature=temperature,
+        top_k=options.get("top_k"),
+        top_p=options.get("top_p"),
+        min_p=options.get("min_p"),
+        stop=tuple(end for end in options["until"] if end),
+        seed=seed,
+    )
 
 
 def main() -> None:
