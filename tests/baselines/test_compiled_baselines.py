@@ -8,7 +8,14 @@ from paratime.testing import TOLERANCE, relative_error
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo, behind a break
-@pytest.mark.parametrize("name", [name for name in BASELINES if name != "Attention to 1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if "rank" in name else [])
+        for name in BASELINES
+        if name != "Attention to 1"
+    ],
+)
 def test_compile(name):
     mixer, reset = BASELINES[name](), torch.rand(3, 20) < 0.1
     whole = not name.startswith("Torch")
