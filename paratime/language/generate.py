@@ -8,7 +8,8 @@ import torch
 
 from paratime.errors import InputError, check_at_least
 from paratime.language.sampling import Sampler, Sampling, fresh_seed, stream
-from paratime.language.stepping import prefill, select, stepper
+from paratime.language.states import select
+from paratime.language.stepping import prefill, stepper
 from paratime.language.stops import Stops
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import Tokenizer, from_spec

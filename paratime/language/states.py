@@ -17,3 +17,8 @@ def select(state: State, rows: Any) -> State:
     if state is None or isinstance(state, Tensor):
         return None if state is None else state[rows]
     return tuple(select(part, rows) for part in state)
+
+
+def leaves(state: State) -> list[Tensor]:
+    """Return the tensors of a state."""
+    return [state] if isinstance(state, Tensor) else [x for part in state for x in leaves(part)]

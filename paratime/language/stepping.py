@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from paratime.language.sampling import AHEAD, Sampler
+from paratime.language.states import leaves, select
 from paratime.language.task import LanguageTask
 from paratime.layers.record import record
 from paratime.ops.program import NotRecorded, Program
@@ -164,15 +165,3 @@ class Compact(Stepper):
         for buffer in self._carried:
             buffer[: len(rows)] = buffer[list(rows)]
         self._program.rows = len(rows)
-
-
-def select(state: Any, rows: Tensor) -> Any:
-    """Return the rows of every tensor of a state."""
-    if isinstance(state, Tensor):
-        return state[rows]
-    return tuple(select(part, rows) for part in state)
-
-
-def leaves(state: Any) -> list[Tensor]:
-    """Return the tensors of a state."""
-    return [state] if isinstance(state, Tensor) else [x for part in state for x in leaves(part)]

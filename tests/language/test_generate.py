@@ -11,7 +11,8 @@ from paratime.errors import InputError
 from paratime.language import stepping
 from paratime.language.generate import complete, generate
 from paratime.language.sampling import Sampler, Sampling
-from paratime.language.stepping import Compact, Plain, leaves, prefill, stepper
+from paratime.language.states import leaves
+from paratime.language.stepping import Compact, Plain, prefill, stepper
 from paratime.language.stops import Stops
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import ByteTokenizer
