@@ -1,0 +1,1 @@
+"""Models side by side: the same budget, on every domain."""

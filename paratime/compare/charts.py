@@ -1,0 +1,196 @@
+"""Figures of many mixers: quality against cost, and curves over training."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paratime.compare import svg
+from paratime.compare.result import Result
+from paratime.compare.summary import Summary, cost, number, quality
+from paratime.compare.tables import exact
+from paratime.page import escaped
+
+MOST = 60
+"""Points of a drawn curve."""
+
+Row = list[str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing, and the numbers in it.
+
+    Attributes:
+        title: Plain text.
+        svg: The drawing.
+        rows: A header and rows of what is drawn.
+        note: What else there is to know, as plain text.
+        mixer: The place in the grid of the one mixer that it is of, whose name is the title.
+    """
+
+    title: str
+    svg: str
+    rows: list[Row]
+    note: str = ""
+    mixer: int | None = None
+
+
+def scatter(summary: Summary, domain: str, name: str) -> Figure | None:
+    """Draw a domain's headline metric against a cost; None where no mixer has both.
+
+    Args:
+        summary: What to draw.
+        domain: Name of a domain.
+        name: Name of a cost.
+    """
+    headline = summary.grid.domains[domain]["headline"]
+    pairs = zip(
+        summary.column(domain, cost, name), summary.column(domain, quality, headline), strict=True
+    )
+    points = [
+        (i, x, y)
+        for i, (x, y) in enumerate(pairs)
+        if math.isfinite(x.mean) and x.mean > 0 and math.isfinite(y.mean)
+    ]
+    if not points:
+        return None
+    label = words(name, summary.grid.domains[domain]["unit"])
+    heights = [y.mean + sign * (y.spread or 0) for _, _, y in points for sign in (-1, 1)]
+    across = svg.Axis.over((x.mean for _, x, _ in points), label, wide=3, margin=0.12)
+    panel = svg.Panel(across, svg.Axis.over(heights, f"{headline}, lower is better", wide=30))
+    names = summary.grid.mixers
+    at = {i: panel.at(x.mean, y.mean) for i, x, y in points}
+    drawn = []
+    for i, x, y in points:
+        ends = (panel.at(x.mean, y.mean + sign * (y.spread or 0))[1] for sign in (-1, 1))
+        bar = '<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>'.format(at[i][0], *ends)
+        said = f"{names[i]}: {headline} {y.mean:.4g}, {label} {x.mean:.4g}"
+        drawn.append(svg.group(i, bar + svg.mark(i, *at[i], said)))
+    labels = _labels({i: svg.shortened(names[i]) for i in at}, at, panel.size)
+    title = f"{domain}: {headline} against {label}"
+    rows = [["mixer", label, headline]]
+    rows += [[names[i], exact(x.mean), exact(y.mean)] for i, x, y in points]
+    left_out = [name for i, name in enumerate(names) if i not in at]
+    note = f"Not drawn, for want of a number: {', '.join(left_out)}." if left_out else ""
+    return Figure(title, panel.svg(title, drawn, labels), rows, note)
+
+
+def words(name: str, unit: str) -> str:
+    """Return what a cost, or what a solver did, is called in a figure or a heading."""
+    costs = {
+        "units_per_s": f"{unit} per second of training",
+        "train_seconds": "seconds of training",
+        "peak_memory_mib": "peak memory, MiB",
+        "ms_per_generated_step": "ms per generated step",
+    }
+    return costs.get(name, name.replace("_", " "))
+
+
+def _labels(
+    names: dict[int, str], at: dict[int, tuple[float, float]], size: tuple[float, float]
+) -> Iterator[str]:
+    """Yield a label beside each point where there is room; the legend names the others."""
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in at.values()]
+    for i, name in names.items():
+        wide = svg.LETTER * len(name)
+        x, y = at[i]
+        for left, middle in (
+            (x + 8, y),
+            (x - 8 - wide, y),
+            (x - wide / 2, y - 12),
+            (x - wide / 2, y + 12),
+        ):
+            box = (left, middle - 6, left + wide, middle + 6)
+            if left >= -8 and box[2] <= size[0] + 8 and not any(_overlap(box, x) for x in taken):
+                taken.append(box)
+                text = f'<text x="{left:.1f}" y="{middle:.1f}" dy=".35em">{escaped(name)}</text>'
+                yield svg.group(i, text)
+                break
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve over training: its mean over seeds, and the least and largest of them, (N,) each."""
+
+    steps: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def gathered(runs: Iterable[Result], name: str, most: int = MOST) -> Curve | None:
+    """Return a curve over the steps that all its seeds have; None where there are none.
+
+    Args:
+        runs: Of one mixer, one for each seed.
+        name: Name of the curve.
+        most: Points; neighbours are averaged, where there are more.
+    """
+    tables = [dict(run.curves[name]) for run in runs if run.curves.get(name)]
+    if not tables or not (steps := sorted(set.intersection(*map(set, tables)))):
+        return None
+    values = np.array([steps, *([number(table[step]) for step in steps] for table in tables)])
+    parts = np.array_split(values, min(most, len(steps)), axis=1)
+    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+        steps_, *seeds = np.stack([part.mean(axis=1) for part in parts], axis=1)
+        return Curve(steps_, np.mean(seeds, 0), np.min(seeds, 0), np.max(seeds, 0))
+
+
+def curve(summary: Summary, domain: str, name: str) -> Figure | None:
+    """Draw a curve of every mixer over training; None where there is none.
+
+    Args:
+        summary: What to draw.
+        domain: Name of a domain.
+        name: Name of the curve.
+    """
+    mixers = summary.grid.mixers
+    found = {i: gathered(summary.runs(domain, mixer), name) for i, mixer in enumerate(mixers)}
+    curves = {i: x for i, x in found.items() if x is not None}
+    if not curves:
+        return None
+    wide = 10 if name.endswith("defect") else 50
+    y = svg.Axis.over(np.concatenate([c.mean for c in curves.values()]), name, wide=wide)
+    last = max(c.steps[-1] for c in curves.values())
+    wanted = len(curves) * svg.LINE <= svg.HEIGHT - svg.TOP
+    right = 16 + svg.LETTER * max(len(svg.shortened(mixers[i])) for i in curves)
+    panel = svg.Panel(svg.Axis(0, max(last, 1), "step"), y, right if wanted else svg.RIGHT)
+    lines = [
+        svg.group(i, panel.band(c.steps, c.low, c.high) + panel.line(c.steps, c.mean))
+        for i, c in curves.items()
+    ]
+    ends = _ends(panel, curves, mixers) if wanted else []
+    title = f"{domain}: {name}"
+    return Figure(title, panel.svg(title, lines, ends), [*_rows(curves, mixers)])
+
+
+def _ends(panel: svg.Panel, curves: dict[int, Curve], mixers: list[str]) -> Iterator[str]:
+    """Yield the names of lines beside their ends, moved apart."""
+    ends = {i: panel.at(c.steps[-1], c.mean[-1]) for i, c in curves.items()}
+    ends = {i: end for i, end in ends.items() if not any(map(math.isnan, end))}
+    width, height = panel.size
+    places = svg.apart([y for _, y in ends.values()], height)
+    for (i, (x, y)), place in zip(ends.items(), places, strict=True):
+        lead = f'<path class="lead" d="M{x:.1f} {y:.1f}L{width + 8:.1f} {place:.1f}"/>'
+        text = f'<text x="{width + 11:.1f}" y="{place:.1f}" dy=".35em">'
+        yield svg.group(i, f"{lead}{text}{escaped(svg.shortened(mixers[i]))}</text>")
+
+
+def _rows(curves: dict[int, Curve], mixers: list[str]) -> Iterator[Row]:
+    yield ["step", *(mixers[i] for i in curves)]
+    steps = sorted({step for c in curves.values() for step in c.steps.tolist()})
+    values = {
+        i: dict(zip(c.steps.tolist(), c.mean.tolist(), strict=True)) for i, c in curves.items()
+    }
+    for step in steps:
+        yield [
+            f"{step:.6g}",
+            *(f"{x[step]:.6g}" if step in x else "" for x in values.values()),
+        ]
