@@ -44,6 +44,11 @@ def cell(text: str, value: str = "", mark: str = "") -> str:
     return f"<td{kind}{number}>{seen}</td>"
 
 
+def whole(value: int | None) -> str:
+    """Return a cell of a whole number; a dash for None."""
+    return cell("-") if value is None else cell(f"{value:,}", str(value))
+
+
 def numbers(cells: Sequence[Cell], marks: Iterable[str] = ()) -> Row:
     """Return a column of numbers over seeds.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from paratime.atomic import replacing
 from paratime.compare import sections, tables
+from paratime.compare.markdown import markdown
 from paratime.compare.summary import Summary, read
 from paratime.page import document
 
@@ -30,7 +31,7 @@ def write(out: Path) -> Path:
     _write_csv(tables.results_rows(summary), out / "results.csv")
     _write_csv(tables.costs_rows(summary), out / "costs.csv")
     _write_csv(tables.curves_rows(summary), out / "curves.csv")
-    _write(tables.markdown(summary), out / "results.md")
+    _write(markdown(summary), out / "results.md")
     _write(page(summary), path)
     return path
 

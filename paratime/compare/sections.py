@@ -15,12 +15,12 @@ from paratime.compare.summary import (
 )
 from paratime.compare.tables import (
     KEYS,
+    bare,
     costs_rows,
     counts,
     digits,
     exact,
     last_line,
-    parameters,
     results_rows,
     shown,
 )
@@ -70,7 +70,7 @@ def domain(summary: Summary, name: str) -> Parts:
     same, different = _settings(summary, name)
     yield f'<section id="domain-{place}"><h2>{escaped(name)}</h2>{html.paragraph(facts["what"])}'
     yield html.paragraph(", ".join(f"{key} {x}" for key, x in same.items()))
-    columns = [html.mixers(mixers), [*map(html.cell, parameters(summary, name))]]
+    columns = [html.mixers(mixers), [*map(html.whole, summary.parameters(name))]]
     columns += [*different.values(), *(_marked(summary, name, x) for x in metrics)]
     yield html.table(f"quality-{place}", ["mixer", "parameters", *different, *metrics], columns)
     yield from _efforts(summary, name)
@@ -102,7 +102,7 @@ def _efforts(summary: Summary, name: str) -> Parts:
     if names:
         place = [*summary.grid.domains].index(name)
         titles = [charts.words(x, unit) for x in names]
-        columns = [html.numbers(summary.column(name, effort, x)) for x in names]
+        columns = [html.numbers(bare(summary.column(name, effort, x))) for x in names]
         columns = [html.mixers(summary.grid.mixers), *columns]
         yield "<h3>Cost, and what the solver did</h3>"
         yield html.table(f"effort-{place}", ["mixer", *titles], columns)

@@ -103,6 +103,11 @@ class Summary:
         """Return the finished runs of a mixer on a domain."""
         return [run for run in self.results if (run.domain, run.mixer) == (domain, mixer)]
 
+    def parameters(self, domain: str) -> list[int | None]:
+        """Return the size of every mixer's model on a domain; None where no run tells."""
+        runs = [self.runs(domain, mixer) for mixer in self.grid.mixers]
+        return [some[0].parameters if some else None for some in runs]
+
     def column(self, domain: str, numbers: Numbers, name: str) -> list[Cell]:
         """Return a number of every mixer on a domain.
 

@@ -122,7 +122,7 @@ def tick_text(value: float) -> str:
     """Return a round number in few letters."""
     size = abs(value)
     if size >= 1e9 or 0 < size < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+        return f"{value:.0e}".replace("e+", "e").replace("e0", "e").replace("e-0", "e-")
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if size >= unit:
             return f"{value / unit:g}{letter}"

@@ -1,7 +1,6 @@
 """The tables of a comparison as rows for CSV, as text for a terminal, and as Markdown."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from paratime.compare.result import Result
@@ -12,7 +11,6 @@ from paratime.compare.summary import (
     Numbers,
     Summary,
     cost,
-    effort,
     first_seen,
     number,
     quality,
@@ -67,18 +65,24 @@ def exact(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def digits(values: Iterable[float]) -> int:
-    """Return how many decimals show four digits of a typical one of some numbers."""
+def digits(values: Iterable[float]) -> int | None:
+    """Return how many decimals suit some numbers, by a typical one.
+
+    None stands for an exponent, where that is very small.
+    """
     sizes = sorted(abs(x) for x in values if math.isfinite(x) and x)
-    typical = sizes[len(sizes) // 2] if sizes else 1e3
-    return min(6, max(0, 3 - math.floor(math.log10(typical))))
+    typical = sizes[len(sizes) // 2] if sizes else 1.0
+    if typical < 1e-3:
+        return None
+    power = math.floor(math.log10(typical))
+    return max(4, 2 - power) if power < 0 else max(0, 3 - power)
 
 
-def shown(value: float, decimals: int) -> str:
-    """Return a number for readers; with an exponent, where it would be too long or zero."""
-    if not math.isfinite(value):
-        return str(value)
-    if abs(value) >= 1e7 or 0 < abs(value) < 0.5 * 10**-decimals:
+def shown(value: float, decimals: int | None) -> str:
+    """Return a number for readers, with an exponent also where it would be very long."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if decimals is None or abs(value) >= 1e7:
         return f"{value:.1e}"
     return f"{value:,.{decimals}f}"
 
@@ -89,7 +93,7 @@ def texts(cells: Sequence[Cell]) -> list[str]:
     return [_cell(cell, decimals) for cell in cells]
 
 
-def _cell(cell: Cell, decimals: int) -> str:
+def _cell(cell: Cell, decimals: int | None) -> str:
     spread = "" if cell.spread is None else f" ± {shown(cell.spread, decimals)}"
     parts = [f"{shown(cell.mean, decimals)}{spread}"] if cell.values else []
     parts += [f"{cell.failed} failed"] if cell.failed else []
@@ -97,10 +101,16 @@ def _cell(cell: Cell, decimals: int) -> str:
     return ", ".join(parts) or "-"
 
 
-def parameters(summary: Summary, domain: str) -> list[str]:
-    """Return the number of parameters of every mixer's model on a domain."""
-    runs = [summary.runs(domain, mixer) for mixer in summary.grid.mixers]
-    return [f"{some[0].parameters:,}" if some else "-" for some in runs]
+def bare(cells: Iterable[Cell]) -> list[Cell]:
+    """Return cells that do not say which of their runs are not there."""
+    return [Cell(cell.values) for cell in cells]
+
+
+def marked(cells: Sequence[Cell]) -> list[str]:
+    """Return a column as text in which a sign marks the best, and those level with it."""
+    signs = {"best": "*", "level": "~", "": " "}
+    marks = [signs[mark] for mark in standings(cells)]
+    return [text + sign for text, sign in zip(texts(cells), marks, strict=True)]
 
 
 def legend(summary: Summary) -> str:
@@ -120,63 +130,19 @@ def counts(summary: Summary) -> str:
 
 def aligned_text(summary: Summary) -> str:
     """Return the table that ends a comparison: sizes, and headline metrics over seeds."""
-    sign = {"best": " *", "level": " ~", "": "  "}
     columns = [["", "mixer", *summary.grid.mixers]]
     for domain, facts in summary.grid.domains.items():
         headline = facts["headline"]
-        cells = summary.column(domain, quality, headline)
-        marks = [sign[mark] for mark in standings(cells)]
-        columns.append([domain, "parameters", *parameters(summary, domain)])
-        columns.append(["", f"{headline}  ", *map("".join, zip(texts(cells), marks, strict=True))])
+        columns.append(["", "size", *map(_short, summary.parameters(domain))])
+        columns.append([domain, headline, *marked(summary.column(domain, quality, headline))])
     rows = aligned([*zip(*columns, strict=True)])
     return f"{rows}\n\n{legend(summary)}\n{counts(summary)}"
 
 
-def markdown(summary: Summary) -> str:
-    """Return the headline table, those of each domain, and what failed."""
-    grid = summary.grid
-    heads = {
-        f"{domain}: {x['headline']}": (domain, x["headline"]) for domain, x in grid.domains.items()
-    }
-    columns = [_marked(summary, *place) for place in heads.values()]
-    blocks = [f"# {_plain(grid.title)}", _plain(f"{legend(summary)}; {counts(summary)}.")]
-    blocks += [_pipes(["mixer", *heads], grid.mixers, columns)]
-    for domain in grid.domains:
-        blocks += _of_domain(summary, domain)
-    failed = [
-        _plain(f"{d}, {m}, seed {s}: {last_line(x)}") for (d, m, s), x in summary.failures.items()
-    ]
-    blocks += ["## Failed runs", "\n".join(f"- {line}" for line in failed)] if failed else []
-    return "\n\n".join(blocks) + "\n"
-
-
-def _of_domain(summary: Summary, domain: str) -> Iterator[str]:
-    metrics, efforts = summary.metrics(domain), summary.names(domain, effort)
-    yield f"## {_plain(domain)}"
-    yield _plain(summary.grid.domains[domain]["what"])
-    columns = [parameters(summary, domain), *(_marked(summary, domain, x) for x in metrics)]
-    yield _pipes(["mixer", "parameters", *metrics], summary.grid.mixers, columns)
-    if efforts:
-        columns = [texts(summary.column(domain, effort, name)) for name in efforts]
-        yield _pipes(["mixer", *efforts], summary.grid.mixers, columns)
-
-
-def _marked(summary: Summary, domain: str, metric: str) -> list[str]:
-    cells = summary.column(domain, quality, metric)
-    sign = {"best": " *", "level": " ~", "": ""}
-    return [x + sign[mark] for x, mark in zip(texts(cells), standings(cells), strict=True)]
-
-
-def _pipes(header: Row, mixers: Row, columns: list[Row]) -> str:
-    rows = [header, *(list(row) for row in zip(mixers, *columns, strict=True))]
-    lines = ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
-    rule = "|" + "|".join(["---", *["---:"] * len(columns)]) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _plain(text: str) -> str:
-    """Return text in one line, in which Markdown and HTML find nothing to format."""
-    return re.sub(r"([\\`*_~<>|#\[\]&])", r"\\\1", " ".join(text.split()))
+def _short(parameters: int | None) -> str:
+    if parameters is None:
+        return "-"
+    return f"{parameters / 1e6:.2f}M" if parameters >= 1e6 else f"{parameters / 1e3:.0f}k"
 
 
 def last_line(traceback: str) -> str:

@@ -5,6 +5,7 @@ python tests/compare/grids.py FOLDER
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +61,20 @@ def make(
 
 def result(domain: str, mixer: str, seed: int, index: int) -> Result:
     """Return what a run might have found, which depends on the mixer's place, and on its seed."""
-    place = ("tokens", "series", "trajectories").index(domain)
+    kind, place = next((x, i) for i, x in enumerate(DOMAINS) if x in domain)
     random = np.random.default_rng([place, index, seed])
     luck = 1 + 0.05 * np.sin(3 * index + place) + 0.01 * random.normal()
-    quality, curves = DOMAINS[domain](luck, random)
+    quality, curves = DOMAINS[kind](luck, random)
     speed = 40_000 * 0.8**index * (1 + 0.05 * random.normal())
     return Result(
         domain,
         mixer,
         seed,
         812_345 + 137 * index,
-        RUN | {"mlp_size": 180 - 4 * index, "config": GRID.domains[domain]["config"]},
+        RUN | {"mlp_size": 180 - 4 * index, "config": GRID.domains[kind]["config"]},
         quality,
         curves | (solver(random) if mixer.startswith("Para") else {}),
-        PICTURES[domain](luck, random),
+        PICTURES[kind](luck, random),
         {
             "units_per_s": float(speed),
             "train_seconds": float(4e5 / speed),
@@ -187,6 +188,34 @@ def broken(out: Path) -> Path:
         "Traceback (most recent call last):\n  ...\nRuntimeError: state is not finite\n"
     )
     return out
+
+
+HOSTILE = [
+    "<script>stolen = 1</script>",
+    "\"><img src=x onerror='stolen = 1'>",
+    "a | b, c & d; `e` *f* {title}",
+    "mine.module.with.a.very.long.path.AndAVeryLongNameThatHasNoPlaceToBreakAnywhere" * 2,
+]
+
+
+def hostile(out: Path) -> Path:
+    """Make a comparison whose names and texts try to be something else."""
+    bad = HOSTILE[0]
+    domains = {
+        f"{bad}{name}": facts | {"what": bad, "unit": bad} for name, facts in GRID.domains.items()
+    }
+    grid = replace(GRID, title=bad, domains=domains, mixers=HOSTILE)
+
+    def change(run: Result) -> Result:
+        for picture in run.pictures:
+            picture["title"] += bad
+            if picture["kind"] == "text":
+                picture["text"] = f"</pre>{bad}\x00\ud800\u202e" + 400 * "x"
+        settings = run.settings | {bad: bad}
+        curves = {f"{name}{bad}": x for name, x in run.curves.items()}
+        return replace(run, settings=settings, curves=curves, quality=run.quality | {bad: 1.0})
+
+    return make(out, grid, change)
 
 
 if __name__ == "__main__":
