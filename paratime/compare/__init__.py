@@ -1,1 +1,1 @@
-"""Models side by side: the same budget, on every domain."""
+"""Mixers side by side: the same budget, on every kind of data."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from paratime.compare import svg
 from paratime.compare.result import Result
-from paratime.compare.summary import Summary, cost, number, quality
+from paratime.compare.summary import Cell, Summary, cost, number, quality
 from paratime.compare.tables import exact
 from paratime.page import escaped
 
@@ -46,36 +46,43 @@ def scatter(summary: Summary, domain: str, name: str) -> Figure | None:
         domain: Name of a domain.
         name: Name of a cost.
     """
-    headline = summary.grid.domains[domain]["headline"]
-    pairs = zip(
-        summary.column(domain, cost, name), summary.column(domain, quality, headline), strict=True
-    )
-    points = [
-        (i, x, y)
-        for i, (x, y) in enumerate(pairs)
-        if math.isfinite(x.mean) and x.mean > 0 and math.isfinite(y.mean)
-    ]
+    headline, unit = (summary.grid.domains[domain][x] for x in ("headline", "unit"))
+    label, names = words(name, unit), summary.grid.mixers
+    costs, scores = summary.column(domain, cost, name), summary.column(domain, quality, headline)
+    points = {i: (costs[i], y) for i, y in enumerate(scores) if _drawable(costs[i], y)}
     if not points:
         return None
-    label = words(name, summary.grid.domains[domain]["unit"])
-    heights = [y.mean + sign * (y.spread or 0) for _, _, y in points for sign in (-1, 1)]
-    across = svg.Axis.over((x.mean for _, x, _ in points), label, wide=3, margin=0.12)
-    panel = svg.Panel(across, svg.Axis.over(heights, f"{headline}, lower is better", wide=30))
-    names = summary.grid.mixers
-    at = {i: panel.at(x.mean, y.mean) for i, x, y in points}
-    drawn = []
-    for i, x, y in points:
-        ends = (panel.at(x.mean, y.mean + sign * (y.spread or 0))[1] for sign in (-1, 1))
-        bar = '<path class="bar" d="M{:.1f} {:.1f}V{:.1f}"/>'.format(at[i][0], *ends)
+    panel = svg.Panel(
+        svg.Axis.over((x.mean for x, _ in points.values()), label, wide=3, margin=0.12),
+        svg.Axis.over(
+            (end for _, y in points.values() for end in _ends_of(y)),
+            f"{headline}, lower is better",
+            wide=30,
+        ),
+    )
+    at = {i: panel.at(x.mean, y.mean) for i, (x, y) in points.items()}
+    marks = []
+    for i, (x, y) in points.items():
+        low, high = (panel.at(x.mean, end)[1] for end in _ends_of(y))
+        bar = f'<path class="bar" d="M{at[i][0]:.1f} {low:.1f}V{high:.1f}"/>'
         said = f"{names[i]}: {headline} {y.mean:.4g}, {label} {x.mean:.4g}"
-        drawn.append(svg.group(i, bar + svg.mark(i, *at[i], said)))
-    labels = _labels({i: svg.shortened(names[i]) for i in at}, at, panel.size)
+        marks.append(svg.group(i, bar + svg.mark(i, *at[i], said)))
     title = f"{domain}: {headline} against {label}"
     rows = [["mixer", label, headline]]
-    rows += [[names[i], exact(x.mean), exact(y.mean)] for i, x, y in points]
-    left_out = [name for i, name in enumerate(names) if i not in at]
-    note = f"Not drawn, for want of a number: {', '.join(left_out)}." if left_out else ""
-    return Figure(title, panel.svg(title, drawn, labels), rows, note)
+    rows += [[names[i], exact(x.mean), exact(y.mean)] for i, (x, y) in points.items()]
+    absent = ", ".join(name for i, name in enumerate(names) if i not in points)
+    note = f"Not drawn, for want of a number: {absent}." if absent else ""
+    labels = _labels({i: svg.shortened(names[i]) for i in points}, at, panel.size)
+    return Figure(title, panel.svg(title, marks, labels), rows, note)
+
+
+def _drawable(x: Cell, y: Cell) -> bool:
+    return math.isfinite(x.mean) and x.mean > 0 and math.isfinite(y.mean)
+
+
+def _ends_of(cell: Cell) -> tuple[float, float]:
+    spread = cell.spread or 0.0
+    return cell.mean - spread, cell.mean + spread
 
 
 def words(name: str, unit: str) -> str:

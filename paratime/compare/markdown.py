@@ -17,7 +17,7 @@ def markdown(summary: Summary) -> str:
     blocks += [_pipes(["mixer", *titles], grid.mixers, columns)]
     for domain in grid.domains:
         blocks += _of_domain(summary, domain)
-    failed = [f"{d}, {m}, seed {s}: {last_line(x)}" for (d, m, s), x in summary.failures.items()]
+    failed = [f"{key}: {last_line(x)}" for key, x in summary.failures.items()]
     blocks += ["## Failed runs", *(f"- {_plain(line)}" for line in failed)] if failed else []
     return "\n\n".join(blocks) + "\n"
 

@@ -3,9 +3,28 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from paratime.atomic import replacing
+
+
+class Key(NamedTuple):
+    """Which run of a grid."""
+
+    domain: str
+    mixer: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.domain} {self.mixer} seed {self.seed}"
+
+    def path(self, out: Path) -> Path:
+        """Return the file of the run, which is there as soon as the run is finished."""
+        return out / "runs" / self.domain / self.mixer / f"seed-{self.seed}.json"
+
+    def error(self, out: Path) -> Path:
+        """Return the file that says why the run failed, if it did."""
+        return self.path(out).with_suffix(".error.txt")
 
 
 @dataclass(frozen=True)
@@ -50,13 +69,14 @@ class Grid:
 
     Attributes:
         title: Heading.
-        domains: By name, its ``config``, ``headline`` metric, ``unit`` of time, and ``what`` it is.
+        domains: By name, its ``config``, ``headline`` metric, ``unit`` of time, ``what`` it is, and
+            the ``settings`` of its runs.
         mixers: Names in order.
         seeds: Seeds in order.
     """
 
     title: str
-    domains: dict[str, dict[str, str]]
+    domains: dict[str, dict[str, Any]]
     mixers: list[str]
     seeds: list[int]
 
@@ -69,15 +89,13 @@ class Grid:
         """Read what ``save`` wrote."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
+    def runs(self) -> list[Key]:
+        """Return all runs in order."""
+        return [Key(d, m, s) for d in self.domains for m in self.mixers for s in self.seeds]
+
     def results(self, out: Path) -> list[Result]:
         """Return the finished runs of a folder, in the order of the grid."""
-        places = (
-            out / "runs" / domain / mixer / f"seed-{seed}.json"
-            for domain in self.domains
-            for mixer in self.mixers
-            for seed in self.seeds
-        )
-        return [Result.load(path) for path in places if path.exists()]
+        return [Result.load(p) for p in (key.path(out) for key in self.runs()) if p.exists()]
 
 
 def _save(content: dict[str, Any], path: str | Path) -> None:

@@ -28,6 +28,13 @@ from paratime.page import escaped
 
 Parts = Iterator[str]
 
+CURVES = 6
+"""Learning curves that are drawn of a domain."""
+
+CAPTION = f"""\
+Lines are means over seeds; bands go from the least seed to the largest. Curves of more than \
+{charts.MOST} points are drawn as means of neighbours; curves.csv has all points."""
+
 HEADLINE, *OTHERS = (name for name in COSTS if name != "train_seconds")
 """The cost that the page begins with, and others that figures are drawn of."""
 
@@ -111,25 +118,22 @@ def _efforts(summary: Summary, name: str) -> Parts:
 
 def _curves(summary: Summary, name: str) -> Parts:
     runs = [run for run in summary.results if run.domain == name]
-    names = first_seen(x for run in runs for x in run.curves)
-    solver = [x for x in names if x.startswith("solver/")]
-    steady = {x: value for x in names if (value := _steady(runs, x)) is not None}
-    note = f"Lines are means over seeds, bands go from the least seed to the largest; at most \
-{charts.MOST} points are drawn, means of neighbours where there are more. All: curves.csv."
-    for title, some in (
-        ("Learning curves", [x for x in names if x not in solver]),
-        ("The solver over training", solver),
-    ):
-        found = (charts.curve(summary, name, x) for x in some if x not in steady)
-        yield html.figures(title, found, note)
-    said = "; ".join(f"{x} is {exact(value)} at every step" for x, value in steady.items())
-    yield html.paragraph(said)
+    values = {x: _values(runs, x) for x in first_seen(x for run in runs for x in run.curves)}
+    steady = {x: found.pop() for x, found in values.items() if len(found) == 1}
+    moving = [x for x in values if x not in steady]
+    solver = [x for x in moving if x.startswith("solver/")]
+    first = ["train/loss", f"val/{summary.grid.domains[name]['headline']}"]
+    learning = sorted((x for x in moving if x not in solver), key=lambda x: x not in first)
+    for title, some in (("Learning curves", learning), ("The solver over training", solver)):
+        found = (charts.curve(summary, name, x) for x in some[:CURVES])
+        yield html.figures(title, found, CAPTION)
+    said = [f"{x} is {exact(value)} at every step" for x, value in steady.items()]
+    said += [f"not drawn: {', '.join(learning[CURVES:])}"] if learning[CURVES:] else []
+    yield html.paragraph("; ".join(said))
 
 
-def _steady(runs: list[Result], curve: str) -> float | None:
-    """Return the one value that a curve has in all runs; None where there are several."""
-    values = {number(x) for run in runs for _, x in run.curves.get(curve, [])}
-    return values.pop() if len(values) == 1 else None
+def _values(runs: list[Result], curve: str) -> set[float]:
+    return {number(x) for run in runs for _, x in run.curves.get(curve, [])}
 
 
 def _pictures(summary: Summary, name: str) -> Parts:
@@ -173,10 +177,10 @@ def failed(summary: Summary) -> Parts:
     """Yield what failed, and what has not been run."""
     if summary.failures:
         yield '<section id="failed"><h2>Failed</h2>'
-        for (name, mixer, seed), traceback in summary.failures.items():
-            said = escaped(f"{name}, {mixer}, seed {seed}: {last_line(traceback)}")
+        for key, traceback in summary.failures.items():
+            said = escaped(f"{key}: {last_line(traceback)}")
             yield f"<details><summary>{said}</summary><pre>{escaped(traceback)}</pre></details>"
         yield "</section>"
     if summary.missing:
-        names = "; ".join(f"{name}, {mixer}, seed {seed}" for name, mixer, seed in summary.missing)
+        names = ", ".join(map(str, summary.missing))
         yield f'<section id="missing"><h2>Not run</h2>{html.paragraph(names)}</section>'

@@ -1,17 +1,14 @@
 """What a comparison found, by domain and mixer: the one source of all its tables and pages."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from paratime.compare.result import Grid, Result
-
-Key = tuple[str, str, int]
-"""Domain, mixer and seed of a run."""
+from paratime.compare.result import Grid, Key, Result
 
 Numbers = Callable[[Result], dict[str, float]]
 """What returns numbers of a run by name: ``quality``, ``cost``, ``solver`` or ``effort``."""
@@ -96,8 +93,8 @@ class Summary:
     @cached_property
     def missing(self) -> list[Key]:
         """Runs that have not ended."""
-        ended = {(run.domain, run.mixer, run.seed) for run in self.results} | {*self.failures}
-        return [key for key in keys(self.grid) if key not in ended]
+        ended = {*map(key_of, self.results), *self.failures}
+        return [key for key in self.grid.runs() if key not in ended]
 
     def runs(self, domain: str, mixer: str) -> list[Result]:
         """Return the finished runs of a mixer on a domain."""
@@ -143,22 +140,18 @@ def read(out: Path) -> Summary:
     """Return what there is in the folder of a comparison."""
     grid = Grid.load(out / "grid.json")
     results = grid.results(out)
-    done = {(run.domain, run.mixer, run.seed) for run in results}
-    failures = {}
-    for key in keys(grid):
-        domain, mixer, seed = key
-        path = out / "runs" / domain / mixer / f"seed-{seed}.error.txt"
-        if key not in done and path.exists():
-            failures[key] = path.read_text(encoding="utf-8", errors="replace")
+    done = {*map(key_of, results)}
+    failures = {
+        key: key.error(out).read_text(encoding="utf-8", errors="replace")
+        for key in grid.runs()
+        if key not in done and key.error(out).exists()
+    }
     return Summary(grid, results, failures)
 
 
-def keys(grid: Grid) -> Iterator[Key]:
-    """Yield the runs of a grid, in its order."""
-    for domain in grid.domains:
-        for mixer in grid.mixers:
-            for seed in grid.seeds:
-                yield domain, mixer, seed
+def key_of(run: Result) -> Key:
+    """Return which run of the grid a result is of."""
+    return Key(run.domain, run.mixer, run.seed)
 
 
 def quality(run: Result) -> dict[str, float]:

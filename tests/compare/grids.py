@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from paratime.compare.report import write
-from paratime.compare.result import Grid, Result
+from paratime.compare.result import Grid, Key, Result
+from paratime.compare.summary import key_of
 
 MIXERS = ["ParaGRU", "ParaLSTM", "Mamba", "Mamba2", "Mamba3", "MinGRU", "Attention", "TorchGRU"]
 STEPS = np.arange(10, 301, 10)
@@ -50,12 +51,10 @@ def make(
 ) -> Path:
     """Save a grid and a run for each of its cells, as changed; None leaves a run out."""
     grid.save(out / "grid.json")
-    for domain in grid.domains:
-        for index, mixer in enumerate(grid.mixers):
-            for seed in grid.seeds:
-                found = change(result(domain, mixer, seed, index))
-                if found is not None:
-                    found.save(out / "runs" / domain / mixer / f"seed-{seed}.json")
+    for key in grid.runs():
+        found = change(result(*key, grid.mixers.index(key.mixer)))
+        if found is not None:
+            found.save(key.path(out))
     return out
 
 
@@ -171,16 +170,17 @@ DOMAINS = {"tokens": tokens, "series": series, "trajectories": trajectories}
 PICTURES = {"tokens": texts, "series": forecasts, "trajectories": rollouts}
 
 
+FAILED, MISSING = Key("series", "Mamba", 1), Key("series", "Attention", 2)
+DIVERGED = Key("trajectories", "MinGRU", 0)
+
+
 def broken(out: Path) -> Path:
     """Make a comparison with what goes wrong: a failed run, one that is missing, and NaN."""
 
     def change(run: Result) -> Result | None:
-        place = (run.domain, run.mixer, run.seed)
-        if place == ("series", "Mamba", 1) or place == ("series", "Attention", 2):
-            return None
-        if place == ("trajectories", "MinGRU", 0):
+        if key_of(run) == DIVERGED:
             run.quality["nrmse@10"] = float("nan")
-        return run
+        return None if key_of(run) in (FAILED, MISSING) else run
 
     make(out, change=change)
     path = out / "runs" / "series" / "Mamba" / "seed-1.error.txt"
