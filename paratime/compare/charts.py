@@ -16,6 +16,9 @@ from paratime.page import escaped
 MOST = 60
 """Points of a drawn curve."""
 
+TALL = 250
+"""Height of the figure of curves."""
+
 Row = list[str]
 
 
@@ -38,13 +41,14 @@ class Figure:
     mixer: int | None = None
 
 
-def scatter(summary: Summary, domain: str, name: str) -> Figure | None:
+def scatter(summary: Summary, domain: str, name: str, title: str) -> Figure | None:
     """Draw a domain's headline metric against a cost; None where no mixer has both.
 
     Args:
         summary: What to draw.
         domain: Name of a domain.
         name: Name of a cost.
+        title: Of the figure, as plain text.
     """
     headline, unit = (summary.grid.domains[domain][x] for x in ("headline", "unit"))
     label, names = words(name, unit), summary.grid.mixers
@@ -65,15 +69,15 @@ def scatter(summary: Summary, domain: str, name: str) -> Figure | None:
     for i, (x, y) in points.items():
         low, high = (panel.at(x.mean, end)[1] for end in _ends_of(y))
         bar = f'<path class="bar" d="M{at[i][0]:.1f} {low:.1f}V{high:.1f}"/>'
-        said = f"{names[i]}: {headline} {y.mean:.4g}, {label} {x.mean:.4g}"
-        marks.append(svg.group(i, bar + svg.mark(i, *at[i], said)))
-    title = f"{domain}: {headline} against {label}"
+        hint = f"{names[i]}: {headline} {y.mean:.4g}, {label} {x.mean:.4g}"
+        marks.append(svg.group(i, bar + svg.mark(i, *at[i], hint)))
     rows = [["mixer", label, headline]]
     rows += [[names[i], exact(x.mean), exact(y.mean)] for i, (x, y) in points.items()]
     absent = ", ".join(name for i, name in enumerate(names) if i not in points)
     note = f"Not drawn, for want of a number: {absent}." if absent else ""
     labels = _labels({i: svg.shortened(names[i]) for i in points}, at, panel.size)
-    return Figure(title, panel.svg(title, marks, labels), rows, note)
+    said = f"{domain}: {headline} against {label}"
+    return Figure(title, panel.svg(said, marks, labels), rows, note)
 
 
 def _drawable(x: Cell, y: Cell) -> bool:
@@ -86,14 +90,18 @@ def _ends_of(cell: Cell) -> tuple[float, float]:
 
 
 def words(name: str, unit: str) -> str:
-    """Return what a cost, or what a solver did, is called in a figure or a heading."""
-    costs = {
-        "units_per_s": f"{unit} per second of training",
-        "train_seconds": "seconds of training",
+    """Return what a cost, or what a solver did, is called in figures and headings."""
+    known = {
+        "units_per_s": f"{unit} per second, training",
+        "train_seconds": "seconds, training",
         "peak_memory_mib": "peak memory, MiB",
-        "ms_per_generated_step": "ms per generated step",
+        "ms_per_generated_step": "ms per step, generating",
+        "solver_iterations_mean": "iterations, mean",
+        "solver_iterations_last": "iterations, last",
+        "solver_defect_last": "defect, last",
+        "solver_loop_share_mean": "loop share, mean",
     }
-    return costs.get(name, name.replace("_", " "))
+    return known[name]
 
 
 def _labels(
@@ -102,19 +110,19 @@ def _labels(
     """Yield a label beside each point where there is room; the legend names the others."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in at.values()]
     for i, name in names.items():
-        wide = svg.LETTER * len(name)
-        x, y = at[i]
-        for left, middle in (
-            (x + 8, y),
-            (x - 8 - wide, y),
-            (x - wide / 2, y - 12),
-            (x - wide / 2, y + 12),
+        wide, (x, y) = svg.LETTER * len(name), at[i]
+        for anchor, here, middle, left in (
+            ("start", x + 8, y, x + 8),
+            ("end", x - 8, y, x - 8 - wide),
+            ("middle", x, y - 12, x - wide / 2),
+            ("middle", x, y + 12, x - wide / 2),
         ):
             box = (left, middle - 6, left + wide, middle + 6)
-            if left >= -8 and box[2] <= size[0] + 8 and not any(_overlap(box, x) for x in taken):
+            inside = left >= -8 and box[2] <= size[0] + svg.RIGHT
+            if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                text = f'<text x="{left:.1f}" y="{middle:.1f}" dy=".35em">{escaped(name)}</text>'
-                yield svg.group(i, text)
+                place = f'class="{anchor}" x="{here:.1f}" y="{middle:.1f}" dy=".35em"'
+                yield svg.group(i, f"<text {place}>{escaped(name)}</text>")
                 break
 
 
@@ -163,19 +171,20 @@ def curve(summary: Summary, domain: str, name: str) -> Figure | None:
     curves = {i: x for i, x in found.items() if x is not None}
     if not curves:
         return None
-    wide = 10 if name.endswith("defect") else 50
-    y = svg.Axis.over(np.concatenate([c.mean for c in curves.values()]), name, wide=wide)
-    last = max(c.steps[-1] for c in curves.values())
-    wanted = len(curves) * svg.LINE <= svg.HEIGHT - svg.TOP
-    right = 16 + svg.LETTER * max(len(svg.shortened(mixers[i])) for i in curves)
-    panel = svg.Panel(svg.Axis(0, max(last, 1), "step"), y, right if wanted else svg.RIGHT)
+    last = max(1.0, *(c.steps[-1] for c in curves.values()))
+    begin = 0.0 if name.startswith("solver/") else last / 10
+    heights = np.concatenate([c.mean[c.steps >= begin] for c in curves.values()])
+    y = svg.Axis.over(heights, wide=10 if name.endswith("defect") else 50)
+    wanted = len(curves) * svg.LINE <= TALL - svg.TOP
+    right = 14 + svg.LETTER * max(len(svg.shortened(mixers[i])) for i in curves)
+    panel = svg.Panel(svg.Axis(0, last, "step"), y, right if wanted else svg.RIGHT, TALL)
     lines = [
         svg.group(i, panel.band(c.steps, c.low, c.high) + panel.line(c.steps, c.mean))
         for i, c in curves.items()
     ]
     ends = _ends(panel, curves, mixers) if wanted else []
-    title = f"{domain}: {name}"
-    return Figure(title, panel.svg(title, lines, ends), [*_rows(curves, mixers)])
+    said = f"{domain}: {name} over training"
+    return Figure(name, panel.svg(said, lines, ends), [*_rows(curves, mixers)])
 
 
 def _ends(panel: svg.Panel, curves: dict[int, Curve], mixers: list[str]) -> Iterator[str]:

@@ -19,8 +19,7 @@ def table(name: str, titles: Row, columns: Sequence[Row]) -> str:
         columns: Cells, as HTML.
     """
     heads = "".join(
-        f'<th scope="col"><button type="button">{escaped(x).replace(chr(10), "<br>")}</button></th>'
-        for x in titles
+        f'<th scope="col"><button type="button">{_breaking(x)}</button></th>' for x in titles
     )
     rows = "\n".join(f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
     return _scrolling(
@@ -28,6 +27,11 @@ def table(name: str, titles: Row, columns: Sequence[Row]) -> str:
         f"<tbody>{rows}</tbody></table>",
         name,
     )
+
+
+def _breaking(title: str) -> str:
+    """Return a title that keeps its line breaks, and may be broken behind each underscore."""
+    return escaped(title).replace("\n", "<br>").replace("_", "_<wbr>")
 
 
 def cell(text: str, value: str = "", mark: str = "") -> str:
@@ -40,7 +44,7 @@ def cell(text: str, value: str = "", mark: str = "") -> str:
     """
     kind = f' class="{mark}"' if mark else ""
     number = f' data-value="{value}"' if value else ""
-    seen = re.sub(r" ± \S+", r'<span class="soft">\g<0></span>', escaped(text))
+    seen = re.sub(r"± \S+", r'<span class="soft">\g<0></span>', escaped(text))
     return f"<td{kind}{number}>{seen}</td>"
 
 
@@ -92,10 +96,13 @@ def figures(title: str, found: Iterable[Figure | None], note: str = "", fold: bo
     if not drawn:
         return ""
     body = f'{paragraph(note)}<div class="figures">{drawn}</div>'
-    heading = f"<h3>{escaped(title)}</h3>"
-    if fold:
-        return f'<details class="fold"><summary>{heading}</summary>{body}</details>'
-    return f"{heading if title else ''}{body}"
+    return folded(title, body) if fold else f"<h3>{escaped(title)}</h3>{body}"
+
+
+def folded(title: str, body: str) -> str:
+    """Return HTML under a heading, hidden until a reader asks for it."""
+    heading = f"<summary><h3>{escaped(title)}</h3></summary>"
+    return f'<details class="fold">{heading}{body}</details>'
 
 
 def paragraph(text: str) -> str:

@@ -40,11 +40,11 @@ def forecasts(title: str, pictures: dict[int, Picture], mixers: Sequence[str]) -
     """
     lines = [numbers(x) for p in pictures.values() for x in p["quantiles"].values()]
     targets = [x for p in pictures.values() for x in numbers(p["target"])]
-    y = around(targets, lines, title)
-    return [_forecast(i, picture, y, mixers[i]) for i, picture in pictures.items()]
+    y = around(targets, lines)
+    return [_forecast(i, picture, y, mixers[i], title) for i, picture in pictures.items()]
 
 
-def _forecast(index: int, picture: Picture, y: svg.Axis, mixer: str) -> Figure:
+def _forecast(index: int, picture: Picture, y: svg.Axis, mixer: str, title: str) -> Figure:
     times, target = [str(x) for x in picture["time"]], numbers(picture["target"])
     quantiles = {
         name: numbers(picture["quantiles"][name])
@@ -61,7 +61,7 @@ def _forecast(index: int, picture: Picture, y: svg.Axis, mixer: str) -> Figure:
     rows = [["time", "target", *(f"quantile {q}" for q in quantiles)]]
     raw = [picture["target"], *(picture["quantiles"][name] for name in quantiles)]
     rows += map(list, zip(times, *map(_texts, raw), strict=True))
-    said = f"{mixer}: forecast of {y.label}"
+    said = f"{mixer}: forecast of {title}"
     return Figure(mixer, panel.svg(said, inside), rows, mixer=index)
 
 
@@ -79,7 +79,7 @@ def rollouts(title: str, pictures: dict[int, Picture], mixers: Sequence[str]) ->
         found = {
             i: numbers(p["imagined"][name]) for i, p in pictures.items() if name in p["imagined"]
         }
-        y = around(truth, found.values(), name)
+        y = around(truth, found.values())
         panel = svg.Panel(svg.Axis(steps[0], max(steps[-1], steps[0] + 1), "step"), y, height=190)
         inside = [f'<g class="truth">{panel.line(steps, truth)}</g>']
         inside += [svg.group(i, panel.line(steps, x)) for i, x in found.items()]
@@ -98,13 +98,13 @@ def left_out(pictures: dict[int, Picture]) -> list[str]:
     return first_seen(name for p in pictures.values() for name in p["truth"])[CHANNELS:]
 
 
-def around(truth: Iterable[float], others: Iterable[Sequence[float]], label: str) -> svg.Axis:
+def around(truth: Iterable[float], others: Iterable[Sequence[float]]) -> svg.Axis:
     """Return an axis for the truth, and for the others as far as they are not far off."""
     known = [x for x in truth if math.isfinite(x)] or [0.0]
     low, high = min(known), max(known)
     span = (high - low) or abs(high) or 1.0
     near = [x for line in others for x in line if low - span <= x <= high + span]
-    return svg.Axis.over([*known, *near], label)
+    return svg.Axis.over([*known, *near])
 
 
 def numbers(values: Iterable[Any]) -> list[float]:

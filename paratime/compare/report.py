@@ -48,7 +48,7 @@ def table(out: Path) -> str:
 def page(summary: Summary) -> str:
     """Return the page."""
     domains = [sections.domain(summary, name) for name in summary.grid.domains]
-    parts = [sections.head(summary), *domains, sections.runs(summary), sections.failed(summary)]
+    parts = [sections.head(summary), *domains, sections.failed(summary)]
     body = "\n".join(text for part in parts for text in part if text)
     return document(summary.grid.title, body, style=STYLE, script=SCRIPT)
 

@@ -1,11 +1,10 @@
 """The sections of a comparison's page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from paratime.compare import charts, html, pictures
 from paratime.compare.result import Result
 from paratime.compare.summary import (
-    COSTS,
     Summary,
     effort,
     first_seen,
@@ -31,11 +30,15 @@ Parts = Iterator[str]
 CURVES = 6
 """Learning curves that are drawn of a domain."""
 
+FORECAST = "Dark: the target. In colour: the median, and bands between quantiles."
+ROLLOUT = "Dark: the truth. In colour: what mixers imagined, without seeing it."
 CAPTION = f"""\
-Lines are means over seeds; bands go from the least seed to the largest. Curves of more than \
-{charts.MOST} points are drawn as means of neighbours; curves.csv has all points."""
+Lines are means over seeds; bands go from the least seed to the largest. What is above the range \
+of all but the first tenth of training is cut off. Where there are more than {charts.MOST} points, \
+neighbours are averaged; curves.csv has them all."""
 
-HEADLINE, *OTHERS = (name for name in COSTS if name != "train_seconds")
+HEADLINE = "units_per_s"
+OTHERS = ("peak_memory_mib", "ms_per_generated_step")
 """The cost that the page begins with, and others that figures are drawn of."""
 
 FILES = ("results.csv", "costs.csv", "curves.csv", "results.md")
@@ -47,19 +50,20 @@ def head(summary: Summary) -> Parts:
     grid = summary.grid
     seeds = ", ".join(map(str, grid.seeds))
     places = [(f"domain-{i}", name) for i, name in enumerate(grid.domains)]
-    places += [("runs", "all runs")]
     places += [("failed", "failed")] if summary.failures else []
     places += [("missing", "not run")] if summary.missing else []
     links = (f'<a href="#{place}">{escaped(name)}</a>' for place, name in places)
     yield f'<header><h1>{escaped(grid.title)}</h1><nav class="places">{" ".join(links)}</nav>'
     alarm = ' class="note"' if summary.failures or summary.missing else ""
-    yield f"<p{alarm}>{counts(summary)}; seeds {seeds}.</p></header>"
+    yield f"<p{alarm}>{counts(summary)}; seeds {seeds}.</p>"
+    files = ", ".join(f'<a href="{name}">{name}</a>' for name in FILES)
+    yield f"<p>All numbers in full, beside this page: {files}.</p></header>"
     columns = [_marked(summary, name, facts["headline"]) for name, facts in grid.domains.items()]
     titles = [f"{name}\n{facts['headline']}" for name, facts in grid.domains.items()]
     yield html.table("headline", ["mixer", *titles], [html.mixers(grid.mixers), *columns])
     yield _legend(summary)
     yield html.switches(grid.mixers)
-    found = (charts.scatter(summary, name, HEADLINE) for name in grid.domains)
+    found = (charts.scatter(summary, name, HEADLINE, name) for name in grid.domains)
     yield html.figures("Quality against the speed of training", found)
 
 
@@ -83,6 +87,7 @@ def domain(summary: Summary, name: str) -> Parts:
     yield from _efforts(summary, name)
     yield from _curves(summary, name)
     yield from _pictures(summary, name)
+    yield from _runs(summary, name)
     yield "</section>"
 
 
@@ -108,12 +113,13 @@ def _efforts(summary: Summary, name: str) -> Parts:
     unit, names = summary.grid.domains[name]["unit"], summary.names(name, effort)
     if names:
         place = [*summary.grid.domains].index(name)
-        titles = [charts.words(x, unit) for x in names]
+        titles = [charts.words(x, unit).replace(", ", "\n") for x in names]
         columns = [html.numbers(bare(summary.column(name, effort, x))) for x in names]
         columns = [html.mixers(summary.grid.mixers), *columns]
         yield "<h3>Cost, and what the solver did</h3>"
         yield html.table(f"effort-{place}", ["mixer", *titles], columns)
-        yield html.figures("", (charts.scatter(summary, name, x) for x in OTHERS))
+        found = (charts.scatter(summary, name, x, charts.words(x, unit)) for x in OTHERS)
+        yield html.figures("Quality against other costs", found)
 
 
 def _curves(summary: Summary, name: str) -> Parts:
@@ -124,9 +130,10 @@ def _curves(summary: Summary, name: str) -> Parts:
     solver = [x for x in moving if x.startswith("solver/")]
     first = ["train/loss", f"val/{summary.grid.domains[name]['headline']}"]
     learning = sorted((x for x in moving if x not in solver), key=lambda x: x not in first)
-    for title, some in (("Learning curves", learning), ("The solver over training", solver)):
-        found = (charts.curve(summary, name, x) for x in some[:CURVES])
-        yield html.figures(title, found, CAPTION)
+    drawn = [charts.curve(summary, name, x) for x in learning[:CURVES]]
+    yield html.figures("Learning curves", drawn, CAPTION)
+    drawn = [charts.curve(summary, name, x) for x in solver]
+    yield html.figures("The solver over training", drawn)
     said = [f"{x} is {exact(value)} at every step" for x, value in steady.items()]
     said += [f"not drawn: {', '.join(learning[CURVES:])}"] if learning[CURVES:] else []
     yield html.paragraph("; ".join(said))
@@ -137,38 +144,38 @@ def _values(runs: list[Result], curve: str) -> set[float]:
 
 
 def _pictures(summary: Summary, name: str) -> Parts:
-    mixers, first = summary.grid.mixers, f"Of seed {summary.grid.seeds[0]}."
+    mixers, seed = summary.grid.mixers, f"Seed {summary.grid.seeds[0]}"
     for i, (title, some) in enumerate(pictures.of_kind(summary, name, "forecast").items()):
-        found = pictures.forecasts(title, some, mixers)
-        yield html.figures(f"Forecasts of {title}", found, first, fold=i > 0)
+        drawn, note = pictures.forecasts(title, some, mixers), f"{seed}. {FORECAST}"
+        yield html.figures(f"Forecasts of {title}", drawn, note, fold=i > 0)
     for i, (title, some) in enumerate(pictures.of_kind(summary, name, "rollout").items()):
-        rest = pictures.left_out(some)
-        note = f"{first} Not drawn: {', '.join(rest)}." if rest else first
-        drawn = pictures.rollouts(title, some, mixers)
-        yield html.figures(f"Truth and imagined, {title}", drawn, note, fold=i > 0)
+        drawn, rest = pictures.rollouts(title, some, mixers), pictures.left_out(some)
+        note = f"{seed}. {ROLLOUT}" + (f" Not drawn: {', '.join(rest)}." if rest else "")
+        yield html.figures(f"Truth and imagination, {title}", drawn, note, fold=i > 0)
     for title, texts in pictures.of_kind(summary, name, "text").items():
-        yield f'<h3>Texts, {escaped(title)}</h3>{html.paragraph(first)}<div class="figures">'
+        yield f'<h3>Texts, {escaped(title)}</h3>{html.paragraph(f"{seed}.")}<div class="figures">'
         for i, picture in texts.items():
             yield f'<figure data-mixer="{i}"><figcaption>{html.mixer(i, mixers[i])}</figcaption>'
             yield f'<pre dir="auto">{escaped(picture["text"])}</pre></figure>'
         yield "</div>"
 
 
-def runs(summary: Summary) -> Parts:
-    """Yield the table of all finished runs, whose numbers are those of the CSV files."""
+def _runs(summary: Summary, name: str) -> Parts:
+    """Yield the table of a domain's finished runs, whose numbers are those of the CSV files."""
     pairs = zip(results_rows(summary), costs_rows(summary), strict=True)
-    titles, *body = [[*found, *costs[len(KEYS) :]] for found, costs in pairs]
-    links = ", ".join(f'<a href="{name}">{name}</a>' for name in FILES)
-    yield '<section id="runs"><h2>All runs</h2>'
-    yield f"<p>The numbers in full, beside this page: {links}.</p>"
-    if body:
-        columns = [*map(list, zip(*body, strict=True))]
-        keys = [[*map(html.cell, column)] for column in columns[: len(KEYS)]]
-        yield html.table("all", titles, [*keys, *map(_of_runs, columns[len(KEYS) :])])
-    yield "</section>"
+    titles, *rows = [[*found, *costs[len(KEYS) :]] for found, costs in pairs]
+    columns = zip(titles, *(row for row in rows if row[0] == name), strict=True)
+    filled = [column for column in columns if any(column[1:])]
+    if filled:
+        _domain, *keys = filled[: len(KEYS)]
+        cells = [[*map(html.cell, key[1:])] for key in keys]
+        cells += [_of_runs(column[1:]) for column in filled[len(KEYS) :]]
+        place = [*summary.grid.domains].index(name)
+        table = html.table(f"runs-{place}", [column[0] for column in filled[1:]], cells)
+        yield html.folded("Each run", table)
 
 
-def _of_runs(column: list[str]) -> list[str]:
+def _of_runs(column: Sequence[str]) -> list[str]:
     decimals = digits(float(x) for x in column if x)
     return [html.cell(shown(float(x), decimals) if x else "-", x) for x in column]
 

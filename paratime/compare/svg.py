@@ -18,7 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 22, 36
 LINE = 12
 """Height of a line of text; like all sizes, in units of the viewBox."""
 
-LETTER = 5.6
+LETTER = 6.4
 """Width of a letter, nearly."""
 
 LONGEST = 14
@@ -60,7 +60,12 @@ class Axis:
 
     @classmethod
     def over(
-        cls, values: Iterable[float], label: str, *, wide: float = math.inf, margin: float = 0.06
+        cls,
+        values: Iterable[float],
+        label: str = "",
+        *,
+        wide: float = math.inf,
+        margin: float = 0.06,
     ) -> Self:
         """Return an axis that holds all finite numbers.
 
@@ -146,9 +151,14 @@ class Panel:
     height: float = HEIGHT
 
     @property
+    def top(self) -> float:
+        """Room for a label at the top."""
+        return TOP if self.y.label else TOP / 2
+
+    @property
     def size(self) -> tuple[float, float]:
         """Width and height between the axes."""
-        return WIDTH - LEFT - self.right, self.height - TOP - BOTTOM
+        return WIDTH - LEFT - self.right, self.height - self.top - BOTTOM
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return the place of a point between the axes, from the upper left; NaN if nowhere."""
@@ -183,14 +193,14 @@ class Panel:
         parts = [
             f'<svg viewBox="0 0 {WIDTH} {self.height:g}" role="img" aria-label="{escaped(title)}">',
             *self._axes(),
-            f'<svg x="{LEFT}" y="{TOP}" {box}>{"".join(inside)}</svg>',
-            f'<g transform="translate({LEFT} {TOP})">{"".join(beside)}</g></svg>',
+            f'<svg x="{LEFT}" y="{self.top:g}" {box}>{"".join(inside)}</svg>',
+            f'<g transform="translate({LEFT} {self.top:g})">{"".join(beside)}</g></svg>',
         ]
         return "\n".join(parts)
 
     def _axes(self) -> Iterator[str]:
         width, height = self.size
-        yield f'<g class="axes" transform="translate({LEFT} {TOP})">'
+        yield f'<g class="axes" transform="translate({LEFT} {self.top:g})">'
         for value, name in self.y.ticks(5):
             place = f"{(1 - self.y.share(value)) * height:.1f}"
             yield f'<path d="M0 {place}h{width:g}"/>'
@@ -201,9 +211,9 @@ class Panel:
             yield f'<path d="M{place} {height:g}v4"/>'
             yield f'<text x="{place}" y="{height + 16:g}" class="{side}">{escaped(name)}</text>'
         yield f'<path class="base" d="M0 {height:g}h{width:g}"/>'
-        yield f'<text x="{-LEFT + 2}" y="{-TOP + 11}" class="label">{escaped(self.y.label)}</text>'
+        yield f'<text x="{2 - LEFT}" y="{11 - self.top:g}">{escaped(self.y.label)}</text>'
         place = f'x="{width:g}" y="{height + BOTTOM - 5:g}"'
-        yield f'<text {place} class="label end">{escaped(self.x.label)}</text></g>'
+        yield f'<text {place} class="end">{escaped(self.x.label)}</text></g>'
 
 
 def _pieces(points: list[tuple[float, ...]]) -> Iterator[list[tuple[float, ...]]]:

@@ -95,10 +95,11 @@ def texts(cells: Sequence[Cell]) -> list[str]:
 
 def _cell(cell: Cell, decimals: int | None) -> str:
     spread = "" if cell.spread is None else f" ± {shown(cell.spread, decimals)}"
-    parts = [f"{shown(cell.mean, decimals)}{spread}"] if cell.values else []
-    parts += [f"{cell.failed} failed"] if cell.failed else []
-    parts += [f"{cell.missing} not run"] if cell.missing else []
-    return ", ".join(parts) or "-"
+    gaps = {"failed": cell.failed, "not run": cell.missing}
+    absent = ", ".join(f"{count} {what}" for what, count in gaps.items() if count)
+    if not cell.values:
+        return absent or "-"
+    return f"{shown(cell.mean, decimals)}{spread}" + (f" ({absent})" if absent else "")
 
 
 def bare(cells: Iterable[Cell]) -> list[Cell]:
@@ -124,8 +125,8 @@ def counts(summary: Summary) -> str:
     """Return how many runs there are, and how many there are not, in one line."""
     done, failed, missing = map(len, (summary.results, summary.failures, summary.missing))
     text = f"{done} of {done + failed + missing} runs finished"
-    text += f", {failed} failed" if failed else ""
-    return text + (f", {missing} not run" if missing else "")
+    gaps = {"failed": failed, "not run": missing}
+    return ", ".join([text, *(f"{count} {what}" for what, count in gaps.items() if count)])
 
 
 def aligned_text(summary: Summary) -> str:

@@ -152,13 +152,13 @@ def test_the_figure_of_a_curve_has_a_line_a_mixer_and_its_numbers():
 def test_quality_against_cost_leaves_out_what_has_no_number_and_says_so():
     found = summary()
     found.results[0].quality["bits_per_byte"] = NAN
-    figure = charts.scatter(found, "tokens", "units_per_s")
+    figure = charts.scatter(found, "tokens", "units_per_s", "title")
     assert figure.note == "Not drawn, for want of a number: ParaGRU."
     assert [row[0] for row in figure.rows[1:]] == ["ParaLSTM"]
     mean = np.mean([run.cost["units_per_s"] for run in found.runs("tokens", "ParaLSTM")])
     assert float(figure.rows[1][1]) == pytest.approx(mean)
     assert 'data-mixer="0"' not in figure.svg and 'data-mixer="1"' in figure.svg
-    assert charts.scatter(summary(cost={}), "tokens", "units_per_s") is None
+    assert charts.scatter(summary(cost={}), "tokens", "units_per_s", "title") is None
 
 
 def forecast(levels: dict[str, list[float | None]]) -> pictures.Picture:
@@ -189,7 +189,7 @@ def test_forecasts_that_are_far_off_do_not_flatten_the_others():
     near = {"0.5": [None, 1.5, 2.5]}
     far, _ = pictures.forecasts("T1", {0: forecast(levels), 1: forecast(near)}, ["a", "b"])
     assert far.rows[3] == ["c", "", "1e+06"]
-    axis = pictures.around([1.0, 2.0], [[1e6, 2.5, NAN]], "x")
+    axis = pictures.around([1.0, 2.0], [[1e6, 2.5, NAN]])
     assert 2.5 < axis.high < 3 and axis.low < 1
 
 
