@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from paratime.compare import svg
 from paratime.compare.result import Result
@@ -132,12 +131,12 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve over training: its mean over seeds, and the least and largest of them, (N,) each."""
+    """A curve over training: its mean over seeds, and the least and the largest of them."""
 
-    steps: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    steps: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
 
 
 def gathered(runs: Iterable[Result], name: str, most: int = MOST) -> Curve | None:
@@ -148,14 +147,16 @@ def gathered(runs: Iterable[Result], name: str, most: int = MOST) -> Curve | Non
         name: Name of the curve.
         most: Points; neighbours are averaged, where there are more.
     """
-    tables = [dict(run.curves[name]) for run in runs if run.curves.get(name)]
+    lines = [run.curves[name] for run in runs if run.curves.get(name)]
+    tables = [{step: number(value) for step, value in line} for line in lines]
     if not tables or not (steps := sorted(set.intersection(*map(set, tables)))):
         return None
-    values = np.array([steps, *([number(table[step]) for step in steps] for table in tables)])
+    values = np.array([steps, *([table[step] for step in steps] for table in tables)])
     parts = np.array_split(values, min(most, len(steps)), axis=1)
     with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
-        steps_, *seeds = np.stack([part.mean(axis=1) for part in parts], axis=1)
-        return Curve(steps_, np.mean(seeds, 0), np.min(seeds, 0), np.max(seeds, 0))
+        places, *seeds = np.stack([part.mean(axis=1) for part in parts], axis=1)
+        found = (places, np.mean(seeds, 0), np.min(seeds, 0), np.max(seeds, 0))
+        return Curve(*(x.tolist() for x in found))
 
 
 def curve(summary: Summary, domain: str, name: str) -> Figure | None:
@@ -173,8 +174,8 @@ def curve(summary: Summary, domain: str, name: str) -> Figure | None:
         return None
     last = max(1.0, *(c.steps[-1] for c in curves.values()))
     begin = 0.0 if name.startswith("solver/") else last / 10
-    heights = np.concatenate([c.mean[c.steps >= begin] for c in curves.values()])
-    y = svg.Axis.over(heights, wide=10 if name.endswith("defect") else 50)
+    late = (y for c in curves.values() for x, y in zip(c.steps, c.mean, strict=True) if x >= begin)
+    y = svg.Axis.over(late, wide=10 if name.endswith("defect") else 50)
     wanted = len(curves) * svg.LINE <= TALL - svg.TOP
     right = 14 + svg.LETTER * max(len(svg.shortened(mixers[i])) for i in curves)
     panel = svg.Panel(svg.Axis(0, last, "step"), y, right if wanted else svg.RIGHT, TALL)
@@ -201,12 +202,6 @@ def _ends(panel: svg.Panel, curves: dict[int, Curve], mixers: list[str]) -> Iter
 
 def _rows(curves: dict[int, Curve], mixers: list[str]) -> Iterator[Row]:
     yield ["step", *(mixers[i] for i in curves)]
-    steps = sorted({step for c in curves.values() for step in c.steps.tolist()})
-    values = {
-        i: dict(zip(c.steps.tolist(), c.mean.tolist(), strict=True)) for i, c in curves.items()
-    }
-    for step in steps:
-        yield [
-            f"{step:.6g}",
-            *(f"{x[step]:.6g}" if step in x else "" for x in values.values()),
-        ]
+    values = [dict(zip(c.steps, c.mean, strict=True)) for c in curves.values()]
+    for step in sorted(set().union(*values)):
+        yield [f"{step:.6g}", *(f"{x[step]:.6g}" if step in x else "" for x in values)]

@@ -74,11 +74,10 @@ def rollouts(title: str, pictures: dict[int, Picture], mixers: Sequence[str]) ->
         mixers: Names in order of the grid.
     """
     first = next(iter(pictures.values()))
-    for name in [*first["truth"]][:CHANNELS]:
-        steps, truth = numbers(first["steps"]), numbers(first["truth"][name])
-        found = {
-            i: numbers(p["imagined"][name]) for i, p in pictures.items() if name in p["imagined"]
-        }
+    steps = numbers(first["steps"])
+    for name in [*first["truth"]][:CHANNELS] if steps else []:
+        truth = numbers(first["truth"][name])
+        found = {i: numbers(x["imagined"][name]) for i, x in pictures.items()}
         y = around(truth, found.values())
         panel = svg.Panel(svg.Axis(steps[0], max(steps[-1], steps[0] + 1), "step"), y, height=190)
         inside = [f'<g class="truth">{panel.line(steps, truth)}</g>']

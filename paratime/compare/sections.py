@@ -149,9 +149,10 @@ def _pictures(summary: Summary, name: str) -> Parts:
         drawn, note = pictures.forecasts(title, some, mixers), f"{seed}. {FORECAST}"
         yield html.figures(f"Forecasts of {title}", drawn, note, fold=i > 0)
     for i, (title, some) in enumerate(pictures.of_kind(summary, name, "rollout").items()):
-        drawn, rest = pictures.rollouts(title, some, mixers), pictures.left_out(some)
+        rest = pictures.left_out(some)
         note = f"{seed}. {ROLLOUT}" + (f" Not drawn: {', '.join(rest)}." if rest else "")
-        yield html.figures(f"Truth and imagination, {title}", drawn, note, fold=i > 0)
+        found = pictures.rollouts(title, some, mixers)
+        yield html.figures(f"Truth and imagination, {title}", found, note, fold=i > 0)
     for title, texts in pictures.of_kind(summary, name, "text").items():
         yield f'<h3>Texts, {escaped(title)}</h3>{html.paragraph(f"{seed}.")}<div class="figures">'
         for i, picture in texts.items():

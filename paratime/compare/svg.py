@@ -216,7 +216,7 @@ class Panel:
         yield f'<text {place} class="end">{escaped(self.x.label)}</text></g>'
 
 
-def _pieces(points: list[tuple[float, ...]]) -> Iterator[list[tuple[float, ...]]]:
+def _pieces(points: Sequence[tuple[float, ...]]) -> Iterator[list[tuple[float, ...]]]:
     """Yield the runs of points without NaN."""
     piece: list[tuple[float, ...]] = []
     for point in [*points, (math.nan,)]:
@@ -227,7 +227,7 @@ def _pieces(points: list[tuple[float, ...]]) -> Iterator[list[tuple[float, ...]]
             piece = []
 
 
-def _path(points: list[tuple[float, ...]]) -> str:
+def _path(points: Sequence[tuple[float, ...]]) -> str:
     """Return a line through points; a short one of a single point."""
     first, *others = [f"{x:.1f} {y:.1f}" for x, y in points]
     return f"M{first}" + ("L" + " ".join(others) if others else "h2")

@@ -133,7 +133,7 @@ def test_curves_are_of_the_steps_that_all_seeds_have_and_keep_nan():
     lines = [[[1, 1.0], [2, 2.0], [3, None]], [[2, 4.0], [3, 1.0], [4, 1.0]]]
     runs = [Result("d", "m", i, 1, {}, {}, {"x": x}, [], {}) for i, x in enumerate(lines)]
     curve = charts.gathered(runs, "x")
-    assert curve.steps.tolist() == [2, 3]
+    assert curve.steps == [2, 3]
     np.testing.assert_array_equal(curve.mean, [3.0, NAN])
 
 
