@@ -11,6 +11,7 @@ import grids
 import pytest
 
 from paratime.compare.report import write
+from paratime.page import document
 
 PROGRAM = browser.find()
 pytestmark = pytest.mark.skipif(
@@ -57,6 +58,16 @@ def test_the_console_is_heard(chromium, tmp_path):
     said = str(chromium.complaints)
     assert "'no'" in said and "lost is not defined" in said
     assert "https://example.org/" in chromium.requests
+
+
+def test_a_script_that_got_into_a_page_does_not_run(chromium, tmp_path):
+    image = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+    body = f'<script>stolen = 1</script><img src="{image}"><img src="https://example.org/a.png">'
+    (tmp_path / "page.html").write_text(document("page", body, script="let own = 2;"))
+    chromium.open(tmp_path / "page.html")
+    assert chromium("[typeof stolen, own]") == ["undefined", 2]
+    assert chromium("[...document.images].map(x => x.naturalWidth)") == [9, 0]
+    assert len(chromium.complaints) == 2, "one of the script, one of the image on the network"
 
 
 def test_its_numbers_are_those_of_the_files(chromium, page):
