@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from paratime.compare.result import Grid, Key, Result
@@ -39,7 +39,7 @@ class Cell:
     @property
     def mean(self) -> float:
         """The mean over seeds; NaN where one is NaN, or where there is none."""
-        return fmean(self.values) if self.values else math.nan
+        return mean(self.values) if self.values else math.nan
 
     @property
     def spread(self) -> float | None:
@@ -171,10 +171,10 @@ def solver(run: Result) -> dict[str, float]:
         for name in ("iterations", "defect", "loop_share")
     )
     values = (
-        fmean(iterations) if iterations else None,
+        mean(iterations) if iterations else None,
         iterations[-1] if iterations else None,
         defect[-1] if defect else None,
-        fmean(share) if share else None,
+        mean(share) if share else None,
     )
     return {name: x for name, x in zip(SOLVER, values, strict=True) if x is not None}
 
@@ -182,6 +182,11 @@ def solver(run: Result) -> dict[str, float]:
 def effort(run: Result) -> dict[str, float]:
     """Return the costs of a run, and what its solver did."""
     return cost(run) | solver(run)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of some numbers; that of infinities of both signs is NaN."""
+    return sum(values) / len(values)
 
 
 def number(value: Any) -> float:

@@ -26,6 +26,9 @@ LONGEST = 14
 
 COLORS = 8
 
+EXTREME = 1e30
+"""Size from which on a number, or one upon it, is not made room for."""
+
 SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "M-3.6-3.6h7.2v7.2h-7.2z",
@@ -67,7 +70,7 @@ class Axis:
         wide: float = math.inf,
         margin: float = 0.06,
     ) -> Self:
-        """Return an axis that holds all finite numbers.
+        """Return an axis that holds all numbers but extreme ones, as of models that diverged.
 
         Args:
             values: Numbers.
@@ -76,10 +79,10 @@ class Axis:
                 ratios; zeros are then left out.
             margin: Share of the range to leave free at each end.
         """
-        finite = [x for x in values if math.isfinite(x)] or [0.0]
-        positive = [x for x in finite if x > 0]
-        log = bool(positive) and min(finite) >= 0 and max(positive) >= wide * min(positive)
-        inside = _log(positive) if log else finite
+        usual = [x for x in values if abs(x) < EXTREME] or [0.0]
+        positive = [x for x in usual if x > 1 / EXTREME]
+        log = bool(positive) and min(usual) >= 0 and max(positive) >= wide * min(positive)
+        inside = _log(positive) if log else usual
         rest = margin * (max(inside) - min(inside)) or 0.05 * abs(max(inside)) or 1.0
         low, high = min(inside) - rest, max(inside) + rest
         return cls(10**low, 10**high, label, True) if log else cls(low, high, label)
@@ -127,7 +130,7 @@ def tick_text(value: float) -> str:
     """Return a round number in few letters."""
     size = abs(value)
     if size >= 1e9 or 0 < size < 1e-3:
-        return f"{value:.0e}".replace("e+", "e").replace("e0", "e").replace("e-0", "e-")
+        return f"{value:g}".replace("e+", "e").replace("e0", "e").replace("e-0", "e-")
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if size >= unit:
             return f"{value / unit:g}{letter}"

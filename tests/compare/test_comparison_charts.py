@@ -63,9 +63,24 @@ def test_axes_of_ratios_have_no_place_for_zero():
     assert not svg.Axis.over([0.0, 0.0], "x", wide=10).log
 
 
+@pytest.mark.parametrize("wide", (math.inf, 1))
+def test_axes_are_not_for_what_diverged(wide):
+    axis = svg.Axis.over([1.0, 2.0, 1e300, math.inf, NAN], "x", wide=wide)
+    assert axis.low < 1 and 2 < axis.high < 3 and axis.share(1e300) > 1
+    assert svg.Axis.over([1e300, 1e-320], "x", wide=wide).ticks()
+    assert svg.Axis.over([NAN], "x", wide=wide).ticks() and svg.Axis.over([], "x").ticks()
+
+
 @pytest.mark.parametrize(
     "value, text",
-    [(0, "0"), (40_000, "40k"), (2.5e6, "2.5M"), (1e-6, "1e-6"), (0.05, "0.05"), (1e12, "1e12")],
+    [
+        (0, "0"),
+        (40_000, "40k"),
+        (2.5e6, "2.5M"),
+        (1e-6, "1e-6"),
+        (0.05, "0.05"),
+        (1.5e12, "1.5e12"),
+    ],
 )
 def test_ticks_have_few_letters(value, text):
     assert svg.tick_text(value) == text

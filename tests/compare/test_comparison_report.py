@@ -118,7 +118,13 @@ def test_all_but_costs_are_the_same_for_the_same_results(tmp_path):
 
 @pytest.mark.parametrize(
     "values, mean, spread",
-    [((), NAN, None), ((2.0,), 2, None), ((1.0, 3.0), 2, 2**0.5), ((1.0, NAN), NAN, None)],
+    [
+        ((), NAN, None),
+        ((2.0,), 2, None),
+        ((1.0, 3.0), 2, 2**0.5),
+        ((1.0, NAN), NAN, None),
+        ((math.inf, -math.inf), NAN, None),
+    ],
 )
 def test_cells_have_mean_and_spread_over_seeds(values, mean, spread):
     cell = Cell(values)
