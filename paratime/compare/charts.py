@@ -1,6 +1,5 @@
 """Figures of many mixers: quality against cost, and curves over training."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import numpy as np
 from paratime.compare import svg
 from paratime.compare.result import Result
 from paratime.compare.summary import Cell, Summary, cost, number, quality
-from paratime.compare.tables import exact
+from paratime.compare.tables import Row, exact
 from paratime.page import escaped
 
 MOST = 60
@@ -17,8 +16,6 @@ MOST = 60
 
 TALL = 250
 """Height of the figure of curves."""
-
-Row = list[str]
 
 
 @dataclass(frozen=True)
@@ -50,40 +47,28 @@ def scatter(summary: Summary, domain: str, name: str, title: str) -> Figure | No
         title: Of the figure, as plain text.
     """
     headline, unit = (summary.grid.domains[domain][x] for x in ("headline", "unit"))
-    label, names = words(name, unit), summary.grid.mixers
+    names, label = summary.grid.mixers, words(name, unit)
     costs, scores = summary.column(domain, cost, name), summary.column(domain, quality, headline)
-    points = {i: (costs[i], y) for i, y in enumerate(scores) if _drawable(costs[i], y)}
-    if not points:
+    x = svg.Axis.over((cell.mean for cell in costs), label, wide=3, margin=0.12)
+    ends = (end for cell in scores for end in _range(cell))
+    panel = svg.Panel(x, svg.Axis.over(ends, f"{headline}, lower is better", wide=30))
+    places = enumerate(panel.at(x.mean, y.mean) for x, y in zip(costs, scores, strict=True))
+    at = {i: place for i, place in places if panel.holds(*place)}
+    if not at:
         return None
-    panel = svg.Panel(
-        svg.Axis.over((x.mean for x, _ in points.values()), label, wide=3, margin=0.12),
-        svg.Axis.over(
-            (end for _, y in points.values() for end in _ends_of(y)),
-            f"{headline}, lower is better",
-            wide=30,
-        ),
-    )
-    at = {i: panel.at(x.mean, y.mean) for i, (x, y) in points.items()}
-    marks = []
-    for i, (x, y) in points.items():
-        low, high = (panel.at(x.mean, end)[1] for end in _ends_of(y))
-        bar = f'<path class="bar" d="M{at[i][0]:.1f} {low:.1f}V{high:.1f}"/>'
-        hint = f"{names[i]}: {headline} {y.mean:.4g}, {label} {x.mean:.4g}"
-        marks.append(svg.group(i, bar + svg.mark(i, *at[i], hint)))
-    rows = [["mixer", label, headline]]
-    rows += [[names[i], exact(x.mean), exact(y.mean)] for i, (x, y) in points.items()]
-    absent = ", ".join(name for i, name in enumerate(names) if i not in points)
-    note = f"Not drawn, for want of a number: {absent}." if absent else ""
-    labels = _labels({i: svg.shortened(names[i]) for i in points}, at, panel.size)
-    said = f"{domain}: {headline} against {label}"
-    return Figure(title, panel.svg(said, marks, labels), rows, note)
+    marks, rows = [], [["mixer", label, headline]]
+    for i, place in at.items():
+        bar = panel.line([costs[i].mean] * 2, _range(scores[i]))
+        hint = f"{names[i]}: {headline} {scores[i].mean:.4g}, {label} {costs[i].mean:.4g}"
+        marks.append(svg.group(i, bar + svg.mark(i, *place, hint)))
+        rows.append([names[i], exact(costs[i].mean), exact(scores[i].mean)])
+    labels = _labels({i: svg.shortened(names[i]) for i in at}, at, panel.size)
+    drawing = panel.svg(f"{domain}: {headline} against {label}", marks, labels)
+    absent = ", ".join(mixer for i, mixer in enumerate(names) if i not in at)
+    return Figure(title, drawing, rows, f"No place here: {absent}." if absent else "")
 
 
-def _drawable(x: Cell, y: Cell) -> bool:
-    return math.isfinite(x.mean) and x.mean > 0 and math.isfinite(y.mean)
-
-
-def _ends_of(cell: Cell) -> tuple[float, float]:
+def _range(cell: Cell) -> tuple[float, float]:
     spread = cell.spread or 0.0
     return cell.mean - spread, cell.mean + spread
 
@@ -191,7 +176,7 @@ def curve(summary: Summary, domain: str, name: str) -> Figure | None:
 def _ends(panel: svg.Panel, curves: dict[int, Curve], mixers: list[str]) -> Iterator[str]:
     """Yield the names of lines beside their ends, moved apart."""
     ends = {i: panel.at(c.steps[-1], c.mean[-1]) for i, c in curves.items()}
-    ends = {i: end for i, end in ends.items() if not any(map(math.isnan, end))}
+    ends = {i: end for i, end in ends.items() if panel.holds(*end)}
     width, height = panel.size
     places = svg.apart([y for _, y in ends.values()], height)
     for (i, (x, y)), place in zip(ends.items(), places, strict=True):

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from paratime.compare import svg
-from paratime.compare.charts import Figure, Row
+from paratime.compare.charts import Figure
 from paratime.compare.summary import Summary, first_seen, number
+from paratime.compare.tables import Row
 
 Picture = dict[str, Any]
 

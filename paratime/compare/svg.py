@@ -168,6 +168,11 @@ class Panel:
         width, height = self.size
         return self.x.share(x) * width, (1 - self.y.share(y)) * height
 
+    def holds(self, x: float, y: float) -> bool:
+        """Return whether a place of ``at`` lies between the axes."""
+        width, height = self.size
+        return 0 <= x <= width and 0 <= y <= height
+
     def line(self, xs: Points, ys: Points) -> str:
         """Return a line that is broken where a number is not finite."""
         pieces = _pieces([self.at(x, y) for x, y in zip(xs, ys, strict=True)])

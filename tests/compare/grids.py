@@ -3,6 +3,7 @@
 python tests/compare/grids.py FOLDER
 """
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -179,7 +180,13 @@ def broken(out: Path) -> Path:
 
     def change(run: Result) -> Result | None:
         if key_of(run) == DIVERGED:
-            run.quality["nrmse@10"] = float("nan")
+            run.quality["nrmse@10"] = math.nan
+            for point, value in zip(
+                run.curves["train/loss"][-3:], (1e300, math.inf, math.nan), strict=True
+            ):
+                point[1] = value
+            run.pictures[0]["imagined"]["cos"][5:] = 45 * [math.nan]
+            run.pictures[0]["imagined"]["sin"][5:] = 45 * [-1e300]
         return None if key_of(run) in (FAILED, MISSING) else run
 
     make(out, change=change)

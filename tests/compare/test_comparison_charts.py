@@ -168,12 +168,23 @@ def test_quality_against_cost_leaves_out_what_has_no_number_and_says_so():
     found = summary()
     found.results[0].quality["bits_per_byte"] = NAN
     figure = charts.scatter(found, "tokens", "units_per_s", "title")
-    assert figure.note == "Not drawn, for want of a number: ParaGRU."
+    assert figure.note == "No place here: ParaGRU."
     assert [row[0] for row in figure.rows[1:]] == ["ParaLSTM"]
     mean = np.mean([run.cost["units_per_s"] for run in found.runs("tokens", "ParaLSTM")])
     assert float(figure.rows[1][1]) == pytest.approx(mean)
     assert 'data-mixer="0"' not in figure.svg and 'data-mixer="1"' in figure.svg
     assert charts.scatter(summary(cost={}), "tokens", "units_per_s", "title") is None
+
+
+def test_quality_against_cost_has_a_place_for_zero_but_not_for_what_diverged():
+    found = summary()
+    for run in found.results:
+        run.cost["peak_memory_mib"] = 0.0
+        if run.mixer == "ParaLSTM":
+            run.quality["bits_per_byte"] = 1e300
+    figure = charts.scatter(found, "tokens", "peak_memory_mib", "title")
+    assert [row[:2] for row in figure.rows[1:]] == [["ParaGRU", "0"]]
+    assert figure.note == "No place here: ParaLSTM." and "nan" not in figure.svg
 
 
 def forecast(levels: dict[str, list[float | None]]) -> pictures.Picture:
