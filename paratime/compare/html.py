@@ -10,11 +10,12 @@ from paratime.compare.tables import Row, exact, texts
 from paratime.page import escaped
 
 
-def table(name: str, titles: Row, columns: Sequence[Row]) -> str:
+def table(name: str, said: str, titles: Row, columns: Sequence[Row]) -> str:
     """Return a table that a reader can sort by each column.
 
     Args:
-        name: Its id, and what a reader hears of it who cannot see it.
+        name: Its id.
+        said: What a reader hears of it who cannot see it, as plain text.
         titles: Of the columns, as plain text; a line break stays one.
         columns: Cells, as HTML.
     """
@@ -25,7 +26,7 @@ def table(name: str, titles: Row, columns: Sequence[Row]) -> str:
     return _scrolling(
         f'<table id="{name}" class="sortable"><thead><tr>{heads}</tr></thead>\n'
         f"<tbody>{rows}</tbody></table>",
-        name,
+        said,
     )
 
 
@@ -127,9 +128,10 @@ def _data(figure: Figure) -> str:
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return _scrolling(
         f"<table><thead><tr>{heads}</tr></thead>\n<tbody>{body}</tbody></table>",
-        escaped(f"Data of {figure.title}"),
+        f"Data of {figure.title}",
     )
 
 
-def _scrolling(content: str, label: str) -> str:
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{label}">{content}</div>'
+def _scrolling(content: str, said: str) -> str:
+    label = f'role="region" aria-label="{escaped(said)}"'
+    return f'<div class="wide" tabindex="0" {label}>{content}</div>'

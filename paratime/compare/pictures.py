@@ -81,8 +81,8 @@ def rollouts(title: str, pictures: dict[int, Picture], mixers: Sequence[str]) ->
         found = {i: numbers(x["imagined"][name]) for i, x in pictures.items()}
         y = around(truth, found.values())
         panel = svg.Panel(svg.Axis(steps[0], max(steps[-1], steps[0] + 1), "step"), y, height=190)
-        inside = [f'<g class="truth">{panel.line(steps, truth)}</g>']
-        inside += [svg.group(i, panel.line(steps, x)) for i, x in found.items()]
+        inside = [svg.group(i, panel.line(steps, x)) for i, x in found.items()]
+        inside.append(f'<g class="truth">{panel.line(steps, truth)}</g>')
         rows = [["step", "truth", *(mixers[i] for i in found)]]
         raw = [
             first["steps"],

@@ -60,7 +60,8 @@ def head(summary: Summary) -> Parts:
     yield f"<p>All numbers in full, beside this page: {files}.</p></header>"
     columns = [_marked(summary, name, facts["headline"]) for name, facts in grid.domains.items()]
     titles = [f"{name}\n{facts['headline']}" for name, facts in grid.domains.items()]
-    yield html.table("headline", ["mixer", *titles], [html.mixers(grid.mixers), *columns])
+    columns = [html.mixers(grid.mixers), *columns]
+    yield html.table("headline", "Headline metrics", ["mixer", *titles], columns)
     yield _legend(summary)
     yield html.switches(grid.mixers)
     found = (charts.scatter(summary, name, HEADLINE, name) for name in grid.domains)
@@ -83,7 +84,8 @@ def domain(summary: Summary, name: str) -> Parts:
     yield html.paragraph(", ".join(f"{key} {x}" for key, x in same.items()))
     columns = [html.mixers(mixers), [*map(html.whole, summary.parameters(name))]]
     columns += [*different.values(), *(_marked(summary, name, x) for x in metrics)]
-    yield html.table(f"quality-{place}", ["mixer", "parameters", *different, *metrics], columns)
+    titles = ["mixer", "parameters", *different, *metrics]
+    yield html.table(f"quality-{place}", f"Quality, {name}", titles, columns)
     yield from _efforts(summary, name)
     yield from _curves(summary, name)
     yield from _pictures(summary, name)
@@ -117,7 +119,7 @@ def _efforts(summary: Summary, name: str) -> Parts:
         columns = [html.numbers(bare(summary.column(name, effort, x))) for x in names]
         columns = [html.mixers(summary.grid.mixers), *columns]
         yield "<h3>Cost, and what the solver did</h3>"
-        yield html.table(f"effort-{place}", ["mixer", *titles], columns)
+        yield html.table(f"effort-{place}", f"Cost, {name}", ["mixer", *titles], columns)
         found = (charts.scatter(summary, name, x, charts.words(x, unit)) for x in OTHERS)
         yield html.figures("Quality against other costs", found)
 
@@ -164,15 +166,16 @@ def _pictures(summary: Summary, name: str) -> Parts:
 def _runs(summary: Summary, name: str) -> Parts:
     """Yield the table of a domain's finished runs, whose numbers are those of the CSV files."""
     pairs = zip(results_rows(summary), costs_rows(summary), strict=True)
-    titles, *rows = [[*found, *costs[len(KEYS) :]] for found, costs in pairs]
-    columns = zip(titles, *(row for row in rows if row[0] == name), strict=True)
+    header, *rows = [[*found, *costs[len(KEYS) :]] for found, costs in pairs]
+    columns = zip(header, *(row for row in rows if row[0] == name), strict=True)
     filled = [column for column in columns if any(column[1:])]
     if filled:
         _domain, *keys = filled[: len(KEYS)]
         cells = [[*map(html.cell, key[1:])] for key in keys]
         cells += [_of_runs(column[1:]) for column in filled[len(KEYS) :]]
         place = [*summary.grid.domains].index(name)
-        table = html.table(f"runs-{place}", [column[0] for column in filled[1:]], cells)
+        titles = [column[0] for column in filled[1:]]
+        table = html.table(f"runs-{place}", f"Runs, {name}", titles, cells)
         yield html.folded("Each run", table)
 
 
