@@ -32,10 +32,10 @@ CURVES = 6
 
 FORECAST = "Dark: the target. In colour: the median, and bands between quantiles."
 ROLLOUT = "Dark: the truth. In colour: what mixers imagined, without seeing it."
-CAPTION = f"""\
-Lines are means over seeds; bands go from the least seed to the largest. What is above the range \
-of all but the first tenth of training is cut off. Where there are more than {charts.MOST} points, \
-neighbours are averaged; curves.csv has them all."""
+SEEDS = "Lines are means over seeds; bands go from the least seed to the largest. "
+CURVE = f"""\
+What is above the range of all but the first tenth of training is cut off. Where there are more \
+than {charts.MOST} points, neighbours are averaged; curves.csv has them all."""
 
 HEADLINE = "units_per_s"
 OTHERS = ("peak_memory_mib", "ms_per_generated_step")
@@ -48,14 +48,14 @@ FILES = ("results.csv", "costs.csv", "curves.csv", "results.md")
 def head(summary: Summary) -> Parts:
     """Yield the heading, the headline metrics, and how they stand to what they cost."""
     grid = summary.grid
-    seeds = ", ".join(map(str, grid.seeds))
+    seeds = f"seed{'s' if len(grid.seeds) > 1 else ''} {', '.join(map(str, grid.seeds))}"
     places = [(f"domain-{i}", name) for i, name in enumerate(grid.domains)]
     places += [("failed", "failed")] if summary.failures else []
     places += [("missing", "not run")] if summary.missing else []
     links = (f'<a href="#{place}">{escaped(name)}</a>' for place, name in places)
     yield f'<header><h1>{escaped(grid.title)}</h1><nav class="places">{" ".join(links)}</nav>'
     alarm = ' class="note"' if summary.failures or summary.missing else ""
-    yield f"<p{alarm}>{counts(summary)}; seeds {seeds}.</p>"
+    yield f"<p{alarm}>{counts(summary)}; {seeds}.</p>"
     files = ", ".join(f'<a href="{name}">{name}</a>' for name in FILES)
     yield f"<p>All numbers in full, beside this page: {files}.</p></header>"
     columns = [_marked(summary, name, facts["headline"]) for name, facts in grid.domains.items()]
@@ -69,10 +69,12 @@ def head(summary: Summary) -> Parts:
 
 
 def _legend(summary: Summary) -> str:
-    seeds = len(summary.grid.seeds)
-    over = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed"
+    seeds, best = len(summary.grid.seeds), '<span class="best">best</span>'
+    if seeds == 1:
+        return f"<p>One seed; lower is better; {best}.</p>"
     level = '<span class="level">no further from it than the spread of seeds</span>'
-    return f'<p>{over}; lower is better; <span class="best">best</span>, {level}.</p>'
+    over = f"Mean ± standard deviation over {seeds} seeds"
+    return f"<p>{over}; lower is better; {best}, {level}.</p>"
 
 
 def domain(summary: Summary, name: str) -> Parts:
@@ -130,15 +132,25 @@ def _curves(summary: Summary, name: str) -> Parts:
     steady = {x: found.pop() for x, found in values.items() if len(found) == 1}
     moving = [x for x in values if x not in steady]
     solver = [x for x in moving if x.startswith("solver/")]
-    first = ["train/loss", f"val/{summary.grid.domains[name]['headline']}"]
-    learning = sorted((x for x in moving if x not in solver), key=lambda x: x not in first)
+    headline = summary.grid.domains[name]["headline"]
+    learning = [x for x in moving if x not in solver]
+    learning.sort(key=lambda x: not _comes_first(x, headline))
     drawn = [charts.curve(summary, name, x) for x in learning[:CURVES]]
-    yield html.figures("Learning curves", drawn, CAPTION)
+    note = (SEEDS if len(summary.grid.seeds) > 1 else "") + CURVE
+    yield html.figures("Learning curves", drawn, note)
     drawn = [charts.curve(summary, name, x) for x in solver]
     yield html.figures("The solver over training", drawn)
-    said = [f"{x} is {exact(value)} at every step" for x, value in steady.items()]
-    said += [f"not drawn: {', '.join(learning[CURVES:])}"] if learning[CURVES:] else []
+    said = (f"{x} is {exact(value)} at every step" for x, value in steady.items())
     yield html.paragraph("; ".join(said))
+    if learning[CURVES:]:
+        yield html.paragraph(f"Not drawn: {', '.join(learning[CURVES:])}.")
+
+
+def _comes_first(curve: str, headline: str) -> bool:
+    """Return whether a curve is a loss, or of the headline, or of what is as far ahead as that."""
+    _, at, horizon = headline.partition("@")
+    ahead = bool(at) and curve.endswith(at + horizon)
+    return ahead or curve in ("train/loss", "val/loss", f"val/{headline}")
 
 
 def _values(runs: list[Result], curve: str) -> set[float]:

@@ -14,7 +14,7 @@ from typing import Self
 from paratime.page import escaped
 
 WIDTH, HEIGHT = 360, 224
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 22, 36
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 22, 36
 LINE = 12
 """Height of a line of text; like all sizes, in units of the viewBox."""
 

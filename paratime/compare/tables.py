@@ -117,7 +117,9 @@ def marked(cells: Sequence[Cell]) -> list[str]:
 def legend(summary: Summary) -> str:
     """Return what a reader has to know of the numbers, in one line."""
     seeds = len(summary.grid.seeds)
-    over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    if seeds == 1:
+        return "one seed; lower is better; * best"
+    over = f"mean ± standard deviation over {seeds} seeds"
     return f"{over}; lower is better; * best, ~ no further from it than the spread of seeds"
 
 

@@ -250,6 +250,20 @@ def test_every_figure_has_its_numbers_beside_it(tmp_path):
     assert len(figures) - len(drawn) == 8, "texts"
 
 
+def test_of_many_curves_losses_and_the_headline_are_drawn_and_the_others_named(tmp_path):
+    def many(run: Result) -> Result:
+        more = {f"val/{x}": [[1, 1.0], [2, 2.0]] for x in ("a", "b@1", "c@10", "d", "e", "f")}
+        return replace(run, curves=more | {"val/still": [[1, 0.5], [2, 0.5]]} | run.curves)
+
+    grid = replace(grids.GRID, mixers=grids.MIXERS[:2], seeds=[0])
+    text = page(read(grids.make(tmp_path, grid, change=many)))
+    last = text[text.index('id="domain-2"') :]
+    captions = re.findall(r"<figcaption>((?:train|val)/[^<]*)", last)
+    first = ["val/c@10", "train/loss", "val/nrmse@10"]
+    assert captions == [*first, "val/a", "val/b@1", "val/d"]
+    assert "Not drawn: val/e, val/f." in last and "val/still is 0.5 at every step" in last
+
+
 def test_names_and_texts_are_escaped(tmp_path):
     path = write(grids.hostile(tmp_path))
     found = Page(path.read_text(encoding="utf-8"))
