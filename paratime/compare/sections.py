@@ -30,6 +30,9 @@ Parts = Iterator[str]
 CURVES = 6
 """Learning curves that are drawn of a domain."""
 
+LAST = 60
+"""Lines that are shown of what a failed run printed."""
+
 FORECAST = "Dark: the target. In colour: the median, and bands between quantiles."
 ROLLOUT = "Dark: the truth. In colour: what mixers imagined, without seeing it."
 SEEDS = "Lines are means over seeds; bands go from the least seed to the largest. "
@@ -200,9 +203,9 @@ def failed(summary: Summary) -> Parts:
     """Yield what failed, and what has not been run."""
     if summary.failures:
         yield '<section id="failed"><h2>Failed</h2>'
-        for key, traceback in summary.failures.items():
-            said = escaped(f"{key}: {last_line(traceback)}")
-            yield f"<details><summary>{said}</summary><pre>{escaped(traceback)}</pre></details>"
+        for key, log in summary.failures.items():
+            said, end = f"{key}: {last_line(log)}", "\n".join(log.splitlines()[-LAST:])
+            yield f"<details><summary>{escaped(said)}</summary><pre>{escaped(end)}</pre></details>"
         yield "</section>"
     if summary.missing:
         names = ", ".join(map(str, summary.missing))

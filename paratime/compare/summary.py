@@ -83,7 +83,7 @@ class Summary:
     Attributes:
         grid: What was asked for.
         results: The finished runs, in the order of the grid.
-        failures: Tracebacks of those that failed.
+        failures: What those printed that failed.
     """
 
     grid: Grid

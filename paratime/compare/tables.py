@@ -148,6 +148,6 @@ def _short(parameters: int | None) -> str:
     return f"{parameters / 1e6:.2f}M" if parameters >= 1e6 else f"{parameters / 1e3:.0f}k"
 
 
-def last_line(traceback: str) -> str:
-    """Return the line of a traceback that says what went wrong."""
-    return next((x for x in reversed(traceback.splitlines()) if x.strip()), "no traceback")
+def last_line(log: str) -> str:
+    """Return the line of what a failed run printed that says what went wrong."""
+    return next((x.strip() for x in reversed(log.splitlines()) if x.strip()), "it printed nothing")

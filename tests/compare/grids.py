@@ -190,10 +190,8 @@ def broken(out: Path) -> Path:
         return None if key_of(run) in (FAILED, MISSING) else run
 
     make(out, change=change)
-    path = out / "runs" / "series" / "Mamba" / "seed-1.error.txt"
-    path.write_text(
-        "Traceback (most recent call last):\n  ...\nRuntimeError: state is not finite\n"
-    )
+    error = "Traceback (most recent call last):\n  ...\nRuntimeError: state is not finite\n"
+    FAILED.error(out).write_text(99 * "step\r" + error)
     return out
 
 

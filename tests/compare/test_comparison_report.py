@@ -201,6 +201,7 @@ def test_what_failed_or_is_missing_is_said_everywhere(tmp_path):
         assert "series Mamba seed 1: RuntimeError: state is not finite" in found
         assert "(1 failed)" in found and "(1 not run)" in found and "nan" in found
     assert "series Attention seed 2" in text and "Traceback (most recent call last)" in text
+    assert text.count("step\n") == sections.LAST - 3, "the end of a long log"
     assert ("td", {"data-value": "nan"}) in Page(text).tags, "NaN is shown, and marked as nothing"
     assert not re.findall(r' (?:d|x|y|transform)="[^"]*(?:nan|inf)', text)
 
