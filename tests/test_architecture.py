@@ -38,6 +38,7 @@ ASIDE = {
     "messages": "errors",
     "info": "ops",
     "optimizer": "layers",
+    "page": "errors",
     "peak": "errors",
     "progress": "task",
     "predictions": "task",

@@ -1,7 +1,6 @@
 """What a backtest found: a table for the terminal, a CSV by series, and a page with charts."""
 
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from paratime.errors import InputError
 from paratime.forecast import charts
 from paratime.forecast.backtest import Backtest
 from paratime.forecast.evaluation import METRICS
+from paratime.page import aligned, document, escaped
 
 SHOWN = 8
 """Series in each of the tables of the best and of the worst."""
@@ -19,13 +19,7 @@ SHOWN = 8
 
 def table(backtests: dict[str, Backtest]) -> str:
     """Return the metrics as aligned text, one row a model."""
-    cells = [["model", *METRICS], *_rows(backtests)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = []
-    for name, *values in cells:
-        numbers = [value.rjust(width) for value, width in zip(values, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *numbers]).rstrip())
-    return "\n".join(lines)
+    return aligned([["model", *METRICS], *_rows(backtests)])
 
 
 def write_series(backtests: dict[str, Backtest], path: str | Path) -> None:
@@ -59,19 +53,19 @@ def write_report(
     ours = next(iter(backtests.values()))
     body = "\n".join(
         [
-            f"<h1>{escape(title)}</h1>",
+            f"<h1>{escaped(title)}</h1>",
             f"<p>{_scope(ours)}</p>",
-            *([f'<p class="note">{escape(note)}</p>'] if note else []),
+            *([f'<p class="note">{escaped(note)}</p>'] if note else []),
             _table(["", *METRICS], _rows(backtests), _best(backtests)),
             _figures([charts.horizon(backtests), charts.coverage(backtests)]),
             *_by_channel(backtests),
             *_by_series(backtests),
             "<h2>Forecasts</h2>",
-            f"<p>{escape(next(iter(backtests)))}, from its worst series to its best.</p>",
+            f"<p>{escaped(next(iter(backtests)))}, from its worst series to its best.</p>",
             _figures([charts.fan(ours, *place) for place in _places(ours, fans)]),
         ]
     )
-    _write(path, PAGE.format(title=escape(title), style=STYLE, body=body))
+    _write(path, document(title, body, style=STYLE))
 
 
 def check(backtests: dict[str, Backtest]) -> None:
@@ -125,7 +119,7 @@ def _scope(backtest: Backtest) -> str:
     forecasts = "1 forecast" if len(w) == 1 else f"{len(w):,} forecasts"
     counts = f"{len(w.firsts):,} series, {forecasts} of {w.prediction_length} steps"
     span = f"origins from {min(w.period)} to {max(w.period)}"
-    return escape(
+    return escaped(
         f"{counts}; {span}; frequency {w.collection.freq}, season {w.collection.seasonality}."
     )
 
@@ -154,7 +148,7 @@ def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
         return
     some = min(SHOWN, len(frame) // 2)
     for heading, rows in (("Worst", frame[:some]), ("Best", frame[-some:][::-1])):
-        yield f"<h2>{heading} series of {escape(name)}, by MASE</h2>"
+        yield f"<h2>{heading} series of {escaped(name)}, by MASE</h2>"
         texts = [
             [str(row["item_id"]), f"{row['windows']}"]
             + [shown(column.split(",")[0], row[column]) for column in frame.columns[2:]]
@@ -180,9 +174,9 @@ def _places(backtest: Backtest, count: int) -> list[tuple[int, int]]:
 def _table(header: list[str], rows: list[list[str]], strong: set[tuple[int, int]]) -> str:
     def cell(text: str, row: int, column: int) -> str:
         best = ' class="best"' if (row, column - 1) in strong else ""
-        return f"<td{best}>{escape(text)}</td>"
+        return f"<td{best}>{escaped(text)}</td>"
 
-    lines = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in header) + "</tr>"]
+    lines = ["<tr>" + "".join(f"<th>{escaped(name)}</th>" for name in header) + "</tr>"]
     for i, row in enumerate(rows):
         lines.append("<tr>" + "".join(cell(text, i, j) for j, text in enumerate(row)) + "</tr>")
     return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
@@ -190,7 +184,7 @@ def _table(header: list[str], rows: list[list[str]], strong: set[tuple[int, int]
 
 def _figures(figures: list[charts.Figure]) -> str:
     images = [
-        f'<img src="{charts.svg(figure)}" alt="{escape(_title(figure))}">' for figure in figures
+        f'<img src="{charts.svg(figure)}" alt="{escaped(_title(figure))}">' for figure in figures
     ]
     return '<div class="figures">' + "\n".join(images) + "</div>"
 
@@ -204,37 +198,9 @@ def _write(path: str | Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1120px;
-  margin: 2.5rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-p { color: #666; margin: 0 0 1.2rem; }
-.note { color: #a8324e; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap; }
-th { color: #767676; font-weight: 500; border-bottom: 1px solid #bdbdbd; }
-td { border-bottom: 1px solid #eee; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal;
-  min-width: 8rem; }
 .names td:first-child { min-width: 26rem; }
-.best { font-weight: 650; color: #1b62a5; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1.4rem;
   align-items: flex-start; }
-.figures img { flex: 1 1 480px; min-width: 0; max-width: 100%; }
+.figures img { flex: 1 1 480px; min-width: 0; max-width: 100%; background: #fff; }
 """

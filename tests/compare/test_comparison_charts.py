@@ -1,0 +1,301 @@
+"""Figures of a comparison: where points lie, what is left out, and how colours are told apart."""
+
+import math
+import re
+from dataclasses import replace
+from itertools import combinations, pairwise
+
+import grids
+import numpy as np
+import pytest
+
+from paratime.compare import charts, pictures, report, svg
+from paratime.compare.result import Result
+from paratime.compare.summary import Summary
+from paratime.page import STYLE
+
+NAN = math.nan
+
+
+def summary(**change: object) -> Summary:
+    """Return a comparison of two mixers on tokens, whose runs are changed."""
+    domains = {"tokens": grids.GRID.domains["tokens"]}
+    grid = replace(grids.GRID, domains=domains, mixers=grids.MIXERS[:2], seeds=[0, 1])
+    runs = [
+        replace(grids.result("tokens", mixer, seed, i), **change)
+        for i, mixer in enumerate(grid.mixers)
+        for seed in grid.seeds
+    ]
+    return Summary(grid, runs, {})
+
+
+def points_of(path: str) -> list[list[tuple[float, float]]]:
+    """Return the pieces of a path of straight lines."""
+    (data,) = re.findall(r' d="([^"]*)"', path)
+    number = r"(-?[\d.]+) (-?[\d.]+)"
+    return [
+        [(float(x), float(y)) for x, y in re.findall(number, piece)]
+        for piece in data.split("M")[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    "low, high", [(-1, 0), (-3, 7), (0.0973, 0.1042), (2.5e-7, 9e-6), (1e5, 3.2e8), (5, 5)]
+)
+@pytest.mark.parametrize("wide", (math.inf, 1))
+def test_axes_hold_their_numbers_and_have_round_ticks(low, high, wide):
+    axis = svg.Axis.over([low, high, NAN, math.inf], "x", wide=wide)
+    assert axis.low < low <= high < axis.high
+    assert axis.log == (low > 0 and wide == 1)
+    assert 0 < axis.share(low) <= axis.share(high) < 1
+    values = [value for value, _ in axis.ticks()]
+    assert 2 <= len(values) <= 7 and values == sorted(values)
+    assert all(0 <= axis.share(x) <= 1 for x in values)
+    assert len({text for _, text in axis.ticks()}) == len(values)
+    assert all(len(text) <= 8 for _, text in axis.ticks())
+
+
+def test_axes_of_ratios_have_no_place_for_zero():
+    axis = svg.Axis.over([0.0, 1e-6, 1e-3], "x", wide=10)
+    assert axis.log and math.isnan(axis.share(0)) and math.isnan(axis.share(NAN))
+    assert axis.share(math.sqrt(1e-9)) == pytest.approx(0.5)
+    assert not svg.Axis.over([-1.0, 1e-6, 1e-3], "x", wide=10).log
+    assert not svg.Axis.over([0.0, 0.0], "x", wide=10).log
+
+
+@pytest.mark.parametrize("wide", (math.inf, 1))
+def test_axes_are_not_for_what_diverged(wide):
+    axis = svg.Axis.over([1.0, 2.0, 1e300, math.inf, NAN], "x", wide=wide)
+    assert axis.low < 1 and 2 < axis.high < 3 and axis.share(1e300) > 1
+    assert svg.Axis.over([1e300, 1e-320], "x", wide=wide).ticks()
+    assert svg.Axis.over([NAN], "x", wide=wide).ticks() and svg.Axis.over([], "x").ticks()
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0, "0"),
+        (40_000, "40k"),
+        (2.5e6, "2.5M"),
+        (1e-6, "1e-6"),
+        (0.05, "0.05"),
+        (1.5e12, "1.5e12"),
+    ],
+)
+def test_ticks_have_few_letters(value, text):
+    assert svg.tick_text(value) == text
+
+
+def test_names_of_times_do_not_touch():
+    names = [f"2015-01-{day:02} 00:00" for day in range(1, 31)]
+    ticks = svg.Axis(0, 29, names=names).ticks(4)
+    assert 2 <= len(ticks) <= 4 and all(names[int(value)] == text for value, text in ticks)
+    assert svg.LETTER * len(names[0]) * len(ticks) < svg.WIDTH
+
+
+def test_lines_lie_where_their_numbers_are_and_break_where_there_is_none():
+    panel = svg.Panel(svg.Axis(0, 10), svg.Axis(0, 1))
+    width, height = panel.size
+    first, second, third = points_of(
+        panel.line([0, 5, 6, 7, 8, 10], [0, 0.5, NAN, 1, math.inf, 0.25])
+    )
+    np.testing.assert_allclose(first, [(0, height), (width / 2, height / 2)], atol=0.05)
+    np.testing.assert_allclose(second, [(0.7 * width, 0)], atol=0.05)
+    np.testing.assert_allclose(third, [(width, 0.75 * height)], atol=0.05)
+    assert panel.line([0, 1], [NAN, NAN]) == "" and panel.line([], []) == ""
+
+
+def test_bands_go_there_above_and_back_below():
+    panel = svg.Panel(svg.Axis(0, 1), svg.Axis(0, 1))
+    width, height = panel.size
+    (piece,) = points_of(panel.band([0, 1], [0.0, 0.25], [0.5, 1.0]))
+    expected = [(0, height), (width, 0.75 * height), (width, 0), (0, height / 2)]
+    np.testing.assert_allclose(piece, expected, atol=0.05)
+
+
+def test_what_is_far_off_stays_a_small_number():
+    panel = svg.Panel(svg.Axis(0, 1), svg.Axis(0, 1))
+    assert max(abs(x) for p in points_of(panel.line([0, 1], [1e300, -1e300]))[0] for x in p) < 1e3
+
+
+@pytest.mark.parametrize("places", ([5.0, 5.0, 5.0], [0.0, 170.0, 169.0, 168.0], [10.0], []))
+def test_labels_are_moved_apart_and_stay_above_the_axis(places):
+    found = svg.apart(places, 170)
+    order = [found[i] for i in sorted(range(len(places)), key=lambda i: places[i])]
+    assert all(b - a >= svg.LINE for a, b in pairwise(order))
+    assert max(found, default=0) <= 170
+
+
+def test_curves_are_means_over_seeds_and_neighbours():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(3, 100))
+    runs = [
+        Result("d", "m", i, 1, {}, {}, {"x": grids.points(np.arange(100), line)}, [], {})
+        for i, line in enumerate(values)
+    ]
+    curve = charts.gathered(runs, "x", most=20)
+    seeds = values.reshape(3, 20, 5).mean(-1)
+    np.testing.assert_allclose(curve.steps, np.arange(100).reshape(20, 5).mean(-1))
+    np.testing.assert_allclose(curve.mean, seeds.mean(0))
+    np.testing.assert_allclose(curve.low, seeds.min(0))
+    np.testing.assert_allclose(curve.high, seeds.max(0))
+    whole = charts.gathered(runs, "x", most=100)
+    np.testing.assert_allclose(whole.mean, values.mean(0))
+    assert charts.gathered(runs, "y") is None and charts.gathered([], "x") is None
+
+
+def test_curves_are_of_the_steps_that_all_seeds_have_and_keep_nan():
+    lines = [[[1, 1.0], [2, 2.0], [3, None]], [[2, 4.0], [3, 1.0], [4, 1.0]]]
+    runs = [Result("d", "m", i, 1, {}, {}, {"x": x}, [], {}) for i, x in enumerate(lines)]
+    curve = charts.gathered(runs, "x")
+    assert curve.steps == [2, 3]
+    np.testing.assert_array_equal(curve.mean, [3.0, NAN])
+
+
+def test_the_figure_of_a_curve_has_a_line_a_mixer_and_its_numbers():
+    found = summary()
+    figure = charts.curve(found, "tokens", "train/loss")
+    assert re.findall(r'class="m(\d)" data-mixer="\1"><path class="band"', figure.svg) == ["0", "1"]
+    assert figure.rows[0] == ["step", *grids.MIXERS[:2]] and len(figure.rows) == 1 + 30
+    expected = charts.gathered(found.runs("tokens", "ParaLSTM"), "train/loss")
+    column = [float(row[2]) for row in figure.rows[1:]]
+    np.testing.assert_allclose(column, expected.mean, rtol=1e-5)
+    assert all(name in figure.svg for name in grids.MIXERS[:2])
+    assert charts.curve(found, "tokens", "no such curve") is None
+
+
+def test_quality_against_cost_leaves_out_what_has_no_number_and_says_so():
+    found = summary()
+    found.results[0].quality["bits_per_byte"] = NAN
+    figure = charts.scatter(found, "tokens", "units_per_s", "title")
+    assert figure.note == "No place here: ParaGRU."
+    assert [row[0] for row in figure.rows[1:]] == ["ParaLSTM"]
+    mean = np.mean([run.cost["units_per_s"] for run in found.runs("tokens", "ParaLSTM")])
+    assert float(figure.rows[1][1]) == pytest.approx(mean)
+    assert 'data-mixer="0"' not in figure.svg and 'data-mixer="1"' in figure.svg
+    assert charts.scatter(summary(cost={}), "tokens", "units_per_s", "title") is None
+
+
+def test_quality_against_cost_has_a_place_for_zero_but_not_for_what_diverged():
+    found = summary()
+    for run in found.results:
+        run.cost["peak_memory_mib"] = 0.0
+        if run.mixer == "ParaLSTM":
+            run.quality["bits_per_byte"] = 1e300
+    figure = charts.scatter(found, "tokens", "peak_memory_mib", "title")
+    assert [row[:2] for row in figure.rows[1:]] == [["ParaGRU", "0"]]
+    assert figure.note == "No place here: ParaLSTM." and "nan" not in figure.svg
+
+
+def forecast(levels: dict[str, list[float | None]]) -> pictures.Picture:
+    return {"time": ["a", "b", "c"], "target": [1.0, 2.0, None], "quantiles": levels}
+
+
+@pytest.mark.parametrize(
+    "names, bands, lines",
+    [
+        (("0.5",), 0, 1),
+        (("0.9", "0.1"), 1, 0),
+        (("0.1", "0.9", "0.5"), 1, 1),
+        (("0.1", "0.25", "0.5", "0.75", "0.9"), 2, 1),
+    ],
+)
+def test_forecasts_have_a_band_for_each_pair_of_quantiles(names, bands, lines):
+    levels = {name: [None, None, float(name)] for name in names}
+    (figure,) = pictures.forecasts("T1", {1: forecast(levels)}, ["a", "b"])
+    assert figure.svg.count('class="band"') == bands and figure.mixer == 1 and figure.title == "b"
+    assert figure.svg.count('class="line"') == lines + 1
+    ordered = sorted(names, key=float)
+    assert figure.rows[0] == ["time", "target", *(f"quantile {x}" for x in ordered)]
+    assert figure.rows[3] == ["c", "", *(f"{float(x):g}" for x in ordered)]
+
+
+def test_forecasts_that_are_far_off_do_not_flatten_the_others():
+    levels = {"0.5": [None, 1.5, 1e6]}
+    near = {"0.5": [None, 1.5, 2.5]}
+    far, _ = pictures.forecasts("T1", {0: forecast(levels), 1: forecast(near)}, ["a", "b"])
+    assert far.rows[3] == ["c", "", "1e+06"]
+    axis = pictures.around([1.0, 2.0], [[1e6, 2.5, NAN]])
+    assert 2.5 < axis.high < 3 and axis.low < 1
+
+
+def test_rollouts_have_the_truth_and_every_mixer():
+    found = grids.rollouts(1.0, np.random.default_rng(0))[0]
+    many = {f"o{i}": found["truth"]["cos"] for i in range(9)}
+    wide = found | {"truth": many, "imagined": many}
+    assert pictures.left_out({0: wide}) == ["o6", "o7", "o8"]
+    assert len([*pictures.rollouts("e", {0: wide}, ["a"])]) == pictures.CHANNELS
+    figures = [*pictures.rollouts("e", {0: found, 2: found}, ["a", "b", "c"])]
+    assert [figure.title for figure in figures] == [*found["truth"]]
+    for figure in figures:
+        assert figure.svg.count('class="line"') == 3
+        assert figure.rows[0] == ["step", "truth", "a", "c"] and len(figure.rows) == 51
+        column = [float(row[3]) for row in figure.rows[1:]]
+        np.testing.assert_allclose(column, found["imagined"][figure.title], rtol=1e-4, atol=1e-9)
+
+
+def test_pictures_are_of_the_first_seed():
+    found = pictures.of_kind(summary(), "tokens", "text")
+    first = [grids.result("tokens", x, 0, i) for i, x in enumerate(grids.MIXERS[:2])]
+    assert {i: x["text"] for i, x in found["prompt ROMEO:"].items()} == {
+        i: run.pictures[0]["text"] for i, run in enumerate(first)
+    }
+
+
+TO_LMS = [
+    [0.4122214708, 0.5363325363, 0.0514459929],
+    [0.2119034982, 0.6806995451, 0.1073969566],
+    [0.0883024619, 0.2817188376, 0.6299787005],
+]
+TO_LAB = [
+    [0.2104542553, 0.7936177850, -0.0040720468],
+    [1.9779984951, -2.4285922050, 0.4505937099],
+    [0.0259040371, 0.7827717662, -0.8086757660],
+]
+"""Oklab, https://bottosson.github.io/posts/oklab."""
+
+SEEN_BY = {
+    "most": np.eye(3),
+    "protanopes": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopes": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}
+"""Machado, Oliveira and Fernandes, 2009, at a severity of one; of linear red, green and blue."""
+
+
+def colors(scheme: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the colour of the paper, and those of mixers, as linear red, green and blue."""
+    index = ("light", "dark").index(scheme)
+    paper = re.findall(r"--paper: (#\w+);", STYLE)[index]
+    found = [re.findall(rf"--c{i}: (#\w+);", report.STYLE)[index] for i in range(svg.COLORS)]
+    return linear(paper), [*map(linear, found)]
+
+
+def linear(color: str) -> np.ndarray:
+    wide = color[1:] if len(color) == 7 else "".join(2 * x for x in color[1:])
+    value = np.array([int(wide[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_colors_stand_out_from_the_paper(scheme):
+    paper, found = colors(scheme)
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    for color in found:
+        high, low = sorted((float(x @ weights) for x in (color, paper)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 3, "WCAG 2.1, contrast of graphics"
+
+
+@pytest.mark.parametrize("seen_by", SEEN_BY)
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_colors_are_told_apart_by_who_sees_fewer(scheme, seen_by):
+    seen = np.clip(np.array(colors(scheme)[1]) @ np.transpose(SEEN_BY[seen_by]), 0, 1)
+    lab = np.cbrt(seen @ np.transpose(TO_LMS)) @ np.transpose(TO_LAB)
+    assert min(np.linalg.norm(a - b) for a, b in combinations(lab, 2)) > 0.1
