@@ -1,0 +1,1 @@
+"""Mixers side by side: the same budget, on every kind of data."""

@@ -1,0 +1,103 @@
+"""What a comparison was asked for, and what its runs found, as files."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from paratime.atomic import replacing
+
+
+class Key(NamedTuple):
+    """Which run of a grid."""
+
+    domain: str
+    mixer: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.domain} {self.mixer} seed {self.seed}"
+
+    def path(self, out: Path) -> Path:
+        """Return the file of the run, which is there as soon as the run is finished."""
+        return out / "runs" / self.domain / self.mixer / f"seed-{self.seed}.json"
+
+    def error(self, out: Path) -> Path:
+        """Return the file that says why the run failed, if it did."""
+        return self.path(out).with_suffix(".error.txt")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one finished run found.
+
+    Attributes:
+        domain: Name of the domain.
+        mixer: Name of the mixer.
+        seed: Seed of the run.
+        parameters: Number of parameters of the whole model.
+        settings: What the run was given, by name.
+        quality: Metrics of held-out test data; the first is the headline; lower is better.
+        curves: By name, pairs of a step and a value.
+        pictures: Forecasts, rollouts and texts, as plain data.
+        cost: Measured costs by name; they alone differ when a run is repeated.
+    """
+
+    domain: str
+    mixer: str
+    seed: int
+    parameters: int
+    settings: dict[str, Any]
+    quality: dict[str, float]
+    curves: dict[str, list[list[float]]]
+    pictures: list[dict[str, Any]]
+    cost: dict[str, float]
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as JSON, whole or not at all."""
+        _save(asdict(self), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote."""
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a comparison was asked for.
+
+    Attributes:
+        title: Heading.
+        domains: By name, its ``config``, ``headline`` metric, ``unit`` of time, ``what`` it is, and
+            the ``settings`` of its runs.
+        mixers: Names in order.
+        seeds: Seeds in order.
+    """
+
+    title: str
+    domains: dict[str, dict[str, Any]]
+    mixers: list[str]
+    seeds: list[int]
+
+    def save(self, path: str | Path) -> None:
+        """Write the grid as JSON, whole or not at all."""
+        _save(asdict(self), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote."""
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def keys(self) -> list[Key]:
+        """Return all runs in order."""
+        return [Key(d, m, s) for d in self.domains for m in self.mixers for s in self.seeds]
+
+    def results(self, out: Path) -> list[Result]:
+        """Return the finished runs of a folder, in the order of the grid."""
+        return [Result.load(p) for p in (key.path(out) for key in self.keys()) if p.exists()]
+
+
+def _save(content: dict[str, Any], path: str | Path) -> None:
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
