@@ -1,6 +1,7 @@
 """``paratime compare``: mixers side by side, and a report of them."""
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,15 +81,15 @@ def enter(out: Path, grid: Grid) -> None:
 
 def finish(out: Path, grid: Grid, elsewhere: int) -> bool:
     """Write and print the report if all runs have ended; return whether none of them failed."""
-    keys = grid.keys()
+    keys = grid.runs()
     failed = [k for k in keys if k.error(out).exists() and not k.path(out).exists()]
     missing = len(keys) - len(grid.results(out)) - len(failed)
     if missing:
-        print(f"{missing} runs are not finished, {elsewhere} of them in progress elsewhere")
+        print(f"not finished: {missing} runs, {elsewhere} of them in progress elsewhere")
         return not failed
     write_report(out)
     for key in failed:
-        print(f"{key!s:<36} failed, see {key.error(out)}")
+        print(f"{key!s:<32} failed, see {key.error(out)}")
     return not failed
 
 
@@ -123,20 +124,23 @@ def main(build: Build) -> None:
         try:
             good = compare(Comparison(**given), build, shard)
         except KeyboardInterrupt:
-            sys.exit("paratime: interrupted; the same command goes on from here")
+            sys.stderr.write("paratime: interrupted; the same command goes on from here\n")
+            sys.exit(128 + signal.SIGINT)
     sys.exit(not good)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Leave out what Lightning says of seeds and devices."""
-    log = logging.getLogger("lightning")
-    before = log.level
-    log.setLevel(logging.WARNING)
+    logs = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _parser() -> Parser:

@@ -26,7 +26,7 @@ def jobs_of(comparison: Comparison, build: Build) -> list[Job]:
     sizes = {}
     for name, domain in tqdm(comparison.domains.items(), "preparing", leave=False, disable=None):
         sizes[name] = matched(name, domain, comparison.mixers, build)
-    keys = comparison.grid().keys()
+    keys = comparison.grid().runs()
     return [
         _job(comparison, key, *sizes[key.domain][key.mixer])
         for seed in comparison.seeds
@@ -71,8 +71,8 @@ def matched(
     cli.datamodule.prepare_data()
     target = count(cli.model)
     rest = target - count(encoder_of(cli.model))
-    found = {}
-    for mixer in mixers:
+    found = {mixers[0]: (domain.mlp_size, target)}
+    for mixer in mixers[1:]:
         encoders = Encoders(cli, mixer)
         least, more = (rest + encoders.count(size) for size in (1, 2))
         size = 1 + round((target - least) / (more - least))

@@ -137,9 +137,9 @@ def _outcome(job: Job, status: int | None) -> str:
     if path.exists():
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
-        return f"{job.key!s:<36} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
+        return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
     if not error.exists():
         with replacing(error) as draft:
             draft.write_text(f"The process ended with status {status}.\n", encoding="utf-8")
     why = error.read_text(encoding="utf-8").strip().splitlines()[-1]
-    return f"{job.key!s:<36} failed: {why}; see {error}"
+    return f"{job.key!s:<32} failed: {why}; see {error}"

@@ -60,7 +60,7 @@ class Observer(Callback):
     def __init__(self, kind: Kind, curves: Curves, progress: Callable[[int, float], None]) -> None:
         self._kind, self._curves, self._progress = kind, curves, progress
         self._paces = list[tuple[int, float]]()
-        self._began = 0.0
+        self._began, self._probe = 0.0, 0
 
     @property
     def seconds(self) -> float:
@@ -75,7 +75,12 @@ class Observer(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Start the clock."""
+        """Look at the model, then start the clock."""
+        assert isinstance(pl_module, Task)
+        if (step := trainer.global_step) >= self._probe:
+            self._probe += max(1, trainer.max_steps // PROBES)
+            for name, value in newton_needs(self._kind, pl_module, batch).items():
+                self._curves.points[name].append([step, value])
         self._began = time.perf_counter()
 
     def on_train_batch_end(
@@ -86,15 +91,11 @@ class Observer(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop the clock, then look at the model."""
+        """Stop the clock, and tell."""
         assert isinstance(pl_module, Task)
         loss = float(outputs["loss"])  # on a GPU, this waits for the step
         self._paces.append((pl_module.count(batch), time.perf_counter() - self._began))
-        step, total = trainer.global_step, trainer.max_steps
-        self._progress(step, loss)
-        if step % max(1, total // PROBES) == 0:
-            for name, value in newton_needs(self._kind, pl_module, batch).items():
-                self._curves.points[name].append([step, value])
+        self._progress(trainer.global_step, loss)
 
 
 @torch.no_grad()
@@ -108,11 +109,13 @@ def newton_needs(kind: Kind, task: Task, batch: Any) -> dict[str, float]:
     solvers, training = [layer.solver for layer in layers], task.training
     if not layers:
         return {}
+    device = task.device
     try:
         task.eval()
         for layer in layers:
             layer.solver = layer.solver or Newton()
-        kind.read(task, batch)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            kind.read(task, batch)
         return {name: float(x) for name, x in task.solver_telemetry().items()}
     finally:
         task.train(training)

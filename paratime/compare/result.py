@@ -89,13 +89,13 @@ class Grid:
         """Read what ``save`` wrote."""
         return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
-    def keys(self) -> list[Key]:
+    def runs(self) -> list[Key]:
         """Return all runs in order."""
         return [Key(d, m, s) for d in self.domains for m in self.mixers for s in self.seeds]
 
     def results(self, out: Path) -> list[Result]:
         """Return the finished runs of a folder, in the order of the grid."""
-        return [Result.load(p) for p in (key.path(out) for key in self.keys()) if p.exists()]
+        return [Result.load(p) for p in (key.path(out) for key in self.runs()) if p.exists()]
 
 
 def _save(content: dict[str, Any], path: str | Path) -> None:

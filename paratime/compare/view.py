@@ -42,7 +42,7 @@ class Bars(View):
 
     def started(self, place: int, key: Key, steps: int) -> None:
         """Add a bar below the others."""
-        layout = "{desc:<36} |{bar:12}| {n_fmt}/{total_fmt}{postfix}"
+        layout = "{desc:<32} |{bar:12}| {n_fmt}/{total_fmt}{postfix}"
         self._bars[place] = tqdm(
             total=steps, desc=str(key), position=place + 1, leave=False, bar_format=layout
         )
