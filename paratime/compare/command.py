@@ -38,10 +38,11 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
     """
     first, count = parts_of(shard)
     out, grid = Path(comparison.out), comparison.grid()
-    enter(out, grid)
+    check_folder(out, grid)
     warm_up(build, comparison.threads)
     with quiet():
         jobs = jobs_of(comparison, build)[first::count]
+    grid.save(out / GRID)
     left = [job for job in jobs if not job.key.path(out).exists()]
     view = view_of(len(jobs), len(jobs) - len(left))
     try:
@@ -63,16 +64,14 @@ def parts_of(shard: str) -> tuple[int, int]:
     return int(i) - 1, int(n)
 
 
-def enter(out: Path, grid: Grid) -> None:
-    """Write what is asked for, or check that the folder is one of the same comparison.
+def check_folder(out: Path, grid: Grid) -> None:
+    """Refuse a folder of another comparison.
 
     Raises:
-        InputError: It is one of another comparison.
+        InputError: It is one.
     """
     path = out / GRID
-    if not path.exists():
-        grid.save(path)
-    elif (there := Grid.load(path)) != grid:
+    if path.exists() and (there := Grid.load(path)) != grid:
         names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
         expected, got = f"the {' and '.join(names)} of {path}", "others"
         remedy = "name another folder with --out, or remove this one"

@@ -11,7 +11,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from paratime.atomic import replacing
 from paratime.compare.kind import Build
 from paratime.compare.result import Result
 from paratime.compare.run import Job, work
@@ -84,7 +83,7 @@ class Pool:
                 while waiting and len(self._running) < self._processes:
                     job = waiting.popleft()
                     try:
-                        self._start(job, Claim(job.key.path(job.out).with_suffix(".lock")))
+                        self._start(job, Claim(job.key.lock(job.out)))
                     except BlockingIOError:
                         elsewhere.append(job)
                 for connection in wait([*self._running]):
@@ -132,14 +131,17 @@ def warm_up(build: Build, threads: int) -> None:
 
 
 def _outcome(job: Job, status: int | None) -> str:
-    """Return a line on what came of a job, and leave a file if nothing did."""
-    path, error = job.key.path(job.out), job.key.error(job.out)
+    """Return a line on what came of a job; what it printed stays if it has failed."""
+    path, log, error = (name(job.out) for name in (job.key.path, job.key.log, job.key.error))
     if path.exists():
+        for file in (log, error):
+            file.unlink(missing_ok=True)
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
-    if not error.exists():
-        with replacing(error) as draft:
-            draft.write_text(f"The process ended with status {status}.\n", encoding="utf-8")
+    with log.open("a", encoding="utf-8") as printed:
+        if status is None or status <= 0:  # else it said why
+            printed.write(f"\nThe process ended with status {status}.\n")
+    log.replace(error)
     why = error.read_text(encoding="utf-8").strip().splitlines()[-1]
     return f"{job.key!s:<32} failed: {why}; see {error}"

@@ -22,8 +22,16 @@ class Key(NamedTuple):
         """Return the file of the run, which is there as soon as the run is finished."""
         return out / "runs" / self.domain / self.mixer / f"seed-{self.seed}.json"
 
+    def lock(self, out: Path) -> Path:
+        """Return the file that is locked while the run goes on."""
+        return self.path(out).with_suffix(".lock")
+
+    def log(self, out: Path) -> Path:
+        """Return the file of what the run prints while it goes on."""
+        return self.path(out).with_suffix(".log")
+
     def error(self, out: Path) -> Path:
-        """Return the file that says why the run failed, if it did."""
+        """Return the file of what a run printed that has failed."""
         return self.path(out).with_suffix(".error.txt")
 
 

@@ -4,9 +4,7 @@ import json
 import os
 import shutil
 import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -17,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from paratime.atomic import replacing
 from paratime.compare.config import KINDS
 from paratime.compare.cost import peak_memory_mib, step_ms
 from paratime.compare.kind import Build
@@ -51,26 +48,17 @@ class Job:
 
 
 def work(job: Job, build: Build, connection: Connection) -> None:
-    """Do a job in a process of its own, and write its result, or why there is none.
+    """Do a job in a process of its own, and write its result.
 
-    The process ends with the one that started it; what it prints goes into a file beside the
-    result.
+    The process ends with the one that started it; what it prints goes into its log.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    path = job.key.path(job.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    job.key.error(job.out).unlink(missing_ok=True)
-    with path.with_suffix(".log").open("w") as log:
+    with job.key.log(job.out).open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    try:
-        result = measure(job, build, lambda step, loss: connection.send((step, loss)))
-    except BaseException:  # a parser ends by SystemExit
-        with replacing(job.key.error(job.out)) as draft:
-            draft.write_text(traceback.format_exc(), encoding="utf-8")
-        sys.exit(1)
-    result.save(path)
+    result = measure(job, build, lambda step, loss: connection.send((step, loss)))
+    result.save(job.key.path(job.out))
 
 
 def measure(job: Job, build: Build, progress: Progress) -> Result:

@@ -63,7 +63,7 @@ def prepare(folder: Path) -> None:
     write_npz([_episode(number) for number in range(12)], folder / "episodes")
     for name, (model, data) in TASKS.items():
         config = {"model": model, "data": data}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     sizes = {"steps": 4, "width": 16, "depth": 1, "mlp_size": 32}
     comparison = {
         "title": "small",
@@ -73,13 +73,13 @@ def prepare(folder: Path) -> None:
         "processes": 2,
         "domains": {name: {"config": f"{name}.yaml", **sizes} for name in TASKS},
     }
-    (folder / "compare.yaml").write_text(yaml.safe_dump(comparison))
+    (folder / "compare.yaml").write_text(yaml.safe_dump(comparison, sort_keys=False))
 
 
 def change(folder: Path, **values: object) -> None:
     """Change some values of ``compare.yaml``."""
     path = folder / "compare.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values, sort_keys=False))
 
 
 def only(folder: Path, *domains: str) -> None:

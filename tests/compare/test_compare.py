@@ -72,7 +72,7 @@ def test_a_grid_from_its_config_to_its_report(folder, compare):
     for key in grid.runs():
         check_result(key.path(Path("out")), key.domain, grid.domains[key.domain]["headline"])
         assert [*Path("out/tensorboard", *key[:2], "seed-0").glob("events.*")]
-    assert not [*Path("out").rglob("*.lock"), *Path("out").rglob("*.error.txt")]
+    assert not [x for end in ("lock", "log", "txt", "draft") for x in Path("out").rglob(f"*.{end}")]
     written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("seed-0.json")}
     table = Path("out/results.csv").read_bytes()
     assert compare()[0] == 0
@@ -82,7 +82,7 @@ def test_a_grid_from_its_config_to_its_report(folder, compare):
 
 def test_results_depend_on_the_seed_alone(folder, compare):
     only(folder, "series")
-    claim = Claim(Key("series", "MinGRU", 0).path(Path("out")).with_suffix(".lock"))
+    claim = Claim(Key("series", "MinGRU", 0).lock(Path("out")))
     status, out = compare()
     assert status == 0 and "not finished: 1 runs, 1 of them in progress elsewhere" in out
     assert not Path("out/results.csv").exists()
@@ -98,10 +98,11 @@ def test_results_depend_on_the_seed_alone(folder, compare):
     assert first.quality != other.quality and first.parameters == other.parameters
 
 
-def test_a_run_that_fails_leaves_the_others_alone(folder, compare):
+def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     only(folder, "trajectories")
     change(folder, mixers=["ParaGRU", "broken.Broken", "MinGRU"])
     (folder / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(folder)
     status, out = compare()
     assert status == 1 and "failed: RuntimeError: boom" in out
     error = Path("out/runs/trajectories/broken.Broken/seed-0.error.txt")
@@ -144,27 +145,31 @@ def refused(found: tuple[int, str, str], *expected: str) -> None:
         assert part in message[0]
 
 
-def test_folders_and_domains_are_not_mixed_up(folder, paratime):
+def test_a_folder_is_of_one_comparison(folder, paratime):
     run = ("compare", "-c", "compare.yaml")
     refused(paratime(*run, "--shard", "3/2"), "shard: expected i/n", "got '3/2'")
     refused(paratime("compare", "report", "--out", "out"), "expected a folder with grid.json")
-    Comparison(**_comparison(folder)).grid().save("out/grid.json")
-    refused(paratime(*run, "--seeds", "[0, 1]"), "out out: expected the seeds of out/grid.json")
-    config = _comparison(folder) | {"out": "other"}
-    for domain, wrong in (("tokens", "series.yaml"), ("tokens", "nowhere.yaml"), ("x", None)):
-        about = {"config": wrong or "tokens.yaml", "steps": 1, "width": 8, "depth": 1}
-        change(folder, **config, domains={domain: about | {"mlp_size": 8}})
-        part = {
-            "series.yaml": "domains.tokens: expected a config of LanguageTask, got ForecastTask",
-            "nowhere.yaml": "config: expected an existing file, got 'nowhere.yaml'",
-            None: "domains: expected tokens, series, trajectories, got 'x'",
-        }[wrong]
-        refused(paratime(*run), part)
-
-
-def _comparison(folder: Path) -> dict:
     config = yaml.safe_load((folder / "compare.yaml").read_text())
-    return config | {"domains": {k: Domain(**x) for k, x in config["domains"].items()}}
+    domains = {name: Domain(**values) for name, values in config.pop("domains").items()}
+    Comparison(**config, domains=domains).grid().save("out/grid.json")
+    refused(paratime(*run, "--seeds", "[0, 1]"), "out out: expected the seeds of out/grid.json")
+    (folder / "tokens.yaml").write_text((folder / "tokens.yaml").read_text() + "\n")
+    refused(paratime(*run), "out out: expected the domains of out/grid.json")
+
+
+DOMAINS = {
+    "another": ("tokens", "series.yaml", "domains.tokens: expected a config of LanguageTask, got"),
+    "nowhere": ("tokens", "nowhere.yaml", "config: expected an existing file, got 'nowhere.yaml'"),
+    "unknown": ("x", "tokens.yaml", "domains: expected tokens, series, trajectories, got 'x'"),
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_domain_has_a_config_of_its_kind(name, folder, paratime):
+    domain, config, expected = DOMAINS[name]
+    sizes = {"steps": 1, "width": 8, "depth": 1, "mlp_size": 8}
+    change(folder, domains={domain: {"config": config, **sizes}})
+    refused(paratime("compare", "-c", "compare.yaml"), expected)
 
 
 @pytest.mark.parametrize("domain", TASKS)
