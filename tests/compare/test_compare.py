@@ -94,7 +94,10 @@ def test_results_depend_on_the_seed_alone(folder, compare):
     assert results(Path("out")) == results(Path("parts")) != {}
     assert Path("out/results.csv").read_bytes() == Path("parts/results.csv").read_bytes()
     assert compare("--out", "other", "--mixers", "[ParaGRU]", "--seeds", "[1]")[0] == 0
-    first, other = (Result.load(x) for x in Path().glob("*/runs/series/ParaGRU/seed-?.json"))
+    first, other = (
+        Result.load(f"{where}/runs/series/ParaGRU/seed-{seed}.json")
+        for where, seed in (("out", 0), ("other", 1))
+    )
     assert first.quality != other.quality and first.parameters == other.parameters
 
 
