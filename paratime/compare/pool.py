@@ -16,9 +16,6 @@ from paratime.compare.result import Result
 from paratime.compare.run import Job, work
 from paratime.compare.view import View
 
-IMPORTED = ("paratime.compare.run", "torch._dynamo", "torch.utils.tensorboard")
-"""What every run imports; a server does so once, and processes that are forked from it have it."""
-
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -123,10 +120,10 @@ class Pool:
 
 
 def warm_up(build: Build, threads: int) -> None:
-    """Start the server that processes are forked from, so that it imports while others work."""
+    """Start the server that processes are forked from; it imports what all of them need, once."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that numpy starts do not survive a fork
-    CONTEXT.set_forkserver_preload([build.__module__, *IMPORTED])
+    CONTEXT.set_forkserver_preload([build.__module__, work.__module__])
     forkserver.ensure_running()
 
 
