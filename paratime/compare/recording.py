@@ -1,4 +1,4 @@
-"""What is noted while a run trains: curves, throughput, and what Newton's method would need."""
+"""What is noted of a run: curves, throughput, memory, and what Newton's method would need."""
 
 import statistics
 import time
@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
+from paratime.compare.cost import peak_memory_mib
 from paratime.compare.kind import Kind
 from paratime.layers.recurrent import Recurrent
 from paratime.solvers.newton import Newton
@@ -60,7 +61,9 @@ class Observer(Callback):
     def __init__(self, kind: Kind, curves: Curves, progress: Callable[[int, float], None]) -> None:
         self._kind, self._curves, self._progress = kind, curves, progress
         self._paces = list[tuple[int, float]]()
-        self._began, self._probe = 0.0, 0
+        self._began, self._probe, self._validated = 0.0, 0, False
+        self.peak_memory_mib = 0.0
+        """Of the steps before the first validation, whose pictures may need more."""
 
     @property
     def seconds(self) -> float:
@@ -91,11 +94,17 @@ class Observer(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop the clock, and tell."""
+        """Stop the clock, look at memory, and tell."""
         assert isinstance(pl_module, Task)
         loss = float(outputs["loss"])  # on a GPU, this waits for the step
         self._paces.append((pl_module.count(batch), time.perf_counter() - self._began))
+        if not self._validated:
+            self.peak_memory_mib = peak_memory_mib()
         self._progress(trainer.global_step, loss)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at memory no more."""
+        self._validated = True
 
 
 @torch.no_grad()

@@ -83,13 +83,12 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
     cli.trainer.loggers = [*cli.trainer.loggers, curves]
     cli.trainer.callbacks.append(observer)  # type: ignore[attr-defined]
     cli.trainer.fit(cli.model, cli.datamodule)
-    peak = peak_memory_mib()
     quality, pictures = kind.evaluate(cli)
     settings = job.settings | {"batch_size": cli.datamodule.batch_size}
     cost = {
         "units_per_s": observer.units_per_s,
         "train_seconds": observer.seconds,
-        "peak_memory_mib": peak - resting,
+        "peak_memory_mib": observer.peak_memory_mib - resting,
         "ms_per_generated_step": step_ms(encoder_of(cli.model)),
     }
     points = dict(curves.points)
