@@ -1,4 +1,4 @@
-# make demo    train a language model on Shakespeare's plays and show what it writes (2 minutes)
+# make demo    train eight mixers on tokens, series and trajectories, and compare them (4 minutes)
 # make test    run all tests that need no GPU
 # make check   lint, types and layer rules
 # make slow    the tests and experiments that take minutes
@@ -17,7 +17,7 @@ KERNELS := $(addprefix tests/ops/test_,activations.py conv.py norm.py recurrence
 .PHONY: demo test check slow sanitize static gpu bench clean
 
 demo: $(READY)
-	$(BIN)/paratime fit -c configs/language/quickstart.yaml
+	$(BIN)/paratime compare -c configs/compare/quick.yaml
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto

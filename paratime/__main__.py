@@ -18,6 +18,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   language export      for other programs:       paratime language export --ckpt_path FILE
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
   world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
+  compare              mixers side by side:      paratime compare -c configs/compare/quick.yaml
 
 About this installation:
   info                 versions, compilers and devices
@@ -25,7 +26,8 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "world", "info")
+LIGHTNING = ("fit", "validate", "test", "predict")
+COMMANDS = (*LIGHTNING, "language", "forecast", "world", "compare", "info")
 
 
 def main() -> None:
@@ -53,7 +55,12 @@ def main() -> None:
         from paratime.world.cli import main as world
 
         world()
-    elif command in COMMANDS:
+    elif command == "compare":
+        from paratime.cli import build
+        from paratime.compare.command import main as compare
+
+        compare(build)
+    elif command in LIGHTNING:
         from paratime.cli import main as lightning
 
         lightning()

@@ -1,6 +1,7 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Cli(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and refuse values that the data would silently replace."""
         super().parse_arguments(parser, args)
-        config = self.config[self.config.subcommand]
+        config = self.config.get(str(self.config.get("subcommand")), self.config)
         for name in LINKED:
             if (value := config.get(f"model.init_args.{name}")) is not None:
                 remedy = "leave it out"
@@ -67,13 +68,13 @@ class Cli(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse an unusable checkpoint before anything is built; drop an unwanted bar."""
-        config = self.config[self.subcommand]
+        config = self.config.get(str(self.subcommand), self.config)
         if config.get("trainer.enable_progress_bar") is False:
             self.trainer_defaults["callbacks"] = [SavePredictions()]
         path = config.get("ckpt_path")
         if path and path not in ("last", "best", "hpc"):
             check_checkpoint(path)
-        elif not path and self.subcommand != "fit":
+        elif not path and self.subcommand not in ("fit", None):
             remedy = "give --ckpt_path FILE, as paratime fit prints it"
             raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)
 
@@ -121,18 +122,37 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+def build(options: list[str]) -> Cli:
+    """Return trainer, task and data as ``paratime fit`` with some options has them, before it runs.
+
+    Args:
+        options: Of the command line, without the subcommand.
+    """
+    quieten()
+    given, sys.argv = sys.argv, ["paratime", *options]
+    try:
+        return _cli(run=False)
+    finally:
+        sys.argv = given
+
+
 def main() -> None:
     """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
     quieten()
     with mistakes_in_one_line():
-        Cli(
-            Task,
-            DataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions()]},
-            parser_class=Parser,
-            parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
-            save_config_kwargs={"overwrite": True},
-        )
+        _cli()
+
+
+def _cli(run: bool = True) -> Cli:
+    return Cli(
+        Task,
+        DataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions()]},
+        parser_class=Parser,
+        parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
+        save_config_kwargs={"overwrite": True},
+        run=run,
+    )

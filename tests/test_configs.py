@@ -9,11 +9,16 @@ FILES = sorted(CONFIGS.rglob("*.yaml"))
 LARGE = [CONFIGS / "language" / f"{name}.yaml" for name in ("400m", "1b", "2.9b", "7b")]
 """Too large to run here: they are parsed, and built without memory in test_size.py."""
 
+COMPARISONS = sorted((CONFIGS / "compare").glob("*.yaml"))
+"""Of another command: tests/compare runs the like of them."""
+
 WORLDS = sorted((CONFIGS / "world").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if p not in LARGE], ids=lambda p: str(p.relative_to(CONFIGS))
+    "path",
+    [p for p in FILES if p not in LARGE + COMPARISONS],
+    ids=lambda p: str(p.relative_to(CONFIGS)),
 )
 def test_a_config_runs(path, paratime, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -40,5 +40,5 @@ def test_the_make_targets_exist():
         assert f"\n{target}:" in makefile
 
 
-def test_the_demo_is_the_quickstart_config():
-    assert "fit -c configs/language/quickstart.yaml" in (ROOT / "Makefile").read_text()
+def test_the_demo_is_the_quick_comparison():
+    assert "compare -c configs/compare/quick.yaml" in (ROOT / "Makefile").read_text()

@@ -1,4 +1,4 @@
-"""What takes minutes: the demo's promise, the experiments, and agreement over many seeds."""
+"""What takes minutes: the quickstart's promise, the experiments, and agreement over many seeds."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
-def test_the_demo_reaches_its_bits_per_byte(paratime, monkeypatch, tmp_path):
+def test_the_quickstart_reaches_its_bits_per_byte(paratime, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     torch.use_deterministic_algorithms(False)
     status, out, err = paratime("fit", "-c", ROOT / "configs/language/quickstart.yaml")

@@ -1,0 +1,156 @@
+"""``paratime compare``: mixers side by side, and a report of them."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jsonargparse import ActionConfigFile
+
+from paratime.compare import report
+from paratime.compare.config import Comparison
+from paratime.compare.kind import Build
+from paratime.compare.matching import jobs_of
+from paratime.compare.pool import Pool, warm_up
+from paratime.compare.result import Grid
+from paratime.compare.view import view_of
+from paratime.errors import InputError
+from paratime.parser import Parser, mistakes_in_one_line, run_commands
+
+GRID = "grid.json"
+
+
+def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
+    """Do the runs of a comparison that are not finished, and write the report.
+
+    Args:
+        comparison: What is compared.
+        build: Builds a run.
+        shard: Which part of the runs, as i/n; the others are for other calls.
+
+    Returns:
+        Whether no run has failed.
+
+    Raises:
+        InputError: A folder with another comparison, or a config that cannot be run.
+    """
+    first, count = parts_of(shard)
+    out, grid = Path(comparison.out), comparison.grid()
+    check_folder(out, grid)
+    warm_up(build, comparison.threads)
+    with quiet():
+        jobs = jobs_of(comparison, build)[first::count]
+    grid.save(out / GRID)
+    left = [job for job in jobs if not job.key.path(out).exists()]
+    view = view_of(len(jobs), len(jobs) - len(left))
+    try:
+        elsewhere = Pool(build, comparison.processes, view).run(left)
+    finally:
+        view.close()
+    return finish(out, grid, len(elsewhere))
+
+
+def parts_of(shard: str) -> tuple[int, int]:
+    """Return the first run of a shard, and how many shards there are.
+
+    Raises:
+        InputError: It is not i/n, with i from 1 to n.
+    """
+    i, _, n = shard.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise InputError("shard", "i/n, with i from 1 to n", repr(shard), "correct it")
+    return int(i) - 1, int(n)
+
+
+def check_folder(out: Path, grid: Grid) -> None:
+    """Refuse a folder of another comparison.
+
+    Raises:
+        InputError: It is one.
+    """
+    path = out / GRID
+    if path.exists() and (there := Grid.load(path)) != grid:
+        names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
+        expected, got = f"the {' and '.join(names)} of {path}", "others"
+        remedy = "name another folder with --out, or remove this one"
+        raise InputError(f"out {out}", expected, got, remedy)
+
+
+def finish(out: Path, grid: Grid, elsewhere: int) -> bool:
+    """Write and print the report if all runs have ended; return whether none of them failed."""
+    keys = grid.runs()
+    failed = [k for k in keys if k.error(out).exists() and not k.path(out).exists()]
+    missing = len(keys) - len(grid.results(out)) - len(failed)
+    if missing:
+        print(f"not finished: {missing} runs, {elsewhere} of them in progress elsewhere")
+        return not failed
+    write_report(out)
+    for key in failed:
+        print(f"{key!s:<32} failed, see {key.error(out)}")
+    return not failed
+
+
+def write_report(out: Path) -> None:
+    """Write the report, and print its table and path."""
+    page = report.write(out)
+    print(f"\n{report.table(out)}\n\n{'report':<20} {page}")
+
+
+def rewrite(out: str) -> None:
+    """Write the report of the runs that are finished.
+
+    Args:
+        out: Folder of the comparison.
+    """
+    if not (Path(out) / GRID).is_file():
+        remedy = "name the folder that paratime compare wrote"
+        raise InputError("out", f"a folder with {GRID}", repr(out), remedy)
+    write_report(Path(out))
+
+
+def main(build: Build) -> None:
+    """Run ``paratime compare ...`` from ``sys.argv``; the status is 1 if a run has failed."""
+    if sys.argv[2:3] == ["report"]:
+        run_commands("paratime compare", {"report": rewrite}, "Reports of comparisons.")
+        return
+    with mistakes_in_one_line():
+        parser = _parser()
+        given = vars(parser.instantiate(parser.parse_args(sys.argv[2:])))
+        shard = given.pop("shard")
+        given.pop("config")
+        try:
+            good = compare(Comparison(**given), build, shard)
+        except KeyboardInterrupt:
+            sys.stderr.write("paratime: interrupted; the same command goes on from here\n")
+            sys.exit(128 + signal.SIGINT)
+    sys.exit(not good)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what Lightning says of seeds and devices."""
+    logs = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
+def _parser() -> Parser:
+    """Return a parser of a comparison's options."""
+    description = (
+        "Train mixers side by side, with as many parameters, steps and batches, and report."
+        " What is finished stays: the same command goes on. paratime compare report --out DIR"
+        " writes the report of the runs that are there."
+    )
+    parser = Parser(prog="paratime compare", description=description, allow_abbrev=False)
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Path of a config.")
+    parser.add_class_arguments(Comparison)
+    parser.add_argument("--shard", type=str, default="1/1", help="Part of the runs to do, as i/n.")
+    return parser

@@ -1,0 +1,147 @@
+"""What a comparison is asked for."""
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from paratime.compare.kind import Kind
+from paratime.compare.result import Grid
+from paratime.compare.series import Series
+from paratime.compare.tokens import Tokens
+from paratime.compare.trajectories import Trajectories
+from paratime.errors import InputError, check_at_least
+
+KINDS: dict[str, Kind] = {
+    "tokens": Tokens(),
+    "series": Series(),
+    "trajectories": Trajectories(),
+}
+"""By name of the domain."""
+
+VALIDATIONS, POINTS = 4, 50
+"""Validations of a run, and points of its curves."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """How the models of a domain are trained: a config of ``paratime fit``, and what differs.
+
+    Args:
+        config: Path of the config.
+        steps: Optimiser steps.
+        width: Width of the encoder.
+        depth: Its blocks.
+        mlp_size: Width inside their feed-forward layers with the first mixer; with the others, it
+            is what gives the model as many parameters.
+        overrides: Further options of ``paratime fit``, by their names.
+    """
+
+    config: str
+    steps: int
+    width: int
+    depth: int
+    mlp_size: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_at_least(1, steps=self.steps, width=self.width, depth=self.depth)
+        check_at_least(1, mlp_size=self.mlp_size)
+        if not Path(self.config).is_file():
+            remedy = f"relative ones start from {Path.cwd()}"
+            raise InputError("config", "an existing file", repr(self.config), remedy)
+
+    def options(self, mixer: str, mlp_size: int, seed: int) -> list[str]:
+        """Return the options of ``paratime fit`` for a run that leaves nothing behind."""
+        given = {
+            "trainer.max_steps": self.steps,
+            "trainer.val_check_interval": max(1, self.steps // VALIDATIONS),
+            "trainer.check_val_every_n_epoch": None,
+            "trainer.log_every_n_steps": max(1, self.steps // POINTS),
+            "trainer.num_sanity_val_steps": 0,
+            "trainer.enable_progress_bar": False,
+            "trainer.enable_model_summary": False,
+            "trainer.enable_checkpointing": False,
+            "trainer.callbacks": None,
+            "trainer.logger": False,
+            **self.overrides,
+            "model.encoder.width": self.width,
+            "model.encoder.depth": self.depth,
+            "model.encoder.mlp_size": mlp_size,
+            "model.encoder.mixer": mixer,
+            "data.seed": seed,
+            "seed_everything": seed,
+        }
+        options = [x for key, value in given.items() for x in (f"--{key}", _text(value))]
+        return ["-c", self.config, *options]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mixers beside each other, on some domains.
+
+    Args:
+        title: Heading of the report.
+        out: Folder to write.
+        domains: By name: tokens, series, trajectories, or some of them.
+        mixers: Names; the others have as many parameters as the first one.
+        seeds: Each is a run of every mixer on every domain.
+        threads: Threads of a run.
+        processes: Runs at a time, each in a process of its own.
+    """
+
+    title: str
+    out: str
+    domains: dict[str, Domain]
+    mixers: list[str]
+    seeds: list[int]
+    threads: int = 1
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least(1, threads=self.threads, processes=self.processes)
+        for name in self.domains:
+            if name not in KINDS:
+                raise InputError("domains", ", ".join(KINDS), repr(name), "choose among them")
+        lists: dict[str, list[Any]] = {
+            "domains": [*self.domains],
+            "mixers": self.mixers,
+            "seeds": self.seeds,
+        }
+        for name, values in lists.items():
+            if not values or len({*map(str, values)}) < len(values):
+                raise InputError(name, "one or more, all different", str(values), "correct it")
+        check_at_least(0, seeds=min(self.seeds))
+
+    def grid(self) -> Grid:
+        """Return all runs, with what decides their results."""
+        return Grid(
+            self.title,
+            {name: self._described(name) for name in self.domains},
+            self.mixers,
+            self.seeds,
+        )
+
+    def _described(self, name: str) -> dict[str, Any]:
+        kind, domain = KINDS[name], self.domains[name]
+        text = Path(domain.config).read_bytes()
+        return {
+            "config": domain.config,
+            "headline": kind.headline,
+            "unit": kind.unit,
+            "what": kind.what,
+            "settings": {
+                "steps": domain.steps,
+                "width": domain.width,
+                "depth": domain.depth,
+                "mlp_size": domain.mlp_size,
+                "overrides": domain.overrides,
+                "threads": self.threads,
+                "sha256": sha256(text).hexdigest(),
+            },
+        }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,105 @@
+"""As many parameters for every mixer."""
+
+from pathlib import Path
+
+from lightning.pytorch.cli import LightningCLI
+from tqdm import tqdm
+
+from paratime.compare.config import KINDS, Comparison, Domain
+from paratime.compare.kind import Build
+from paratime.compare.result import Key
+from paratime.compare.run import Job, count, encoder_of
+from paratime.errors import InputError
+from paratime.layers.encoder import Encoder
+from paratime.parser import Parser
+
+TOLERANCE = 0.02
+"""Share of the first mixer's parameters that the others may have more or fewer."""
+
+
+def jobs_of(comparison: Comparison, build: Build) -> list[Job]:
+    """Return all runs, seed by seed; the data of every domain is made ready here, once.
+
+    Raises:
+        InputError: A config that is not one of its domain, or sizes that cannot be matched.
+    """
+    sizes = {}
+    for name, domain in tqdm(comparison.domains.items(), "preparing", leave=False, disable=None):
+        sizes[name] = matched(name, domain, comparison.mixers, build)
+    keys = comparison.grid().runs()
+    return [
+        _job(comparison, key, *sizes[key.domain][key.mixer])
+        for seed in comparison.seeds
+        for key in keys
+        if key.seed == seed
+    ]
+
+
+def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Job:
+    domain = comparison.domains[key.domain]
+    return Job(
+        key,
+        Path(comparison.out),
+        domain.options(key.mixer, mlp_size, key.seed),
+        {
+            "width": domain.width,
+            "depth": domain.depth,
+            "mlp_size": mlp_size,
+            "steps": domain.steps,
+            "config": domain.config,
+        },
+        parameters,
+        comparison.threads,
+    )
+
+
+def matched(
+    name: str, domain: Domain, mixers: list[str], build: Build
+) -> dict[str, tuple[int, int]]:
+    """Return ``mlp_size`` and number of parameters by mixer, and make the data ready.
+
+    Args:
+        name: Of the domain.
+        domain: Its config and sizes.
+        mixers: Names; the others are brought to the size of the first one.
+        build: Builds a run.
+    """
+    cli = build(domain.options(mixers[0], domain.mlp_size, seed=0))
+    if not isinstance(cli.model, KINDS[name].task):
+        expected, got = f"a config of {KINDS[name].task.__name__}", type(cli.model).__name__
+        raise InputError(f"domains.{name}", expected, got, "name another config")
+    cli.datamodule.prepare_data()
+    target = count(cli.model)
+    rest = target - count(encoder_of(cli.model))
+    found = {mixers[0]: (domain.mlp_size, target)}
+    for mixer in mixers[1:]:
+        encoders = Encoders(cli, mixer)
+        least, more = (rest + encoders.count(size) for size in (1, 2))
+        size = 1 + round((target - least) / (more - least))
+        parameters = least + (size - 1) * (more - least)
+        if size < 1 or abs(parameters - target) > TOLERANCE * target:
+            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {mixers[0]}"
+            remedy = f"raise mlp_size above {domain.mlp_size}, or the width"
+            raise InputError(f"{mixer} on {name}", expected, f"{least:,} or more", remedy)
+        found[mixer] = size, parameters
+    return found
+
+
+class Encoders:
+    """Encoders like a model's, around another mixer.
+
+    Args:
+        cli: With the config of the model.
+        mixer: Name of the mixer.
+    """
+
+    def __init__(self, cli: LightningCLI, mixer: str) -> None:
+        self._parser = Parser(prog="paratime compare")
+        self._parser.add_class_arguments(Encoder, "encoder")
+        given = cli.config.model.init_args.encoder.as_dict() | {"mixer": mixer}
+        self._config = self._parser.parse_object({"encoder": given})
+
+    def count(self, mlp_size: int) -> int:
+        """Return the number of parameters with an ``mlp_size``."""
+        self._config.encoder.mlp_size = mlp_size
+        return count(self._parser.instantiate_classes(self._config).encoder)

@@ -1,0 +1,36 @@
+"""Tokens: scores of held-out documents, and a text."""
+
+from typing import Any
+
+from lightning.pytorch.cli import LightningCLI
+
+from paratime.compare.kind import Found, Kind
+from paratime.language.generate import generate
+from paratime.language.sampling import Sampling
+from paratime.language.task import LanguageTask
+
+PROMPT = "ROMEO:\n"
+WRITTEN = 300
+"""Tokens of the text."""
+
+
+class Tokens(Kind):
+    """Language models."""
+
+    task = LanguageTask
+    headline = "bits_per_byte"
+    unit = "tokens"
+    what = "Bits per byte, and perplexity per token, of documents held out for testing."
+
+    def read(self, task: LanguageTask, batch: Any) -> None:
+        """Compute the loss of a batch."""
+        task.losses(batch)
+
+    def evaluate(self, trained: LightningCLI) -> Found:
+        """Return the scores of ``paratime test``, and what the model writes behind a prompt."""
+        (scores,) = trained.trainer.test(trained.model, trained.datamodule, verbose=False)
+        quality = {name: scores[f"test/{name}"] for name in (self.headline, "perplexity")}
+        assert isinstance(trained.model, LanguageTask)
+        written = "".join(generate(trained.model, PROMPT, Sampling(WRITTEN, seed=0)))
+        title = f"prompt {PROMPT.strip()}"
+        return quality, [{"kind": "text", "title": title, "text": PROMPT + written}]

@@ -1,0 +1,241 @@
+"""``paratime compare`` from its config to its report: what is written, once, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from small import MIXERS, TASKS, change, only, prepare, results
+
+from paratime.cli import build
+from paratime.compare.config import Comparison, Domain
+from paratime.compare.matching import TOLERANCE, matched
+from paratime.compare.pool import Claim
+from paratime.compare.result import Grid, Key, Result
+from paratime.compare.run import count
+
+ROOT = Path(__file__).parents[2]
+QUICK, FULL = (ROOT / "configs/compare" / f"{name}.yaml" for name in ("quick", "full"))
+PICTURES = {"tokens": "text", "series": "forecast", "trajectories": "rollout"}
+
+BROKEN = """\
+from paratime import MinGRU
+
+class Broken(MinGRU):
+    def forward(self, x, h0=None, *, reset=None, lengths=None):
+        raise RuntimeError("boom")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def compare(paratime):
+    """Run the command with ``compare.yaml``; return its status and output."""
+
+    def run(*options: object) -> tuple[int, str]:
+        status, out, err = paratime("compare", "-c", "compare.yaml", *options)
+        assert status < 2, err
+        return status, out
+
+    return run
+
+
+def check_result(path: Path, domain: str, headline: str) -> None:
+    result = Result.load(path)
+    assert next(iter(result.quality)) == headline and min(result.quality.values()) >= 0
+    assert len(result.curves["train/loss"]) == 4
+    assert ("solver/iterations" in result.curves) == (result.mixer == "ParaGRU")
+    assert {picture["kind"] for picture in result.pictures} == {PICTURES[domain]}
+    assert min(result.cost.values()) >= 0 and result.cost["ms_per_generated_step"] > 0
+    assert result.settings["steps"] == 4 and result.settings["config"] == f"{domain}.yaml"
+
+
+def test_a_grid_from_its_config_to_its_report(folder, compare):
+    status, out = compare()
+    assert status == 0 and out.count("seed 0") >= 6
+    lines = out.splitlines()
+    assert all(any(line.startswith(mixer) for line in lines) for mixer in MIXERS)
+    assert Path(lines[-1].split()[-1]).is_file()
+    grid = Grid.load("out/grid.json")
+    assert [*grid.domains] == [*TASKS] and len(grid.results(Path("out"))) == 6
+    for key in grid.runs():
+        check_result(key.path(Path("out")), key.domain, grid.domains[key.domain]["headline"])
+        assert [*Path("out/tensorboard", *key[:2], "seed-0").glob("events.*")]
+    assert not [x for end in ("lock", "log", "txt", "draft") for x in Path("out").rglob(f"*.{end}")]
+    written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("seed-0.json")}
+    table = Path("out/results.csv").read_bytes()
+    assert compare()[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert Path("out/results.csv").read_bytes() == table
+
+
+def test_results_depend_on_the_seed_alone(folder, compare):
+    only(folder, "series")
+    claim = Claim(Key("series", "MinGRU", 0).lock(Path("out")))
+    status, out = compare()
+    assert status == 0 and "not finished: 1 runs, 1 of them in progress elsewhere" in out
+    assert not Path("out/results.csv").exists()
+    claim.release()
+    assert compare()[0] == 0
+    for shard in ("1/2", "2/2"):
+        status, out = compare("--out", "parts", "--processes", 1, "--shard", shard)
+        assert status == 0 and ("not finished: 1" in out) == (shard == "1/2")
+    assert results(Path("out")) == results(Path("parts")) != {}
+    assert Path("out/results.csv").read_bytes() == Path("parts/results.csv").read_bytes()
+    assert compare("--out", "other", "--mixers", "[ParaGRU]", "--seeds", "[1]")[0] == 0
+    first, other = (
+        Result.load(f"{where}/runs/series/ParaGRU/seed-{seed}.json")
+        for where, seed in (("out", 0), ("other", 1))
+    )
+    assert first.quality != other.quality and first.parameters == other.parameters
+
+
+def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
+    only(folder, "trajectories")
+    change(folder, mixers=["ParaGRU", "broken.Broken", "MinGRU"])
+    (folder / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(folder)
+    status, out = compare()
+    assert status == 1 and "failed: RuntimeError: boom" in out
+    error = Path("out/runs/trajectories/broken.Broken/seed-0.error.txt")
+    assert "boom" in error.read_text() and f"failed, see {error}" in out
+    assert len(results(Path("out"))) == 2 and Path("out/results.csv").is_file()
+    (folder / "broken.py").write_text("from paratime import MinGRU as Broken\n")
+    status, out = compare()
+    assert status == 0 and out.count("seed 0") == 1 and not error.exists()
+    ours, theirs = (
+        Result.load(f"out/runs/trajectories/{name}/seed-0.json")
+        for name in ("broken.Broken", "MinGRU")
+    )
+    assert ours.quality == theirs.quality
+
+
+MISTAKES = {
+    "mixer": ("mixers", ["ParaGRU", "Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
+    "twice": ("mixers", ["ParaGRU", "ParaGRU"], ["mixers: expected one or more, all different"]),
+    "seed": ("seeds", [-1], ["seeds: expected at least 0, got -1"]),
+    "processes": ("processes", 0, ["processes: expected at least 1, got 0"]),
+    "size": ("mixers", ["ParaGRU", "Mamba2"], ["Mamba2 on tokens: expected ", "raise mlp_size"]),
+    "first": ("mixers", ["Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
+    "key": ("sedes", [1], ["unknown key 'sedes'; nearest: seeds"]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line(name, folder, paratime):
+    key, value, expected = MISTAKES[name]
+    only(folder, "tokens")
+    change(folder, **{key: value})
+    refused(paratime("compare", "-c", "compare.yaml"), *expected)
+
+
+def refused(found: tuple[int, str, str], *expected: str) -> None:
+    status, _, err = found
+    message = [line for line in err.splitlines() if line.startswith("paratime: ")]
+    assert status == 2 and len(message) == 1 and err.endswith(message[0] + "\n"), err
+    for part in expected:
+        assert part in message[0]
+
+
+def test_a_folder_is_of_one_comparison(folder, paratime):
+    run = ("compare", "-c", "compare.yaml")
+    refused(paratime(*run, "--shard", "3/2"), "shard: expected i/n", "got '3/2'")
+    refused(paratime("compare", "report", "--out", "out"), "expected a folder with grid.json")
+    config = yaml.safe_load((folder / "compare.yaml").read_text())
+    domains = {name: Domain(**values) for name, values in config.pop("domains").items()}
+    Comparison(**config, domains=domains).grid().save("out/grid.json")
+    refused(paratime(*run, "--seeds", "[0, 1]"), "out out: expected the seeds of out/grid.json")
+    (folder / "tokens.yaml").write_text((folder / "tokens.yaml").read_text() + "\n")
+    refused(paratime(*run), "out out: expected the domains of out/grid.json")
+
+
+DOMAINS = {
+    "another": ("tokens", "series.yaml", "domains.tokens: expected a config of LanguageTask, got"),
+    "nowhere": ("tokens", "nowhere.yaml", "config: expected an existing file, got 'nowhere.yaml'"),
+    "unknown": ("x", "tokens.yaml", "domains: expected tokens, series, trajectories, got 'x'"),
+}
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_domain_has_a_config_of_its_kind(name, folder, paratime):
+    domain, config, expected = DOMAINS[name]
+    sizes = {"steps": 1, "width": 8, "depth": 1, "mlp_size": 8}
+    change(folder, domains={domain: {"config": config, **sizes}})
+    refused(paratime("compare", "-c", "compare.yaml"), expected)
+
+
+@pytest.mark.parametrize("domain", TASKS)
+@pytest.mark.parametrize("path", (QUICK, pytest.param(FULL, marks=pytest.mark.slow)))
+def test_all_mixers_have_as_many_parameters(path, domain, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = yaml.safe_load(path.read_text())
+    sizes, mixers = Domain(**config["domains"][domain]), config["mixers"]
+    found = matched(domain, sizes, mixers, build)
+    size, target = found[mixers[0]]
+    assert size == sizes.mlp_size and len(found) == 8
+    for _, parameters in found.values():
+        assert abs(parameters - target) <= TOLERANCE * target
+    size, parameters = found["Mamba2"]
+    assert size != sizes.mlp_size
+    assert count(build(sizes.options("Mamba2", size, seed=1)).model) == parameters
+
+
+def test_a_claim_is_for_one(tmp_path):
+    path = tmp_path / "run.lock"
+    claim = Claim(path)
+    with pytest.raises(BlockingIOError):
+        Claim(path)
+    claim.release()
+    assert not path.exists()
+    Claim(path).release()
+
+
+def start(*options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "paratime", "compare", "-c", "compare.yaml", *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # as on a terminal
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
+def test_a_comparison_that_is_ended_goes_on(number, folder):
+    assert start("--out", "whole").wait() == 0
+    process = start()
+    until = time.monotonic() + 120
+    while not results(Path("out")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(number)
+    expected = 130 if number == signal.SIGINT else -number
+    assert process.wait() == expected
+    time.sleep(1)
+    finished = results(Path("out"))
+    time.sleep(5)
+    assert results(Path("out")) == finished and 0 < len(finished) < 6, "nobody goes on alone"
+    assert start().wait() == 0
+    assert Path("out/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+    assert results(Path("out")) == results(Path("whole"))
+
+
+@pytest.mark.slow
+def test_two_comparisons_at_once_share_the_work(folder):
+    assert start("--out", "whole").wait() == 0
+    both = [start(), start()]
+    assert [process.wait() for process in both] == [0, 0]
+    assert Path("out/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
+    assert results(Path("out")) == results(Path("whole"))
