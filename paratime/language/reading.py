@@ -1,5 +1,6 @@
 """Text files as users name them: patterns, and compression by suffix."""
 
+import codecs
 import gzip
 import io
 import os
@@ -39,6 +40,8 @@ def named(patterns: list[str]) -> list[tuple[str, str]]:
 
 
 def _match(pattern: str) -> list[str]:
+    if Path(pattern).is_file():  # whose name may have brackets
+        return [pattern]
     found = [name for name in glob(pattern, recursive=True) if Path(name).is_file()]
     if not found:
         remedy = f"paths are taken from the working directory, {Path.cwd()}"
@@ -57,11 +60,15 @@ def plain_size(names: list[str]) -> int | None:
 def opened(name: str) -> Iterator[IO[bytes]]:
     """Open a file to read the bytes that are in it, or in its ``.gz`` or ``.zst`` compression.
 
+    A byte order mark at its beginning, which is no text, is passed over.
+
     Raises:
         InputError: The compression is cut or damaged, or pyarrow is missing for ``.zst``.
     """
     try:
         with _stream(name) as stream:
+            if stream.peek(3).startswith(codecs.BOM_UTF8):
+                stream.read(3)
             yield stream
     except InputError:
         raise
@@ -72,7 +79,7 @@ def opened(name: str) -> Iterator[IO[bytes]]:
         raise InputError(name, expected, one_line(error), "write it again") from None
 
 
-def _stream(name: str) -> IO[bytes]:
+def _stream(name: str) -> io.BufferedReader:
     if name.endswith(".gz"):
         return io.BufferedReader(gzip.open(name, "rb"))
     if not name.endswith(".zst"):

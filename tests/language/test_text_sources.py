@@ -107,6 +107,25 @@ class TestFiles:
         with pytest.raises(InputError, match=rf"a\.jsonl{message}"):
             texts(JsonLines([str(tmp_path / "a.jsonl")]))
 
+    def test_a_name_with_brackets_is_a_file_first(self, tmp_path):
+        for name in ("a[1].txt", "a1.txt", "a2.txt"):
+            (tmp_path / name).write_text(name)
+        assert texts(TextFiles([str(tmp_path / "a[1].txt")])) == ["a[1].txt"]
+        assert texts(TextFiles([str(tmp_path / "a[2].txt")])) == ["a2.txt"]
+
+    @pytest.mark.parametrize("suffix", ("", ".gz", ".zst"))
+    def test_a_byte_order_mark_is_no_text(self, suffix, tmp_path):
+        mark, rows = "\ufeff", '{"text": "one"}\n{"text": "\ufeff"}'
+        text = pack(tmp_path / f"a.txt{suffix}", f"{mark}one{mark}".encode())
+        lines = pack(tmp_path / f"a.jsonl{suffix}", f"{mark}{rows}".encode())
+        assert texts(TextFiles([text])) == [f"one{mark}"]
+        assert texts(TextFiles([text], separator=mark)) == ["one", ""]
+        assert texts(JsonLines([lines])) == ["one", mark]
+        for content in (b"", b"\xef", mark.encode()):
+            short = pack(tmp_path / f"short.bin{suffix}", content)
+            if content != b"\xef":
+                assert texts(TextFiles([short])) == [""]
+
     def test_identity_follows_files_and_options(self, tmp_path):
         path = tmp_path / "a.txt"
         path.write_text("one")
@@ -135,6 +154,9 @@ class TestParquet:
             texts(Parquet([path]))
         with pytest.raises(InputError, match="number: expected a text, got int"):
             texts(Parquet([path], "number"))
+        latin = pyarrow.array([b"na\xefve"]).view(pyarrow.string())
+        with pytest.raises(InputError, match=r"a\.parquet: expected .* UTF-8, got 'utf-8' codec"):
+            texts(Parquet([self.write(tmp_path, text=latin)]))
         Path(path).write_bytes(b"PAR1 no")
         with pytest.raises(InputError, match=r"a\.parquet: expected a Parquet file"):
             texts(Parquet([path]))
@@ -163,6 +185,10 @@ class TestHuggingFace:
         with pytest.raises(InputError, match="two: expected a dataset, got KeyError"):
             texts(HuggingFace(str(tmp_path / "two"), "dev"))
         assert HuggingFace(str(tmp_path / "one")).files()
+        latin = pyarrow.array([b"a", b"na\xefve"]).view(pyarrow.string())
+        parquet.write_table(pyarrow.table({"text": latin}), tmp_path / "three" / "train.parquet")
+        with pytest.raises(InputError, match="three: expected a dataset, got Unicode"):
+            texts(HuggingFace(str(tmp_path / "three"), streaming=True))
 
 
 def ids_of(source: Source) -> list[list[int]]:
