@@ -32,6 +32,10 @@ class JsonTokenizer(Tokenizer):
         start: Id that starts a document.
         name: The file's name, for messages.
 
+    Attributes:
+        content: What is in the file.
+        start_token: What the file calls the document start.
+
     Raises:
         InputError: The file is none, the start is unknown, or texts cannot be had back.
     """
@@ -49,11 +53,11 @@ class JsonTokenizer(Tokenizer):
         self._encoder.no_truncation()
         self._encoder.no_padding()
         self._encoder.encode_special_tokens = True
-        self._content = content
+        self.content = content
         self.pieces = _pieces(json.loads(content), name)
-        if self._encoder.id_to_token(start) is None:
+        self.start, self.start_token = start, self._encoder.id_to_token(start)
+        if self.start_token is None:
             raise InputError(name, "an id that starts documents", str(start), "name another")
-        self.start = start
         self.pieces[start] = b""
         given = b"".join(self.pieces[i] for i in self.encode(PROBE)).decode(errors="replace")
         if given.removeprefix(" ") != PROBE:
@@ -66,7 +70,7 @@ class JsonTokenizer(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""
-        return {"name": "tokenizer.json", "content": packed(self._content), "start": self.start}
+        return {"name": "tokenizer.json", "content": packed(self.content), "start": self.start}
 
     @classmethod
     def unpacked(cls, content: str, start: int) -> "JsonTokenizer":
