@@ -156,6 +156,30 @@ def test_logits_that_are_no_numbers_give_no_token(value):
         assert (history[0] >= 0).all() and (history[1] == -1).all()
 
 
+@pytest.mark.parametrize("temperature", (0.0, 1.0))
+def test_a_penalty_beyond_numbers_gives_no_token(temperature, capability):
+    """A token beyond the vocabulary would have the native code read what is not there."""
+    how = Sampling(temperature=temperature, repetition_penalty=1e-320)
+    logits = torch.rand(2, VOCABULARY) + 1
+    sampler = Sampler(how, [0, 1], [[3], []], VOCABULARY)
+    assert sampler(logits)[0] == -1
+    history = drawn_by_program(logits, how, torch.rand(2, 1, dtype=torch.float64), [[3], []])
+    assert history[0] == -1 and 0 <= history[1] < VOCABULARY
+
+
+@pytest.mark.parametrize("temperature", (5e-324, 1e308))
+def test_extreme_temperatures(temperature, capability):
+    how, prompts = Sampling(temperature=temperature), [[], []]
+    logits = torch.randn(2, VOCABULARY, dtype=torch.float64)
+    uniform = torch.rand(2, 9, dtype=torch.float64)
+    tokens = drawn_by_program(logits, how, uniform, prompts)
+    expected = [
+        logits.argmax(-1) if temperature < 1 else (column * VOCABULARY).long()
+        for column in uniform.T
+    ]
+    assert torch.equal(tokens, torch.stack(expected, dim=1))
+
+
 @pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_options_out_of_range(name):
     with pytest.raises(InputError, match=name):
