@@ -33,6 +33,8 @@ SLICES = (
 )
 """Classes that configs may name without their modules, because they are imported here."""
 
+FINDER = "LearningRateFinder"
+
 LINKED = ("vocab_size", "tokenizer", "series", "trajectories")
 """Arguments of tasks that follow from the data."""
 
@@ -76,6 +78,10 @@ class Cli(LightningCLI):
         elif not path and self.subcommand != "fit":
             remedy = "give --ckpt_path FILE, as paratime fit prints it"
             raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)
+        named = [callback.class_path for callback in config.get("trainer.callbacks") or []]
+        if path and self.subcommand == "fit" and any(FINDER in name for name in named):
+            got, remedy = "ckpt_path", "leave it out: the checkpoint keeps the rate that it found"
+            raise InputError(FINDER, "a run from its beginning", got, remedy)
 
     def after_fit(self) -> None:
         """Say how training ended and where the checkpoint is."""
