@@ -1,12 +1,14 @@
 """Runs that go on, and rates that a run finds for itself."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateFinder
 from models import train
 from test_task import make_data, make_task, make_trainer
+from torch.utils.data.distributed import DistributedSampler
 
 from paratime.language.data import TokenData
 from paratime.language.sources import Document, InMemory
@@ -65,6 +67,24 @@ def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(stop, options, m
     resumed = go(again, tmp_path / "half.ckpt")
     assert len(whole.seen) > 15 and whole.seen[stop:] == again.seen
     assert_equal(resumed, expected)
+
+
+def test_each_process_has_lanes_of_its_own(tmp_path):
+    def batches(trainer, batch_size):
+        given = {"context_length": 16, "batch_size": batch_size, "cache_dir": str(tmp_path)}
+        data = TokenData(InMemory(DOCUMENTS), **given, mode="stream")
+        data.trainer = trainer
+        data.setup("fit")
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(1)
+        assert trainer is None or isinstance(loader.sampler, DistributedSampler)  # is left alone
+        return list(loader)
+
+    shares = [{"num_replicas": 2, "rank": rank} for rank in range(2)]
+    ranks = [batches(SimpleNamespace(distributed_sampler_kwargs=x), 3) for x in shares]
+    for batch, *parts in zip(batches(None, 6), *ranks, strict=True):
+        for rank, part in enumerate(parts):
+            assert all(torch.equal(value, batch[name][rank::2]) for name, value in part.items())
 
 
 class TestRateFinder:
