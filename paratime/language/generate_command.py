@@ -1,6 +1,7 @@
 """``paratime language generate``: text from a checkpoint."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def generate_text(
     texts = complete(task, given, sampling, samples=samples, batch_size=batch_size)
     bar = tqdm(texts, total=len(given) * samples, unit="text", delay=1, leave=False)
     if out is not None:
-        write([*bar], out)
+        write(bar, out)
         return
     for text in bar:
         bar.clear()
@@ -90,11 +91,17 @@ def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
     print()
 
 
-def write(texts: list[Completion], out: str) -> None:
-    """Write texts, whole or not at all, and say where."""
-    with replacing(out) as draft:
-        lines = (json.dumps(asdict(text), ensure_ascii=False) + "\n" for text in texts)
-        draft.write_text("".join(lines), encoding="utf-8")
+def write(texts: Iterable[Completion], out: str) -> None:
+    """Write texts as they come, whole or not at all, and say where.
+
+    Raises:
+        InputError: There is a folder of that name.
+    """
+    if Path(out).is_dir():
+        raise InputError("out", "a file", f"a folder, {out!r}", "name a file in it")
+    with replacing(out) as draft, open(draft, "w", encoding="utf-8") as file:
+        for text in texts:
+            file.write(json.dumps(asdict(text), ensure_ascii=False) + "\n")
     print(f"{'texts':<24} {out}")
 
 

@@ -92,7 +92,10 @@ class Sampler:
         self._turn = 0
         self.occurred = None
         if sampling.repetition_penalty != 1:
-            self.occurred = Occurred(prompts, vocab_size, sampling.repetition_window)
+            window, longest = sampling.repetition_window, max(map(len, prompts))
+            if window is not None and window >= longest + sampling.max_new_tokens:
+                window = None  # there are never more
+            self.occurred = Occurred(prompts, vocab_size, window)
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Return the next tokens, int64 (B,), from logits (B, V)."""

@@ -81,6 +81,7 @@ def test_texts_from_a_checkpoint(checkpoint, paratime):
     for options, message in (
         (("--prompt", "a", "--prompts", "prompts.txt"), "expected one prompt, or a file of them"),
         (("--top_p", 2), "top_p: expected above 0 and at most 1, got 2.0"),
+        (("--out", "cache"), "out: expected a file, got a folder, 'cache'; name a file in it"),
         (("--samples", 0), "samples: expected at least 1"),
         (("--prompts", "nowhere.txt"), "prompts: expected a file of UTF-8 text"),
         (("--prompt", "a\udcff"), r"prompt: expected text that UTF-8 can say, got 'a\udcff'"),

@@ -128,6 +128,16 @@ def test_a_window_forgets():
     assert [int(sampler(logits)) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
 
 
+def test_a_window_of_more_than_there_is_takes_no_memory():
+    every, window = Sampling(9, 1.7), Sampling(9, 1.7, 10**15)
+    logits = torch.randn(2, VOCABULARY)
+    tokens = [
+        [sampler(logits).tolist() for _ in range(9)]
+        for sampler in (Sampler(how, [0, 1], [[3], []], VOCABULARY) for how in (every, window))
+    ]
+    assert tokens[0] == tokens[1]
+
+
 def test_a_sequence_keeps_its_numbers_when_others_end():
     how, prompts = WAYS["window"], [[1], [2], [3], [4]]
     logits = torch.randn(4, VOCABULARY)
