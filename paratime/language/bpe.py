@@ -1,6 +1,7 @@
 """Tokenizers of the package ``tokenizers``: trained here, or any ``tokenizer.json``."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from paratime.language.source import missing
 START = "<|endoftext|>"
 STARTS = ("<|begin_of_text|>", START, "<|startoftext|>", "<s>", "<bos>", "[BOS]")
 """What document starts are called, the first that there is counts."""
+
+LONG = re.compile(r"(\S{1000})")
+"""A part of a word that is longer than any of a language, such as an encoded picture."""
 
 PROBE = "Ab, c!\n  d\té 漢字 🙂 0"
 """A text that a reversible tokenizer gives back."""
@@ -153,9 +157,10 @@ class BPE(Recipe):
         return repr(self)
 
     def _beginning(self, texts: Iterator[str]) -> Iterator[str]:
+        """Yield texts up to the size, very long words in parts: time grows with their square."""
         left = self.learn_from
         for text in texts:
-            yield text[:left]
+            yield from LONG.split(text[:left])
             left -= len(text)
             if left <= 0:
                 return

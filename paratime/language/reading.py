@@ -21,8 +21,10 @@ def matched(patterns: list[str]) -> list[str]:
     """Return the files of some patterns (``**`` descends into folders), sorted, each once.
 
     Raises:
-        InputError: A pattern that matches no file.
+        InputError: No pattern, or one that matches no file.
     """
+    if not patterns:
+        raise InputError("paths", "at least one file or pattern", "none", "name some")
     names = {Path(name).resolve(): name for p in patterns for name in _match(p)}
     return sorted(names.values())
 

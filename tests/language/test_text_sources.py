@@ -88,6 +88,8 @@ class TestFiles:
     def test_a_missing_file_and_a_file_that_is_not_text(self, tmp_path):
         with pytest.raises(InputError, match=r"paths: expected an existing file.*, got '.*x'"):
             texts(TextFiles([str(tmp_path / "x")]))
+        with pytest.raises(InputError, match="paths: expected at least one file or pattern"):
+            texts(TextFiles([]))
         (tmp_path / "latin").write_bytes(b"na\xefve")
         with pytest.raises(InputError, match="expected UTF-8 text, got byte 0xef at position 2"):
             texts(TextFiles([str(tmp_path / "latin")]))
@@ -285,3 +287,12 @@ def test_a_cut_file(suffix, tmp_path):
     path.write_bytes(b"no such compression")
     with pytest.raises(InputError, match=rf"expected a whole \{suffix} file, got"):
         texts(JsonLines([str(path)]))
+
+
+def test_a_path_without_brackets(paratime):
+    for path in ("texts", "/a/*.txt"):
+        given = "--source", "TextFiles", "--source.paths", path, "--out", "x"
+        status, _, error = paratime("language", "prepare", *given)
+        assert (
+            status == 2 and f"paths: expected several values in brackets, as in [{path}]" in error
+        )
