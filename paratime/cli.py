@@ -84,22 +84,26 @@ class Cli(LightningCLI):
             raise InputError(FINDER, "a run from its beginning", got, remedy)
 
     def after_fit(self) -> None:
-        """Say how training ended and where the checkpoint is."""
+        """Say how training ended and where the checkpoint is, in one of its processes."""
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
-        for name in sorted(scores, key=_by_horizon):
-            print(f"{name:<24} {scores[name]:8.4f}")
+        lines = [f"{name:<24} {scores[name]:8.4f}" for name in sorted(scores, key=_by_horizon)]
         checkpoint = self.trainer.checkpoint_callback
         trial = self.config[self.subcommand].trainer.fast_dev_run
-        if not isinstance(checkpoint, ModelCheckpoint) or trial:
-            return
-        scored, steps = checkpoint._last_global_step_saved, self.trainer.global_step
+        if isinstance(checkpoint, ModelCheckpoint) and not trial:
+            lines += self._saved(checkpoint)
+        if self.trainer.is_global_zero and lines:
+            print("\n".join(lines))
+
+    def _saved(self, checkpoint: ModelCheckpoint) -> list[str]:
+        """Return lines on the checkpoint; save it, if Lightning has not at the end."""
+        scored, steps, lines = checkpoint._last_global_step_saved, self.trainer.global_step, []
         if scored < steps:
             when = f"at step {scored}" if scored else "nowhere"
             remedy = "see --trainer.val_check_interval"
-            print(f"validated {when}, before the end at step {steps}; {remedy}")
+            lines = [f"validated {when}, before the end at step {steps}; {remedy}"]
         best = checkpoint.best_model_path
         path = best if best and (checkpoint.monitor or scored == steps) else self._save()
-        print(f"{'checkpoint':<24} {path}")
+        return [*lines, f"{'checkpoint':<24} {path}"]
 
     def _save(self) -> Path:
         """Save a run that went on after its last validation, when Lightning saved it."""

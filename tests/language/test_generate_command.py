@@ -116,3 +116,12 @@ def test_no_prompts(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match="UTF-8"):
         read_prompts(str(tmp_path / "a.txt"))
+
+
+def test_a_key_that_interrupts_leaves_no_trace(paratime, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paratime.language.generate_command.load", interrupt)
+    status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
+    assert (status, out, err) == (130, "", "\nparatime: interrupted\n")
