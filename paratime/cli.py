@@ -73,8 +73,8 @@ class Cli(LightningCLI):
         if config.get("trainer.enable_progress_bar") is False:
             self.trainer_defaults["callbacks"] = [SavePredictions()]
         path = config.get("ckpt_path")
-        if path and path not in ("last", "best", "hpc"):
-            check_checkpoint(path)
+        if path and (self.subcommand != "fit" or path not in ("last", "best", "hpc")):
+            check_checkpoint(path)  # Lightning would score an untrained model if it found no last
         elif not path and self.subcommand != "fit":
             remedy = "give --ckpt_path FILE, as paratime fit prints it"
             raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)

@@ -115,8 +115,8 @@ class TestRateFinder:
         self.run(tmp_path, second, ckpt_path=tmp_path / "half.ckpt")
         assert len(second.seen) == 3 and second.seen == first.seen[-3:]
 
-    def test_a_run_that_goes_on_has_no_finder(self, tmp_path, paratime):
-        """It would begin anew, with the weights of the checkpoint."""
+    def test_checkpoints_that_cannot_be_used(self, tmp_path, paratime):
+        """With a finder a run would begin anew, with the weights of the checkpoint."""
         path = train(tmp_path)
         config = "model: {class_path: LanguageTask, init_args: {encoder: {width: 8, depth: 1}}}\n"
         config += "data: {class_path: TokenData, init_args: {source: Quickstart}}\n"
@@ -124,3 +124,7 @@ class TestRateFinder:
         given = "-c", tmp_path / "a.yaml", "--trainer.callbacks+=LearningRateFinder"
         status, _, error = paratime("fit", *given, "--ckpt_path", path)
         assert status == 2 and "leave it out: the checkpoint keeps the rate" in error
+        for name in ("last", "best"):  # of which there are none
+            given = "-c", tmp_path / "a.yaml", "--ckpt_path", name
+            status, _, error = paratime("test", *given)
+            assert status == 2 and f"expected an existing checkpoint, got '{name}'" in error
