@@ -34,6 +34,8 @@ SLICES = (
 )
 """Classes that configs may name without their modules, because they are imported here."""
 
+FINDER = "LearningRateFinder"
+
 LINKED = ("vocab_size", "tokenizer", "series", "trajectories")
 """Arguments of tasks that follow from the data."""
 
@@ -72,29 +74,37 @@ class Cli(LightningCLI):
         if config.get("trainer.enable_progress_bar") is False:
             self.trainer_defaults["callbacks"] = [SavePredictions()]
         path = config.get("ckpt_path")
-        if path and path not in ("last", "best", "hpc"):
-            check_checkpoint(path)
+        if path and (self.subcommand != "fit" or path not in ("last", "best", "hpc")):
+            check_checkpoint(path)  # Lightning would score an untrained model if it found no last
         elif not path and self.subcommand not in ("fit", None):
             remedy = "give --ckpt_path FILE, as paratime fit prints it"
             raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)
+        named = [callback.class_path for callback in config.get("trainer.callbacks") or []]
+        if path and self.subcommand == "fit" and any(FINDER in name for name in named):
+            got, remedy = "ckpt_path", "leave it out: the checkpoint keeps the rate that it found"
+            raise InputError(FINDER, "a run from its beginning", got, remedy)
 
     def after_fit(self) -> None:
-        """Say how training ended and where the checkpoint is."""
+        """Say how training ended and where the checkpoint is, in one of its processes."""
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
-        for name in sorted(scores, key=_by_horizon):
-            print(f"{name:<24} {scores[name]:8.4f}")
+        lines = [f"{name:<24} {scores[name]:8.4f}" for name in sorted(scores, key=_by_horizon)]
         checkpoint = self.trainer.checkpoint_callback
         trial = self.config[self.subcommand].trainer.fast_dev_run
-        if not isinstance(checkpoint, ModelCheckpoint) or trial:
-            return
-        scored, steps = checkpoint._last_global_step_saved, self.trainer.global_step
+        if isinstance(checkpoint, ModelCheckpoint) and not trial:
+            lines += self._saved(checkpoint)
+        if self.trainer.is_global_zero and lines:
+            print("\n".join(lines))
+
+    def _saved(self, checkpoint: ModelCheckpoint) -> list[str]:
+        """Return lines on the checkpoint; save it, if Lightning has not at the end."""
+        scored, steps, lines = checkpoint._last_global_step_saved, self.trainer.global_step, []
         if scored < steps:
             when = f"at step {scored}" if scored else "nowhere"
             remedy = "see --trainer.val_check_interval"
-            print(f"validated {when}, before the end at step {steps}; {remedy}")
+            lines = [f"validated {when}, before the end at step {steps}; {remedy}"]
         best = checkpoint.best_model_path
         path = best if best and (checkpoint.monitor or scored == steps) else self._save()
-        print(f"{'checkpoint':<24} {path}")
+        return [*lines, f"{'checkpoint':<24} {path}"]
 
     def _save(self) -> Path:
         """Save a run that went on after its last validation, when Lightning saved it."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
+from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from paratime.errors import InputError
@@ -59,6 +61,18 @@ class Lanes(EpochSampler):
         for window in range(self._length):
             for lane in range(self._lanes):
                 yield seed, lane * self._length + window, window > 0
+
+
+def lanes(windows: int, batch_size: int, seed: int, trainer: Trainer | None) -> Sampler[Any]:
+    """Return ``Lanes`` of which each process of a trainer has its own, ``batch_size`` of them.
+
+    Lightning would shuffle those that it shares out, and no window would follow another.
+    """
+    shares = None if trainer is None else trainer.distributed_sampler_kwargs
+    if shares is None:
+        return Lanes(windows, batch_size, seed)
+    whole = Lanes(windows, batch_size * shares["num_replicas"], seed)
+    return DistributedSamplerWrapper(whole, shuffle=False, **shares)
 
 
 class ResumableLoader(DataLoader[Any]):

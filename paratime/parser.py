@@ -69,13 +69,17 @@ def check_checkpoint(path: str) -> None:
 def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2.
 
-    Lightning ends a run that was terminated in good order; the status says so nevertheless.
+    Lightning ends a run that was terminated in good order; the status says so nevertheless. A key
+    that interrupts is no mistake, and needs no trace.
     """
     try:
         yield
     except SIGTERMException:
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nparatime: interrupted\n")
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, MISTAKES):

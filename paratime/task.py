@@ -73,7 +73,13 @@ class Task(LightningModule, ABC):
 
     @lr.setter
     def lr(self, value: float) -> None:
+        """Choose another rate, also for a run whose schedule is made already."""
+        ratio = value / self.lr
         self.optimizer = replace(self.optimizer, lr=value)
+        for config in [] if self._trainer is None else self.trainer.lr_scheduler_configs:
+            schedule: Any = config.scheduler
+            schedule.base_lrs = [ratio * rate for rate in schedule.base_lrs]
+            schedule._last_lr = [ratio * rate for rate in schedule.get_last_lr()]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's groups; the rate of the last one is the one that is logged."""
@@ -81,14 +87,32 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build AdamW with its schedule, stepped once an optimiser step."""
-        o, trainer = self.optimizer, self.trainer
-        total = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
+        o, total = self.optimizer, self._total_steps()
         optimizer = o.build(self, self.parameter_groups())
-        schedule = LambdaLR(optimizer, lambda step: o.rate(step, int(total)))
+        schedule = LambdaLR(optimizer, lambda step: o.rate(step, total))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
         }
+
+    def _total_steps(self) -> int:
+        """Return how many optimiser steps there will be."""
+        trainer = self.trainer
+        if trainer.max_steps > 0:
+            return trainer.max_steps
+        total = int(trainer.estimated_stepping_batches)
+        # It has made the loader of the training batches, before the place in the epoch is known
+        # that a checkpoint goes on from; Lightning tells that to a loader when it is made.
+        trainer.fit_loop._combined_loader = None
+        return total
+
+    def on_train_start(self) -> None:
+        """Begin at the rates of the schedule: a rate finder leaves the one that it has found."""
+        for config in self.trainer.lr_scheduler_configs:
+            schedule: Any = config.scheduler
+            groups = schedule.optimizer.param_groups
+            for group, rate in zip(groups, schedule.get_last_lr(), strict=True):
+                group["lr"] = rate
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Start the clock; go on with a checkpoint's random numbers, of dropout for example."""

@@ -33,17 +33,17 @@ struct Occurred {
 
 class Draw {
  public:
-  // Return a token, or -1 if a logit is infinite or NaN.
+  // Return a token, or -1 if a logit is infinite or NaN, perhaps by a penalty that is all but 0.
   template <class Element>
   int64_t operator()(const Element* logits, int64_t vocabulary, const Filters& filters,
                      const int64_t* counts, double uniform) {
     p_.assign(logits, logits + vocabulary);
-    double odd = 0;
-    for (const double x : p_) odd += x - x;
-    if (odd != 0) return -1;
     if (filters.penalty != 1)
       for (int64_t v = 0; v < vocabulary; ++v)
         if (counts[v] > 0) p_[v] = p_[v] > 0 ? p_[v] / filters.penalty : p_[v] * filters.penalty;
+    double odd = 0;
+    for (const double x : p_) odd += x - x;
+    if (odd != 0) return -1;
     const auto most = std::max_element(p_.begin(), p_.end());
     if (filters.temperature == 0) return most - p_.begin();
     const double highest = *most;

@@ -1,6 +1,7 @@
 """Tokenizers of the package ``tokenizers``: trained here, or any ``tokenizer.json``."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ START = "<|endoftext|>"
 STARTS = ("<|begin_of_text|>", START, "<|startoftext|>", "<s>", "<bos>", "[BOS]")
 """What document starts are called, the first that there is counts."""
 
+LONG = re.compile(r"(\S{1000})")
+"""A part of a word that is longer than any of a language, such as an encoded picture."""
+
 PROBE = "Ab, c!\n  d\té 漢字 🙂 0"
 """A text that a reversible tokenizer gives back."""
 
@@ -31,6 +35,10 @@ class JsonTokenizer(Tokenizer):
         content: What is in the file.
         start: Id that starts a document.
         name: The file's name, for messages.
+
+    Attributes:
+        content: What is in the file.
+        start_token: What the file calls the document start.
 
     Raises:
         InputError: The file is none, the start is unknown, or texts cannot be had back.
@@ -49,11 +57,11 @@ class JsonTokenizer(Tokenizer):
         self._encoder.no_truncation()
         self._encoder.no_padding()
         self._encoder.encode_special_tokens = True
-        self._content = content
+        self.content = content
         self.pieces = _pieces(json.loads(content), name)
-        if self._encoder.id_to_token(start) is None:
+        self.start, self.start_token = start, self._encoder.id_to_token(start)
+        if self.start_token is None:
             raise InputError(name, "an id that starts documents", str(start), "name another")
-        self.start = start
         self.pieces[start] = b""
         given = b"".join(self.pieces[i] for i in self.encode(PROBE)).decode(errors="replace")
         if given.removeprefix(" ") != PROBE:
@@ -66,7 +74,7 @@ class JsonTokenizer(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""
-        return {"name": "tokenizer.json", "content": packed(self._content), "start": self.start}
+        return {"name": "tokenizer.json", "content": packed(self.content), "start": self.start}
 
     @classmethod
     def unpacked(cls, content: str, start: int) -> "JsonTokenizer":
@@ -149,9 +157,10 @@ class BPE(Recipe):
         return repr(self)
 
     def _beginning(self, texts: Iterator[str]) -> Iterator[str]:
+        """Yield texts up to the size, very long words in parts: time grows with their square."""
         left = self.learn_from
         for text in texts:
-            yield text[:left]
+            yield from LONG.split(text[:left])
             left -= len(text)
             if left <= 0:
                 return

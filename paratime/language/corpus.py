@@ -1,6 +1,7 @@
 """Which documents are trained on, and which are held out."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -22,8 +23,9 @@ class HoldOut:
     """Which documents are held out, drawn at random but the same for the same names and seed.
 
     Of many documents, each is drawn by itself, in one pass. Of fewer than a thousand, the shares
-    are kept as exactly as whole documents allow; where there are fewer than three, each is cut
-    instead: its end is held out. What a source has split already stays where it is.
+    are kept as exactly as whole documents allow. Documents of one name fall into the same split;
+    where there are fewer than three names, each document is cut instead: its end is held out. What
+    a source has split already stays where it is.
 
     Args:
         val: Share of the text for validation.
@@ -48,52 +50,51 @@ class HoldOut:
         The first thousand are read twice.
         """
         place = self._plan(source)
-        number = 0
         for document in _with_text(source):
             if document.split is not None:
                 yield document.split, document
             else:
-                yield from place(number, document)
-                number += 1
+                yield from place(document)
 
     def assign(self, documents: list[Document]) -> dict[str, list[Document]]:
         """Return the documents of each split, in their order."""
         parts = list(self.parts(InMemory(documents)))
         return {name: [d for split, d in parts if split == name] for name in SPLITS}
 
-    def _plan(self, source: Source) -> Callable[[int, Document], Iterator[Part]]:
-        """Return what places the n-th document that is not split already."""
+    def _plan(self, source: Source) -> Callable[[Document], Iterator[Part]]:
+        """Return what places a document that is not split already."""
         first = [
             (self._draw(d), len(d)) if d.split is None else None
             for d in islice(_with_text(source), FEW)
         ]
         if len(first) == FEW:
             return self._each
-        sizes = [each for each in first if each is not None]
+        sizes: Counter[bytes] = Counter()
+        for draw, size in (each for each in first if each is not None):
+            sizes[draw] += size
         if len(sizes) < 3:
             return self._cut
         exact = self._exact(sizes)
-        return lambda number, document: iter([(exact.get(number, "train"), document)])
+        return lambda document: iter([(exact.get(self._draw(document), "train"), document)])
 
-    def _exact(self, sizes: list[tuple[bytes, int]]) -> dict[int, str]:
+    def _exact(self, sizes: Counter[bytes]) -> dict[bytes, str]:
         """Return the splits of those held out: the last of the draw, up to their shares."""
-        total = sum(size for _, size in sizes)
-        drawn = sorted(range(len(sizes)), key=lambda number: sizes[number][0])
-        splits: dict[int, str] = {}
+        total, drawn = sizes.total(), sorted(sizes)
+        splits: dict[bytes, str] = {}
         for name, share, spare in (("test", self.test, 2), ("val", self.val, 1)):
             held = 0
             while held < share * total and len(drawn) > spare:
-                number = drawn.pop()
-                splits[number] = name
-                held += sizes[number][1]
+                draw = drawn.pop()
+                splits[draw] = name
+                held += sizes[draw]
         return splits
 
-    def _each(self, number: int, document: Document) -> Iterator[Part]:
+    def _each(self, document: Document) -> Iterator[Part]:
         place = int.from_bytes(self._draw(document)[:8]) / 2**64
         held = "test" if place < self.test else "val" if place < self.test + self.val else "train"
         yield held, document
 
-    def _cut(self, number: int, document: Document) -> Iterator[Part]:
+    def _cut(self, document: Document) -> Iterator[Part]:
         shares = (0.0, 1 - self.val - self.test, 1 - self.test, 1.0)
         for name, ends in zip(SPLITS, pairwise(shares), strict=True):
             start, end = (round(share * len(document)) for share in ends)

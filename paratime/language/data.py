@@ -16,7 +16,7 @@ from paratime.language.shards import Prepared
 from paratime.language.source import Source
 from paratime.language.tokenizer import ByteTokenizer
 from paratime.language.windows import ShuffledWindows, StreamedWindows, Windows
-from paratime.loader import EpochSampler, Lanes, ResumableLoader
+from paratime.loader import ResumableLoader, lanes
 from paratime.task import DataModule
 
 Mode = Literal["packed", "stream"]
@@ -103,7 +103,7 @@ class TokenData(DataModule):
         if self.mode == "stream":
             ids = shards.load(self._corpus(), "train")
             windows = StreamedWindows(windows, ids, ids.starts, self.context_length)
-            order: EpochSampler = Lanes(len(windows), self.batch_size, self.seed)
+            order: Any = lanes(len(windows), self.batch_size, self.seed, self.trainer)
         else:
             order = ShuffledWindows(windows, self.context_length, self.seed)
         return ResumableLoader(

@@ -7,7 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paratime.errors import InputError
 from paratime.language.corpus import Part
 from paratime.language.recipe import Tokenizer
 from paratime.language.source import Document
@@ -55,7 +53,8 @@ def encoded(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iter
         processes: How many encode; with one, it is this process.
 
     Raises:
-        InputError: A document that cannot be encoded, or a process that was ended from outside.
+        InputError: A document that cannot be encoded.
+        BrokenProcessPool: A process was ended from outside.
     """
     here = partial(encode, tokenizer=tokenizer)
     if processes == 1:
@@ -75,10 +74,6 @@ def encoded(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iter
                 yield from waiting.popleft()()
         while waiting:
             yield from waiting.popleft()()
-    except BrokenProcessPool:
-        remedy = "look for a lack of memory, and run it again: it goes on where it was"
-        got = "one that was ended"
-        raise InputError("processes", "processes that encode", got, remedy) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -138,7 +138,8 @@ def evaluate(
         batch_size: Most sequences at a time.
 
     Raises:
-        InputError: There is no text, or the model does not know its tokenizer.
+        InputError: There is no text, the model does not know its tokenizer, or its logits are
+            infinite or NaN.
     """
     check_at_least(1, batch_size=batch_size)
     tokenizer = tokenizer_of(task)
@@ -148,6 +149,9 @@ def evaluate(
         raise InputError("data", "at least one document with text", "none", remedy)
     ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
     totals, bins = _scored(task, ids, context, batch_size)
+    if not np.isfinite(totals).all():
+        remedy = "the model has diverged: use an earlier checkpoint"
+        raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
     scores = [
         Score(text.name, len(x) - 1, int(tokenizer.byte_counts[x].sum()), nats, int(hits))
         for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True)

@@ -9,9 +9,11 @@ from paratime.atomic import check_new, making
 from paratime.errors import InputError
 from paratime.language.contexts import Carried, Context
 from paratime.language.corpus import HoldOut
-from paratime.language.evaluate import Evaluation, Score, evaluate
+from paratime.language.evaluate import Evaluation, Score, evaluate, tokenizer_of
 from paratime.language.export import load
-from paratime.language.sources import Document, Source, TextFiles
+from paratime.language.recipe import describe
+from paratime.language.sources import Document, Prepared, Source, TextFiles
+from paratime.language.task import LanguageTask
 
 Split = Literal["train", "val", "test", "all"]
 
@@ -47,8 +49,10 @@ def evaluate_text(
     """
     if out is not None:
         check_new(out)
-    documents = _chosen(data, source, split, hold_out)
-    result = evaluate(load(ckpt_path, device), documents, context, batch_size=batch_size)
+    documents, task = _chosen(data, source, split, hold_out), load(ckpt_path, device)
+    if isinstance(source, Prepared):
+        _check_tokens(source, task)
+    result = evaluate(task, documents, context, batch_size=batch_size)
     print(table(result))
     if out is not None:
         write(result, out, f"{Path(ckpt_path).name}, {_described(context)}")
@@ -102,6 +106,14 @@ def _chosen(
         return TextFiles([data] if isinstance(data, str) else data).documents()
     assert source is not None
     return (document for name, document in hold_out.parts(source) if split in ("all", name))
+
+
+def _check_tokens(source: Prepared, task: LanguageTask) -> None:
+    """Refuse tokens of another tokenizer than the model's."""
+    ours, theirs = tokenizer_of(task).spec(), source.tokenizer().spec()
+    if theirs != ours:
+        expected, remedy = f"tokens of {describe(ours)}", "name the source of the texts instead"
+        raise InputError(source.path, expected, describe(theirs), remedy)
 
 
 def _row(score: Score, width: int) -> str:

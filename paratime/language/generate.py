@@ -42,7 +42,7 @@ def generate(
     prompt: str = "",
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
 ) -> Iterator[str]:
-    """Yield text that continues a prompt, as it is generated.
+    """Return text that continues a prompt, piece by piece as it is generated.
 
     The prompt is read in parallel over time; then each token is one step from the carried state, so
     that cost and memory a token do not depend on the position (but for attention without a window,
@@ -54,11 +54,12 @@ def generate(
         sampling: How tokens are drawn, and when the text ends.
 
     Raises:
-        InputError: A model without a tokenizer, or one whose logits are infinite or NaN.
+        InputError: A model without a tokenizer, or one whose logits are infinite or NaN; a prompt
+            that is no text in UTF-8, or that the tokenizer cannot encode.
     """
     text = _Text(_tokenizer(task), prompt, 0, sampling)
-    for _, piece in _pieces(task, [text], sampling, fresh_seed(sampling)):
-        yield piece
+    pieces = _pieces(task, [text], sampling, fresh_seed(sampling))
+    return (piece for _, piece in pieces)
 
 
 def complete(
@@ -97,6 +98,9 @@ class _Text:
     """A text under way: it takes tokens, gives what is sure of the text, and knows when it ends."""
 
     def __init__(self, tokenizer: Tokenizer, prompt: str, sample: int, sampling: Sampling) -> None:
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            remedy = "correct its encoding"
+            raise InputError("prompt", "text that UTF-8 can say", ascii(prompt), remedy)
         self.prompt, self.sample = prompt, sample
         self.ids: list[int] = tokenizer.encode(prompt).tolist()
         self.tokens = 0

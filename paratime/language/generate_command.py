@@ -1,6 +1,7 @@
 """``paratime language generate``: text from a checkpoint."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from tqdm import tqdm
 
 from paratime.atomic import replacing
 from paratime.errors import InputError
+from paratime.language.export import load
 from paratime.language.generate import Completion, complete, generate
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
-from paratime.parser import check_checkpoint
 
 
 def generate_text(
@@ -34,7 +35,7 @@ def generate_text(
     r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
 
     Args:
-        ckpt_path: Checkpoint of a language model that ``paratime fit`` trained.
+        ckpt_path: Checkpoint of paratime fit, or folder of paratime language export.
         prompt: Text to continue, as the beginning of a document.
         prompts: File with many prompts instead: one a line, or, in a .jsonl file, a text or an
             object with a "prompt" a line.
@@ -66,15 +67,14 @@ def generate_text(
     if prompt and prompts is not None:
         raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
     given = [prompt] if prompts is None else read_prompts(prompts)
-    check_checkpoint(ckpt_path)
-    task = LanguageTask.load_from_checkpoint(ckpt_path, map_location="cpu")
+    task = load(ckpt_path)
     if len(given) * samples == 1 and out is None:
         stream(task, given[0], sampling)
         return
     texts = complete(task, given, sampling, samples=samples, batch_size=batch_size)
     bar = tqdm(texts, total=len(given) * samples, unit="text", delay=1, leave=False)
     if out is not None:
-        write([*bar], out)
+        write(bar, out)
         return
     for text in bar:
         bar.clear()
@@ -84,17 +84,24 @@ def generate_text(
 
 def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
     """Print a prompt, and what continues it as it comes."""
+    pieces = generate(task, prompt, sampling)
     print(prompt, end="", flush=True)
-    for piece in generate(task, prompt, sampling):
+    for piece in pieces:
         print(piece, end="", flush=True)
     print()
 
 
-def write(texts: list[Completion], out: str) -> None:
-    """Write texts, whole or not at all, and say where."""
-    with replacing(out) as draft:
-        lines = (json.dumps(asdict(text), ensure_ascii=False) + "\n" for text in texts)
-        draft.write_text("".join(lines), encoding="utf-8")
+def write(texts: Iterable[Completion], out: str) -> None:
+    """Write texts as they come, whole or not at all, and say where.
+
+    Raises:
+        InputError: There is a folder of that name.
+    """
+    if Path(out).is_dir():
+        raise InputError("out", "a file", f"a folder, {out!r}", "name a file in it")
+    with replacing(out) as draft, open(draft, "w", encoding="utf-8") as file:
+        for text in texts:
+            file.write(json.dumps(asdict(text), ensure_ascii=False) + "\n")
     print(f"{'texts':<24} {out}")
 
 
@@ -105,7 +112,7 @@ def read_prompts(path: str) -> list[str]:
         InputError: There is no such file, it has no prompt, or a line that is none.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         remedy = "give a text file with a prompt a line"
         raise InputError("prompts", "a file of UTF-8 text", repr(path), remedy) from error

@@ -25,7 +25,8 @@ from paratime.language.generate import complete
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 
-KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
+FILTERS = ("top_k", "top_p", "min_p")
+KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", *FILTERS)
 """Options of generation that are followed; greedy generation needs no others."""
 
 Scored = tuple[tuple[str, str], list[int], list[int]]
@@ -125,9 +126,12 @@ class Harness(TemplateLM):
         return results
 
     def _score(self, documents: Sequence[Tensor], quiet: bool) -> list[tuple[Tensor, Tensor]]:
+        """Score documents; of one that is nothing but its start there is nothing."""
         desc = None if quiet else "scoring"
-        size = self.batch_size
-        return log_likelihoods(self.task, documents, self.context, batch_size=size, desc=desc)
+        size, scored = self.batch_size, [ids for ids in documents if len(ids) > 1]
+        found = log_likelihoods(self.task, scored, self.context, batch_size=size, desc=desc)
+        following, nothing = iter(found), (torch.zeros(0), torch.zeros(0, dtype=torch.bool))
+        return [next(following) if len(ids) > 1 else nothing for ids in documents]
 
     def _keep(self, method: str, requests: list[Instance], results: list[Any]) -> None:
         """Hand results to the harness's cache."""
@@ -136,19 +140,21 @@ class Harness(TemplateLM):
 
 
 def _sampling(options: dict[str, Any], seed: int) -> Sampling:
-    """Return how to draw tokens, as the harness says it; its default is the most likely one."""
+    """Return how to draw tokens, as the harness says it; its default is the most likely one.
+
+    For that there is nothing to filter; otherwise a top_k of 0 is none, as in transformers.
+    """
     options = normalize_gen_kwargs(options)
     temperature = float(options.get("temperature", 0))
     others = options.keys() - KNOWN
     if others and temperature > 0:
         got, remedy = ", ".join(sorted(others)), "leave them out"
         raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
+    filters = {} if temperature == 0 else {name: options.get(name) or None for name in FILTERS}
     return Sampling(
         max_new_tokens=options["max_gen_toks"],
         temperature=temperature,
-        top_k=options.get("top_k"),
-        top_p=options.get("top_p"),
-        min_p=options.get("min_p"),
+        **filters,
         stop=tuple(end for end in options["until"] if end),
         seed=seed,
     )

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -69,7 +70,7 @@ class Preparation:
         """Return the tokenizer of the corpus in a folder; learn it if that was not done yet."""
         if isinstance(self._recipe, Tokenizer):
             return self._recipe
-        if not self._is_done(folder):
+        while not self._is_done(folder):
             with self._drafted(folder) as draft:
                 if draft is not None:
                     return self._learned(draft)
@@ -82,11 +83,11 @@ class Preparation:
             InputError: Something else is in the folder, it cannot be written, a document cannot be
                 encoded, or there is no text.
         """
-        if not self._is_done(folder):
+        while not self._is_done(folder):
             with self._drafted(folder) as draft:
                 if draft is not None:
                     self._fill(draft)
-                    draft.replace(folder)
+                    draft.replace(folder.resolve())
                     (folder / LOCK).unlink()
         return folder
 
@@ -104,7 +105,7 @@ class Preparation:
 
     @contextmanager
     def _drafted(self, folder: Path) -> Iterator[Path | None]:
-        """Yield the draft, which no other process has; None if one has completed it.
+        """Yield the draft, which no other process has; None if one has completed a corpus.
 
         A draft whose input cannot be used is removed; any other is kept, to go on with.
         """
@@ -116,11 +117,12 @@ class Preparation:
                     _clear(draft)
                     _write_json(draft / JOURNAL, {"identity": self.identity})
                 yield draft if mine else None
-        except InputError:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+        except BrokenProcessPool:
+            remedy = "look for a lack of memory, and run it again: it goes on where it was"
+            got = "one that was ended"
+            raise InputError("processes", "processes that encode", got, remedy) from None
         except OSError as error:
-            if error.filename and not str(error.filename).startswith(str(folder.parent)):
+            if error.filename and not _is_of(Path(error.filename), draft):
                 raise  # of the source
             remedy = "make space, or choose another: out, cache_dir or $PARATIME_CACHE"
             got = str(error.strerror or error)
@@ -222,9 +224,17 @@ def _clear(draft: Path) -> None:
             path.unlink()
 
 
+def _is_of(path: Path, draft: Path) -> bool:
+    """Return whether a path lies in a draft, or on the way to it."""
+    return path.is_relative_to(draft) or draft.is_relative_to(path)
+
+
 @contextmanager
 def _locked(draft: Path, folder: Path) -> Iterator[bool]:
-    """Yield whether the draft is ours; wait for another process that has it, perhaps to its end."""
+    """Yield whether the draft is ours; wait for another process that has it, perhaps to its end.
+
+    A draft whose input cannot be used is removed before another process can have it.
+    """
     while not (folder / shards.MANIFEST).is_file():
         draft.mkdir(parents=True, exist_ok=True)
         try:
@@ -235,11 +245,19 @@ def _locked(draft: Path, folder: Path) -> Iterator[bool]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                _log.info("waiting for another process that writes %s", folder)
+                _log.warning("waiting for another process that writes %s", folder)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if _is_at(lock.fileno(), draft / LOCK):
+            if not _is_at(lock.fileno(), draft / LOCK):
+                continue
+            if (folder / shards.MANIFEST).is_file():  # since it was looked for
+                shutil.rmtree(draft)
+                break
+            try:
                 yield True
-                return
+            except InputError:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
+            return
     yield False
 
 

@@ -28,7 +28,8 @@ class RankTokenizer(Tokenizer):
         start: Id that starts a document.
 
     Raises:
-        InputError: The start is the id of some bytes, or the pattern or the ranks do not work.
+        InputError: The start is the id of some bytes, a byte has no rank, or the pattern does not
+            work.
     """
 
     def __init__(self, ranks: dict[bytes, int], pattern: str, start: int) -> None:
@@ -36,6 +37,9 @@ class RankTokenizer(Tokenizer):
             import tiktoken
         except ImportError:
             raise missing("tiktoken", "Tiktoken") from None
+        if lacking := [i for i in range(256) if bytes([i]) not in ranks]:
+            got, remedy = f"none of {lacking[0]:#04x}", "name a whole file"
+            raise InputError("ranks", "one of every byte", got, remedy)
         if start < 0 or start in set(ranks.values()):
             remedy = f"leave it out for {max(ranks.values()) + 1}"
             raise InputError("start", "an id that stands for no bytes", str(start), remedy)

@@ -1,5 +1,6 @@
 """Text files as users name them: patterns, and compression by suffix."""
 
+import codecs
 import gzip
 import io
 import os
@@ -20,8 +21,10 @@ def matched(patterns: list[str]) -> list[str]:
     """Return the files of some patterns (``**`` descends into folders), sorted, each once.
 
     Raises:
-        InputError: A pattern that matches no file.
+        InputError: No pattern, or one that matches no file.
     """
+    if not patterns:
+        raise InputError("paths", "at least one file or pattern", "none", "name some")
     names = {Path(name).resolve(): name for p in patterns for name in _match(p)}
     return sorted(names.values())
 
@@ -39,6 +42,8 @@ def named(patterns: list[str]) -> list[tuple[str, str]]:
 
 
 def _match(pattern: str) -> list[str]:
+    if Path(pattern).is_file():  # whose name may have brackets
+        return [pattern]
     found = [name for name in glob(pattern, recursive=True) if Path(name).is_file()]
     if not found:
         remedy = f"paths are taken from the working directory, {Path.cwd()}"
@@ -57,11 +62,15 @@ def plain_size(names: list[str]) -> int | None:
 def opened(name: str) -> Iterator[IO[bytes]]:
     """Open a file to read the bytes that are in it, or in its ``.gz`` or ``.zst`` compression.
 
+    A byte order mark at its beginning, which is no text, is passed over.
+
     Raises:
         InputError: The compression is cut or damaged, or pyarrow is missing for ``.zst``.
     """
     try:
         with _stream(name) as stream:
+            if stream.peek(3).startswith(codecs.BOM_UTF8):
+                stream.read(3)
             yield stream
     except InputError:
         raise
@@ -72,7 +81,7 @@ def opened(name: str) -> Iterator[IO[bytes]]:
         raise InputError(name, expected, one_line(error), "write it again") from None
 
 
-def _stream(name: str) -> IO[bytes]:
+def _stream(name: str) -> io.BufferedReader:
     if name.endswith(".gz"):
         return io.BufferedReader(gzip.open(name, "rb"))
     if not name.endswith(".zst"):

@@ -92,7 +92,10 @@ class Sampler:
         self._turn = 0
         self.occurred = None
         if sampling.repetition_penalty != 1:
-            self.occurred = Occurred(prompts, vocab_size, sampling.repetition_window)
+            window, longest = sampling.repetition_window, max(map(len, prompts))
+            if window is not None and window >= longest + sampling.max_new_tokens:
+                window = None  # there are never more
+            self.occurred = Occurred(prompts, vocab_size, window)
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Return the next tokens, int64 (B,), from logits (B, V)."""
@@ -176,6 +179,8 @@ def next_tokens(
 ) -> Tensor:
     """Return the next tokens, int64 (B,), and count them; -1 where logits are infinite or NaN.
 
+    So they may become by a penalty that is all but 0.
+
     Args:
         logits: (B, V).
         sampling: How.
@@ -183,10 +188,10 @@ def next_tokens(
         occurred: What the repetition penalty counts, if there is one.
     """
     logits = logits.double()
-    finite = logits.isfinite().all(-1)
-    logits = logits.where(finite.unsqueeze(-1), 0)
     if occurred is not None:
         logits = occurred.penalised(logits, sampling.repetition_penalty)
+    finite = logits.isfinite().all(-1)
+    logits = logits.where(finite.unsqueeze(-1), 0)
     if sampling.temperature == 0:
         tokens = logits.argmax(-1)
     else:

@@ -6,6 +6,7 @@ other and over the ends of shards. ``SPLIT.index`` has where each document begin
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,10 +20,13 @@ from tqdm import tqdm
 
 from paratime.atomic import replacing
 from paratime.errors import InputError
-from paratime.language.recipe import Tokenizer
+from paratime.language.recipe import Tokenizer, describe
 from paratime.language.source import Document, Source
 
 FORMAT = 2
+DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
+"""What reading files raises that are not whole, or not what they should be."""
+
 MANIFEST, TOKENIZER, VERIFIED = "manifest.json", "tokenizer.json", "verified.json"
 
 
@@ -127,7 +131,7 @@ class _expecting:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError | ValueError | KeyError | TypeError | AttributeError):
+        if isinstance(error, DAMAGES):
             if isinstance(error, InputError):
                 return
             raise damaged(self._folder, "a whole corpus", f"{error!r}") from None
@@ -213,7 +217,17 @@ class Prepared(Source):
         return [Path(self.path) / MANIFEST]
 
     def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer that made the tokens."""
+        """Return the tokenizer that made the tokens.
+
+        Raises:
+            InputError: There is no corpus, or its tokenizer is not the one of the manifest.
+        """
         from paratime.language.tokenizer import from_spec
 
-        return from_spec(saved_spec(Path(self.path)))
+        folder = Path(self.path)
+        expected, spec = manifest(folder)["tokenizer"], saved_spec(folder)
+        with _expecting(folder):
+            made = from_spec(spec)
+        if (found := describe(spec, made.vocab_size)) != expected:
+            raise damaged(folder, expected, found, TOKENIZER)
+        return made

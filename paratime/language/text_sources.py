@@ -125,9 +125,9 @@ class Parquet(Source):
         for name, path in named(self.paths):
             try:
                 yield from self._rows(name, path)
-            except (ArrowException, OSError) as error:
-                got = one_line(error)
-                raise InputError(path, "a Parquet file", got, "write it again") from None
+            except (ArrowException, OSError, UnicodeDecodeError) as error:
+                expected, got = "a Parquet file with texts in UTF-8", one_line(error)
+                raise InputError(path, expected, got, "write it again") from None
 
     def files(self) -> list[Path]:
         """Return the files that match."""
@@ -170,29 +170,29 @@ class HuggingFace(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the rows in order."""
-        rows = self._load()
-        columns = [self.text, *([self.name] if self.name else [])]
-        if rows.column_names is not None:
-            _check_columns(self.path, columns, rows.column_names)
-            rows = rows.select_columns(columns)
-        for number, row in enumerate(rows):
+        for number, row in enumerate(self._rows()):
             yield _document(row, f"{self.path}:{self.split}:{number}", self.text, self.name)
 
     def files(self) -> list[Path]:
         """Return the files of a folder; what the hub has is known by the revision."""
         return [path for path in sorted(Path(self.path).rglob("*")) if path.is_file()]
 
-    def _load(self) -> Any:
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        columns = [self.text, *([self.name] if self.name else [])]
         try:
-            datasets: Any = import_module("datasets")
-            found: Any = self._found(datasets)
+            rows = self._found(import_module("datasets"))
+            if rows.column_names is not None:
+                _check_columns(self.path, columns, rows.column_names)
+                rows = rows.select_columns(columns)
+            yield from rows
+        except InputError:
+            raise
         except ModuleNotFoundError as error:
             raise missing(str(error.name), "HuggingFace") from None
         except Exception as error:  # anything, from the network to the dataset's own code
             got = f"{type(error).__name__}: {one_line(error)[:200]}"
             remedy = "check path, split and network"
             raise InputError(f"path {self.path}", "a dataset", got, remedy) from None
-        return found
 
     def _found(self, datasets: Any) -> Any:
         if any((Path(self.path) / name).exists() for name in SAVED):

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from paratime.language.bpe import JsonTokenizer
 from paratime.language.tokenizer import ByteTokenizer, from_spec
 
 START = "<|start|>"
@@ -17,20 +18,23 @@ def tokenizer_files(spec: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     Args:
         spec: What the model says of its tokenizer.
     """
-    kind = None if spec is None else spec["name"]
-    if spec is None or kind not in ("bytes", "tokenizer.json"):
+    tokenizer = None if spec is None else from_spec(spec)
+    if isinstance(tokenizer, ByteTokenizer):
+        content, start = _bytes(), START
+    elif isinstance(tokenizer, JsonTokenizer):
+        content, start = json.loads(tokenizer.content), tokenizer.start_token
+    else:
         return {}
-    content = _bytes() if kind == "bytes" else json.loads(spec["content"])
-    start = START if kind == "bytes" else spec["start"]
-    number = from_spec(spec).start
     special = {"bos_token": start, "eos_token": start, "pad_token": start}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "padding_side": "left",
         "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,
         "model_input_names": ["input_ids", "attention_mask"],
     }
-    content |= {"post_processor": _begin_with(start, number), "truncation": None, "padding": None}
+    first = _begin_with(start, tokenizer.start)
+    content |= {"post_processor": first, "truncation": None, "padding": None}
     return {"tokenizer.json": content, "tokenizer_config.json": config | special}
 
 

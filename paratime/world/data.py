@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
-from paratime.loader import EpochSampler, Lanes, ResumableLoader
+from paratime.loader import ResumableLoader, lanes
 from paratime.task import DataModule
 from paratime.world.episode import Episode, Layout, aligned, fingerprint
 from paratime.world.source import Recording, Source
@@ -155,7 +155,7 @@ class TrajectoryData(DataModule):
             return self._whole("train", shuffle=True)
         windows = PackedWindows(self._rows("train"), self.sequence_length)
         if self.mode == "stream":
-            order: EpochSampler = Lanes(len(windows), self.batch_size, self.seed)
+            order: Any = lanes(len(windows), self.batch_size, self.seed, self.trainer)
         else:
             order = Shuffled(len(windows), self.seed)
         return ResumableLoader(

@@ -140,6 +140,9 @@ def test_bad_arguments():
     task = make_task()
     with pytest.raises(InputError, match=r"data: expected at least one document with text"):
         evaluate(task, [Document("a", "")])
+    task.head.weight.data[3] = torch.nan
+    with pytest.raises(InputError, match=r"logits: expected finite numbers"):
+        evaluate(task, [Document("a", "a")])
     task.tokenizer = None
     with pytest.raises(InputError, match=r"tokenizer: expected a model that knows its tokenizer"):
         evaluate(task, [Document("a", "a")])
@@ -204,6 +207,22 @@ class TestCommand:
             counts[split] = int(re.search(r"^total +(\d+)", text, re.MULTILINE)[1])
         assert counts["all"] == sum(counts[s] for s in ("train", "val", "test")) == 60
         assert min(counts.values()) > 0
+
+    def test_tokens_of_another_tokenizer_are_refused(self, checkpoint, tmp_path, paratime):
+        (tmp_path / "a.txt").write_text("to be or not to be. " * 20)
+        source = f"--source=TextFiles --source.paths=[{tmp_path}/a.txt]".split()
+        for name in ("ByteTokenizer", "Characters"):
+            given = *source, "--tokenizer", name, "--out", tmp_path / name
+            status, _, error = paratime("language", "prepare", *given)
+            assert status == 0, error
+            prepared = "--source", "Prepared", "--source.path", tmp_path / name
+            status, text, error = paratime(
+                "language", "evaluate", "--ckpt_path", checkpoint, *prepared
+            )
+            if name == "ByteTokenizer":
+                assert status == 0 and "total" in text
+            else:
+                assert status == 2 and "expected tokens of bytes, sha256" in error
 
     @pytest.mark.parametrize(
         ("given", "message"),

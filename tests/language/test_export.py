@@ -1,11 +1,13 @@
 """Exported folders: what comes back is what went in, to the bit."""
 
 import json
+import warnings
 
 import pytest
 import torch
 from models import BYTES, make_task, train
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint import save as save_parts
 
 from paratime.baselines.attention import Attention
 from paratime.errors import InputError
@@ -55,6 +57,23 @@ class TestCheckpoint:
             for path in (checkpoint, folder)
         ]
         assert tables[0] == tables[1] and "total" in tables[0]
+
+    def test_a_checkpoint_in_parts(self, checkpoint, tmp_path, paratime):
+        saved, folder = torch.load(checkpoint, weights_only=True), tmp_path / "parts.ckpt"
+        with warnings.catch_warnings(action="ignore"):
+            parts = {"state_dict": saved.pop("state_dict"), "optimizer_0": {"state": IDS}}
+            save_parts(parts, checkpoint_id=folder)
+        torch.save(saved, folder / "meta.pt")
+        same(load(checkpoint), load(str(folder)))
+        given = "--prompt", "to", "--max_new_tokens", 3, "--temperature", 0
+        texts = [
+            paratime("language", "generate", "--ckpt_path", path, *given)
+            for path in (checkpoint, folder)
+        ]
+        assert texts[0] == texts[1] and texts[0][0] == 0
+        (folder / ".metadata").unlink()
+        with pytest.raises(InputError, match="expected a checkpoint of paratime fit"):
+            load(str(folder))
 
     def test_a_checkpoint_that_was_made_in_python(self, checkpoint, tmp_path, paratime):
         saved = torch.load(checkpoint, weights_only=True)

@@ -5,11 +5,15 @@ import json
 import pytest
 import torch
 from models import BYTES, START, greedy, make_task
+from test_tokenizers import make
 from torch.nn import functional
 
 from paratime.errors import InputError
 from paratime.language.export import export, from_exported
 from paratime.language.task import LanguageTask
+from paratime.language.tokenizer import BPE
+from paratime.layers.encoder import Encoder
+from paratime.layers.recurrent import ParaLSTM
 from paratime.testing import TOLERANCE
 
 transformers = pytest.importorskip("transformers")
@@ -71,6 +75,19 @@ def test_ids_are_ours(tokenizer, text):
     assert ids == [START, *BYTES.encode(text).tolist()]
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
     assert tokenizer.bos_token_id == tokenizer.eos_token_id == tokenizer.pad_token_id == START
+
+
+@pytest.mark.parametrize("text", (*TEXTS, "a<|endoftext|>b<|start|>"), ids=ascii)
+@pytest.mark.parametrize("kind", ("bytes", "bpe", "fallback"))
+def test_ids_of_every_vocabulary_are_ours(kind, text, tmp_path):
+    recipes = {"bytes": BYTES, "bpe": BPE(300)}
+    ours = recipes[kind].make(lambda: iter(TEXTS)) if kind in recipes else make(kind, tmp_path)
+    encoder = Encoder(16, 2, ParaLSTM, mlp_size=16)
+    export(LanguageTask(encoder, ours.vocab_size, ours.spec()), tmp_path / "out", LSTM)
+    assert from_exported(tmp_path / "out").tokenizer == ours.spec()
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert theirs(text)["input_ids"] == [ours.start, *ours.encode(text).tolist()]
+    assert theirs.bos_token_id == theirs.eos_token_id == theirs.pad_token_id == ours.start
 
 
 @torch.no_grad()

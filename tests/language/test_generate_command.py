@@ -81,16 +81,22 @@ def test_texts_from_a_checkpoint(checkpoint, paratime):
     for options, message in (
         (("--prompt", "a", "--prompts", "prompts.txt"), "expected one prompt, or a file of them"),
         (("--top_p", 2), "top_p: expected above 0 and at most 1, got 2.0"),
+        (("--out", "cache"), "out: expected a file, got a folder, 'cache'; name a file in it"),
         (("--samples", 0), "samples: expected at least 1"),
         (("--prompts", "nowhere.txt"), "prompts: expected a file of UTF-8 text"),
+        (("--prompt", "a\udcff"), r"prompt: expected text that UTF-8 can say, got 'a\udcff'"),
     ):
         status, out, err = run(*options)
         assert status == 2 and not out and message in err and err.count("\n") == 1
 
+    assert paratime("language", "export", "--ckpt_path", checkpoint, "--out", "exported")[0] == 0
+    given = ("--ckpt_path", "exported", "--prompt", "to be or", *greedy)
+    assert paratime("language", "generate", *given)[1] == "to be or not to be. \n"
+
 
 def test_prompts_of_a_file(tmp_path):
     lines, objects = tmp_path / "a.txt", tmp_path / "a.jsonl"
-    lines.write_bytes(b'one\r\n\n "two" \n[3]')
+    lines.write_bytes(b'\xef\xbb\xbfone\r\n\n "two" \n[3]')  # as on Windows, with a mark
     assert read_prompts(str(lines)) == ["one", ' "two" ', "[3]"]
     objects.write_text('"one\\n"\n{"prompt": "two", "id": 7}\n')
     assert read_prompts(str(objects)) == ["one\n", "two"]
@@ -110,3 +116,12 @@ def test_no_prompts(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff")
     with pytest.raises(InputError, match="UTF-8"):
         read_prompts(str(tmp_path / "a.txt"))
+
+
+def test_a_key_that_interrupts_leaves_no_trace(paratime, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("paratime.language.generate_command.load", interrupt)
+    status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
+    assert (status, out, err) == (130, "", "\nparatime: interrupted\n")

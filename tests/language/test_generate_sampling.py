@@ -128,6 +128,16 @@ def test_a_window_forgets():
     assert [int(sampler(logits)) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
 
 
+def test_a_window_of_more_than_there_is_takes_no_memory():
+    every, window = Sampling(9, 1.7), Sampling(9, 1.7, 10**15)
+    logits = torch.randn(2, VOCABULARY)
+    tokens = [
+        [sampler(logits).tolist() for _ in range(9)]
+        for sampler in (Sampler(how, [0, 1], [[3], []], VOCABULARY) for how in (every, window))
+    ]
+    assert tokens[0] == tokens[1]
+
+
 def test_a_sequence_keeps_its_numbers_when_others_end():
     how, prompts = WAYS["window"], [[1], [2], [3], [4]]
     logits = torch.randn(4, VOCABULARY)
@@ -154,6 +164,30 @@ def test_logits_that_are_no_numbers_give_no_token(value):
         history = drawn_by_program(logits, how, uniform, [[], []])
         assert tokens[0] >= 0 and tokens[1] == -1
         assert (history[0] >= 0).all() and (history[1] == -1).all()
+
+
+@pytest.mark.parametrize("temperature", (0.0, 1.0))
+def test_a_penalty_beyond_numbers_gives_no_token(temperature, capability):
+    """A token beyond the vocabulary would have the native code read what is not there."""
+    how = Sampling(temperature=temperature, repetition_penalty=1e-320)
+    logits = torch.rand(2, VOCABULARY) + 1
+    sampler = Sampler(how, [0, 1], [[3], []], VOCABULARY)
+    assert sampler(logits)[0] == -1
+    history = drawn_by_program(logits, how, torch.rand(2, 1, dtype=torch.float64), [[3], []])
+    assert history[0] == -1 and 0 <= history[1] < VOCABULARY
+
+
+@pytest.mark.parametrize("temperature", (5e-324, 1e308))
+def test_extreme_temperatures(temperature, capability):
+    how, prompts = Sampling(temperature=temperature), [[], []]
+    logits = torch.randn(2, VOCABULARY, dtype=torch.float64)
+    uniform = torch.rand(2, 9, dtype=torch.float64)
+    tokens = drawn_by_program(logits, how, uniform, prompts)
+    expected = [
+        logits.argmax(-1) if temperature < 1 else (column * VOCABULARY).long()
+        for column in uniform.T
+    ]
+    assert torch.equal(tokens, torch.stack(expected, dim=1))
 
 
 @pytest.mark.parametrize("name", OUT_OF_RANGE)

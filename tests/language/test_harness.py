@@ -95,6 +95,24 @@ def test_rolling_log_likelihoods_are_those_of_evaluate(model):
     assert abs(windows[0] - found[0]) > 1e-3
 
 
+def test_texts_of_nothing(model):
+    empty = requests("loglikelihood_rolling", ("",), ("a",), ("",))
+    found = model.loglikelihood_rolling(empty, disable_tqdm=True)
+    assert found[0] == found[2] == 0 > found[1]
+    assert model.loglikelihood_rolling(empty[:1], disable_tqdm=True) == [0]
+    pair = requests("loglikelihood", ("To be", ""), ("", "a"))
+    assert model.loglikelihood(pair, disable_tqdm=True)[0] == (0, True)
+
+
+def test_filters_that_do_not_matter(model):
+    """As configs for transformers have them: greedy text, or a top_k of 0 for none."""
+    greedily = {"until": [], "max_gen_toks": 5, "do_sample": False, "top_k": 0, "top_p": 0.0}
+    drawn = {"until": [], "max_gen_toks": 5, "do_sample": True, "temperature": 1.0, "top_k": 0}
+    given = ("To be", greedily), ("To be", drawn)
+    found = model.generate_until(requests("generate_until", *given), disable_tqdm=True)
+    assert found[0] == greedy(model.task, "To be", 5) and len(found[1]) == 5
+
+
 def test_text_is_that_of_generate_up_to_the_end(model):
     whole = greedy(model.task, "To be", 40)
     assert len(whole) > 6

@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
-    LearningRateFinder,
     ModelCheckpoint,
 )
 from test_task import BYTES, make_data, make_task, make_trainer
@@ -250,16 +249,6 @@ def test_averaged_weights_are_validated_and_saved(tmp_path):
     assert torch.equal(task.head.weight, kept)
     assert 0 < (start - kept).abs().max() <= 0.11  # one step at the rate
     assert (moving - kept).abs().max() > 0.11
-
-
-def test_the_rate_finder_sets_the_rate_of_the_task(tmp_path):
-    task = make_task(optimizer=AdamW(lr=1e-9, weight_decay=0.3))
-    finder = LearningRateFinder(num_training_steps=20, min_lr=1e-5)
-    trainer = make_trainer(tmp_path, max_steps=1, callbacks=[finder])
-    trainer.fit(task, make_data(tmp_path))
-    found = finder.optimal_lr.suggestion()
-    assert found >= 1e-5 and task.lr == task.optimizer.lr == found
-    assert task.optimizer.weight_decay == 0.3
 
 
 def sizes(width: int, transfer: WidthTransfer | None, steps: int = 4) -> torch.Tensor:

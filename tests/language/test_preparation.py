@@ -17,7 +17,7 @@ from paratime.errors import InputError
 from paratime.language import encoding, preparation, shards
 from paratime.language.corpus import HoldOut
 from paratime.language.preparation import Preparation
-from paratime.language.sources import Document, InMemory, TextFiles, TokenFiles
+from paratime.language.sources import Document, InMemory, Prepared, TextFiles, TokenFiles
 from paratime.language.tokenizer import BPE, ByteTokenizer, Characters
 
 DOCUMENTS = [Document(f"d{i}", f"document {i}: " + "abc" * (i % 50)) for i in range(1, 400)]
@@ -232,6 +232,18 @@ class TestDamage:
             shards.load(path.parent, "train")
             shards.saved_spec(path.parent)
         assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("damage", ("cut", "another"))
+    def test_a_tokenizer_that_did_not_make_the_tokens(self, damage, tmp_path):
+        folder = write(tmp_path / "a", recipe=BPE(270))
+        other = write(tmp_path / "b", recipe=BPE(280 if damage == "another" else 270))
+        assert Prepared(str(folder)).tokenizer().vocab_size == 270
+        spec = shards.saved_spec(other)
+        if damage == "cut":
+            spec["content"] = spec["content"][:-40]
+        (folder / shards.TOKENIZER).write_text(json.dumps(spec))
+        with pytest.raises(InputError, match=rf"expected .*, got .*; delete {folder}"):
+            Prepared(str(folder)).tokenizer()
 
     def test_checksums_are_compared_once(self, tmp_path, monkeypatch):
         folder, hashed = write(tmp_path / "a"), []

@@ -89,6 +89,13 @@ class TestHoldOut:
         split = HoldOut().assign(DOCUMENTS[:3])
         assert {k: len(v) for k, v in split.items()} == {"train": 1, "val": 1, "test": 1}
 
+    @pytest.mark.parametrize("count", (20, 1500))
+    def test_documents_of_one_name_fall_into_one_split(self, count):
+        some = [Document(f"d{i % 7}", f"text {i}") for i in range(count)]
+        split = HoldOut(val=0.2, test=0.2).assign(some)
+        names = {key: {d.name for d in part} for key, part in split.items()}
+        assert sum(map(len, names.values())) == 7 and names["train"] and names["val"]
+
     def test_what_is_split_already_stays_where_it_is(self):
         source = Splits(InMemory(DOCUMENTS[:15]), InMemory(DOCUMENTS[15:]))
         sizes = Counter(split for split, _ in HoldOut().parts(source))

@@ -88,6 +88,8 @@ class TestFiles:
     def test_a_missing_file_and_a_file_that_is_not_text(self, tmp_path):
         with pytest.raises(InputError, match=r"paths: expected an existing file.*, got '.*x'"):
             texts(TextFiles([str(tmp_path / "x")]))
+        with pytest.raises(InputError, match="paths: expected at least one file or pattern"):
+            texts(TextFiles([]))
         (tmp_path / "latin").write_bytes(b"na\xefve")
         with pytest.raises(InputError, match="expected UTF-8 text, got byte 0xef at position 2"):
             texts(TextFiles([str(tmp_path / "latin")]))
@@ -106,6 +108,25 @@ class TestFiles:
         (tmp_path / "a.jsonl").write_text('{"text": null}\n' + line)
         with pytest.raises(InputError, match=rf"a\.jsonl{message}"):
             texts(JsonLines([str(tmp_path / "a.jsonl")]))
+
+    def test_a_name_with_brackets_is_a_file_first(self, tmp_path):
+        for name in ("a[1].txt", "a1.txt", "a2.txt"):
+            (tmp_path / name).write_text(name)
+        assert texts(TextFiles([str(tmp_path / "a[1].txt")])) == ["a[1].txt"]
+        assert texts(TextFiles([str(tmp_path / "a[2].txt")])) == ["a2.txt"]
+
+    @pytest.mark.parametrize("suffix", ("", ".gz", ".zst"))
+    def test_a_byte_order_mark_is_no_text(self, suffix, tmp_path):
+        mark, rows = "\ufeff", '{"text": "one"}\n{"text": "\ufeff"}'
+        text = pack(tmp_path / f"a.txt{suffix}", f"{mark}one{mark}".encode())
+        lines = pack(tmp_path / f"a.jsonl{suffix}", f"{mark}{rows}".encode())
+        assert texts(TextFiles([text])) == [f"one{mark}"]
+        assert texts(TextFiles([text], separator=mark)) == ["one", ""]
+        assert texts(JsonLines([lines])) == ["one", mark]
+        for content in (b"", b"\xef", mark.encode()):
+            short = pack(tmp_path / f"short.bin{suffix}", content)
+            if content != b"\xef":
+                assert texts(TextFiles([short])) == [""]
 
     def test_identity_follows_files_and_options(self, tmp_path):
         path = tmp_path / "a.txt"
@@ -135,6 +156,9 @@ class TestParquet:
             texts(Parquet([path]))
         with pytest.raises(InputError, match="number: expected a text, got int"):
             texts(Parquet([path], "number"))
+        latin = pyarrow.array([b"na\xefve"]).view(pyarrow.string())
+        with pytest.raises(InputError, match=r"a\.parquet: expected .* UTF-8, got 'utf-8' codec"):
+            texts(Parquet([self.write(tmp_path, text=latin)]))
         Path(path).write_bytes(b"PAR1 no")
         with pytest.raises(InputError, match=r"a\.parquet: expected a Parquet file"):
             texts(Parquet([path]))
@@ -163,6 +187,10 @@ class TestHuggingFace:
         with pytest.raises(InputError, match="two: expected a dataset, got KeyError"):
             texts(HuggingFace(str(tmp_path / "two"), "dev"))
         assert HuggingFace(str(tmp_path / "one")).files()
+        latin = pyarrow.array([b"a", b"na\xefve"]).view(pyarrow.string())
+        parquet.write_table(pyarrow.table({"text": latin}), tmp_path / "three" / "train.parquet")
+        with pytest.raises(InputError, match="three: expected a dataset, got Unicode"):
+            texts(HuggingFace(str(tmp_path / "three"), streaming=True))
 
 
 def ids_of(source: Source) -> list[list[int]]:
@@ -259,3 +287,12 @@ def test_a_cut_file(suffix, tmp_path):
     path.write_bytes(b"no such compression")
     with pytest.raises(InputError, match=rf"expected a whole \{suffix} file, got"):
         texts(JsonLines([str(path)]))
+
+
+def test_a_path_without_brackets(paratime):
+    for path in ("texts", "/a/*.txt"):
+        given = "--source", "TextFiles", "--source.paths", path, "--out", "x"
+        status, _, error = paratime("language", "prepare", *given)
+        assert (
+            status == 2 and f"paths: expected several values in brackets, as in [{path}]" in error
+        )

@@ -165,6 +165,16 @@ def test_bpe_learns_from_the_beginning_up_to_its_size():
         BPE(256)
 
 
+def test_bpe_learns_from_very_long_words_in_time():
+    """A single word of so many letters takes a minute or more."""
+    text = "".join("ACGT"[i] for i in np.random.default_rng(0).integers(4, size=200_000))
+    tokenizer = BPE(262).make(lambda: iter([text, "the cat"]))
+    assert tokenizer.byte_counts[tokenizer.encode(text)].sum() == len(text)
+    assert len(tokenizer.encode(text)) < 0.9 * len(text)
+    words = ["the cat sat", "on the mat " * 500]
+    assert list(BPE()._beginning(iter(words))) == words
+
+
 def test_a_published_pattern_cuts_words():
     tokenizer = RankTokenizer(RANKS, r" ?\p{L}+|\s+|[^\s\p{L}]+", 260)
     assert tokenizer.encode("the the").tolist() == [257, 258]
@@ -209,12 +219,16 @@ def test_a_document_start_that_is_not_there(tmp_path):
 
 
 def test_options_of_tiktoken(tmp_path):
-    path = tiktoken_file(tmp_path)
+    path, few = tiktoken_file(tmp_path), str(tmp_path / "few.tiktoken")
+    Path(few).write_text(
+        "".join(f"{x}\n" for x in Path(path).read_text().split("\n") if "YQ==" not in x)
+    )
     for recipe, message in (
         (Tiktoken(), "an encoding, or a path instead, got neither"),
         (Tiktoken("gpt2", path), "got both"),
         (Tiktoken("gpt0"), "encoding gpt0: expected an encoding, got .*of gpt2, "),
         (Tiktoken(path=path, start=5), "start: .* got 5; leave it out for 260"),
+        (Tiktoken(path=few), "ranks: expected one of every byte, got none of 0x61"),
         (Tiktoken(path=path, pattern="("), "pattern: expected a regular expression"),
     ):
         with pytest.raises(InputError, match=message):
