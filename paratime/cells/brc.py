@@ -15,9 +15,10 @@ class BRCCell(Cell):
         a = 1 + tanh(u_a + w_a h),  c = sigmoid(u_c + w_c h),
         h' = c h + (1 - c) tanh(u_h + a h).
 
-    Where a > 1, the state has two stable values and keeps the one that it is in until an input
-    pushes it over, at any distance in time. That is hard for Newton's method: between the two,
-    where every iteration starts, slopes are above 1, and multiply over the steps.
+    Where a > 1, the state has two stable values, and keeps the one that it is near until an input
+    pushes it over, at any distance in time. That is hard for Newton's method: a segment that starts
+    near the wrong value sees slopes that say nothing of the other one, so that corrections go on by
+    one segment an iteration.
 
     Args:
         input_size: Width of the input.

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.cells.base import Cell
+from paratime.cells.gates import sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.projection import Projection
 from paratime.errors import InputError
@@ -65,10 +66,25 @@ class CfCCell(Cell):
 
     def step(self, u: Tensor, h: Tensor) -> Tensor:
         """Advance h (..., D) by u (..., 4, D)."""
+        g, k, w = self._gates(u, h)
+        return torch.lerp(g, k, w)
+
+    def linearize(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance one step, with the Jacobian in closed form.
+
+        J = (1 - w)(1 - g^2) a_g + w (1 - k^2) a_k + (k - g) w (1 - w) dt a_f, with w = 1 - s.
+        """
+        a_f, a_g, a_k = self.weight_hh.to(h.dtype)
+        g, k, w = self._gates(u, h)
+        jac = tanh_backward((1 - w) * a_g, g) + tanh_backward(w * a_k, k)
+        return torch.lerp(g, k, w), jac + sigmoid_backward(k - g, w) * u[..., 3, :] * a_f
+
+    def _gates(self, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the two values, and the weight 1 - s of the second one."""
         a_f, a_g, a_k = self.weight_hh.to(h.dtype)
         u_f, u_g, u_k, dt = u.unbind(-2)
         g, k = torch.tanh(u_g + a_g * h), torch.tanh(u_k + a_k * h)
-        return torch.lerp(g, k, torch.sigmoid(dt * (u_f + a_f * h)))
+        return g, k, torch.sigmoid(dt * (u_f + a_f * h))
 
 
 def _check_time(dt: Tensor) -> None:
