@@ -3,6 +3,7 @@
 Inputs are N(0, 1), in float64 but where precision is what is varied.
 """
 
+import copy
 from collections.abc import Iterator
 from itertools import product
 
@@ -59,7 +60,7 @@ def by_precision(name: str, scale: float) -> Iterator[Row]:
     """Yield the iterations in every precision, and what the precision itself changes."""
     exact = problem(name, scale)
     for precision, (drive, state) in PRECISIONS.items():
-        p = Problem.of(exact.cell.to(state), exact.u.to(drive).to(state))
+        p = Problem.of(copy.deepcopy(exact.cell).to(state), exact.u.to(drive).to(state))
         for chunk in (1, CHUNK):
             row = {"cell": name, "scale": scale, "precision": precision, "chunk": chunk}
             yield row | count(p, chunk) | {"rounding": exact.error(p.truth.double())}
