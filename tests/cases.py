@@ -107,7 +107,15 @@ def _gated(kind: Callable[..., Cell], **options: int) -> Callable[..., Cell]:
     return build
 
 
-CELLS: dict[str, Callable[..., Cell]] = {
+ZOO: dict[str, Callable[..., Cell]] = {
+    "mgu": _gated(MGUCell),
+    "cfc": _gated(CfCCell),
+    "slstm": _gated(SLSTMCell),
+    "lru": _lru,
+    "brc": _gated(BRCCell),
+    "block_elman": _block_elman,
+}
+CELLS = {
     "gru1": _gated(GRUCell, block_size=1),
     "gru2": _gated(GRUCell, block_size=2),
     "gru4": _gated(GRUCell, block_size=4),
@@ -115,12 +123,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm2": _gated(LSTMCell, block_size=2),
     "elman": _elman,
     "spin": _spin,
-    "mgu": _gated(MGUCell),
-    "cfc": _gated(CfCCell),
-    "slstm": _gated(SLSTMCell),
-    "lru": _lru,
-    "brc": _gated(BRCCell),
-    "block_elman": _block_elman,
+    **ZOO,
 }
 """Cells by the scale of their recurrent weights and their width."""
 

@@ -132,8 +132,8 @@ def lyapunov(jac: Tensor, block: bool) -> Tensor:
         block: Whether they are blocks.
     """
     jac = jac if block else jac.unsqueeze(2).unsqueeze(2)
-    k, steps = jac.shape[2], jac.shape[1]
-    q = torch.linspace(1, 2, k, dtype=jac.dtype).view(1, k, 1).expand(jac.shape[0], k, jac.shape[4])
+    batch, steps, k, _, channels = jac.shape
+    q = torch.full((batch, k, channels), k**-0.5, dtype=jac.dtype)
     growth = torch.zeros_like(jac[:, 0, 0, 0])
     for t in range(steps):
         q = blocks.matvec(jac[:, t], q)

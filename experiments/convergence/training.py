@@ -32,7 +32,7 @@ from paratime.world.data import TrajectoryData
 from paratime.world.dynamics_task import DynamicsTask
 from paratime.world.environment import Gym
 
-WIDTH, STEPS, ROWS = 32, 100, 4
+WIDTH, STEPS, ROWS = 32, 200, 4
 WATCHED = (0, STEPS // 2, STEPS - 1)
 Row = dict[str, object]
 

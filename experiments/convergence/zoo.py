@@ -67,10 +67,10 @@ ZOO = {
     "MGU": gated(MGUCell),
     "GRU": gated(GRUCell),
     "LSTM": gated(LSTMCell),
-    "CfC": gated(CfCCell),
     "sLSTM": gated(SLSTMCell),
-    "Elman": Recipe(ElmanCell, elman),
+    "CfC": gated(CfCCell),
     "BRC": gated(BRCCell),
-    "BRC, latched": Recipe(latched, latched),
     "BlockElman": Recipe(BlockElmanCell, block_elman),
+    "Elman": Recipe(ElmanCell, elman),
+    "BRC, latched": Recipe(latched, latched),
 }

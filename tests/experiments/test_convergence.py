@@ -41,6 +41,9 @@ def test_the_exponent_of_blocks_is_that_of_their_largest_direction():
     found = lyapunov(blocks.view(1, 1, 2, 2, 1).expand(3, 500, 2, 2, 4), block=True)
     assert found.shape == (3, 4)
     assert (found - math.log(0.8)).abs().max() < 0.01
+    turn = 0.999 * torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
+    found = lyapunov(turn.view(1, 1, 2, 2, 1).expand(3, 50, 2, 2, 4), block=True)
+    assert (found - math.log(0.999)).abs().max() <= ALLOWED
 
 
 def test_slopes_of_a_contraction():
