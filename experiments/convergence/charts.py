@@ -45,8 +45,9 @@ def overview(tables: Tables) -> Figure:
         title="3 iterations of chunk 1, and Newton()",
         xlabel="weight scale",
         ylabel="largest error of a state",
+        ylim=(1e-17, 1e3),
     )
-    axes[2].legend(fontsize=7, ncols=2, loc="center right")
+    axes[2].legend(fontsize=7, ncols=2, loc="center")
     return figure
 
 

@@ -2,15 +2,14 @@
 
 Nine cells, one of them in two states, are solved with the loop's help off, and by ``Newton()``:
 against chunk, weight scale, length, precision and density of resets (``sweeps.py``), and while they
-are trained on tokens, series and trajectories (``training.py``). A part is a CSV file; those that
-are there are kept.
+are trained on tokens, series and trajectories (``training.py``). A part is a CSV file; what is in
+there is kept.
 
     python experiments/convergence/run.py                 # what is missing, then table and figures
     python experiments/convergence/run.py --part scale    # one part, anew
 """
 
 import argparse
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -26,26 +25,32 @@ from paratime.figures import save
 
 HERE = Path(__file__).parent
 PARTS = SWEEPS | TRAININGS
-Part = tuple[Callable[..., Iterator[dict[str, object]]], list[tuple[object, ...]]]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the parts that are missing, or one anew; print the verdict and draw the figures."""
+    """Measure what is missing, or one part anew; print the verdict and draw the figures."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--part", choices=PARTS, help="one part, anew, and no more")
     chosen = parser.parse_args(arguments).part
     torch.set_num_threads(1)  # the tensors of a step are small
-    todo = [chosen] if chosen else [name for name in PARTS if not path(name).exists()]
-    for name in todo:
-        write(pd.DataFrame(rows(name, PARTS[name])), path(name))
-    if not chosen:
-        report()
+    if chosen:
+        path(chosen).unlink(missing_ok=True)
+        fill(chosen)
+        return
+    for name in PARTS:
+        fill(name)
+    report()
 
 
-def rows(name: str, part: Part) -> list[dict[str, object]]:
-    """Return the rows of a part, with a bar."""
-    measure, points = part
-    return [row for point in tqdm(points, desc=name) for row in measure(*point)]
+def fill(name: str) -> None:
+    """Measure the points that a part lacks, with a bar; each is kept at once."""
+    measure, points = PARTS[name]
+    table = pd.read_csv(path(name)) if path(name).exists() else pd.DataFrame()
+    there = set(table.iloc[:, : len(points[0])].itertuples(index=False, name=None))
+    rows = table.to_dict("records")
+    for point in tqdm([x for x in points if x not in there], desc=name):
+        rows += measure(*point)
+        write(pd.DataFrame(rows), path(name))
 
 
 def report() -> None:

@@ -32,7 +32,7 @@ from paratime.world.data import TrajectoryData
 from paratime.world.dynamics_task import DynamicsTask
 from paratime.world.environment import Gym
 
-WIDTH, STEPS, ROWS = 32, 200, 4
+WIDTH, STEPS, ROWS = 32, 100, 4
 WATCHED = (0, STEPS // 2, STEPS - 1)
 Row = dict[str, object]
 
@@ -138,7 +138,7 @@ def train(domain: str, name: str) -> Iterator[Row]:
         enable_model_summary=False,
     ).fit(task, data)
     for row in watch.rows:
-        yield {"domain": domain, "cell": name} | row
+        yield {"cell": name, "domain": domain} | row
 
 
 TRAININGS = {domain: (partial(train, domain), [(name,) for name in ZOO]) for domain in DOMAINS}

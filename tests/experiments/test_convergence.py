@@ -117,22 +117,28 @@ def test_failures_are_told_by_their_first_scale():
     assert failure(runs[runs.scale == 1]).startswith("never")
 
 
-def test_parts_that_are_there_are_kept(tmp_path, monkeypatch):
-    seen = []
+def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    seen, broken = [], [True]
 
-    def measure(name):
-        seen.append(name)
-        yield {"name": name}
+    def measure(cell, scale):
+        if scale == 2 and broken:
+            raise KeyboardInterrupt
+        seen.append((cell, scale))
+        yield from ({"cell": cell, "scale": scale, "value": i} for i in range(2))
 
     monkeypatch.setattr(run, "HERE", tmp_path)
-    monkeypatch.setattr(run, "PARTS", {part: (measure, [(part,)]) for part in ("one", "two")})
+    points = [("a", 0.1), ("a", 2.0), ("b, c", 0.1)]
+    monkeypatch.setattr(run, "PARTS", {"one": (measure, points), "two": (measure, points[:1])})
     monkeypatch.setattr(run, "report", lambda: None)
-    run.main(["--part", "one"])
+    with pytest.raises(KeyboardInterrupt):
+        run.main([])
+    broken.clear()
     run.main([])
-    assert seen == ["one", "two"]
+    assert seen == [*points, points[0]]
     run.main(["--part", "two"])
-    assert seen == ["one", "two", "two"]
-    assert pd.read_csv(tmp_path / "one.csv").name.tolist() == ["one"]
+    assert seen[4:] == [points[0]]
+    table = pd.read_csv(tmp_path / "one.csv")
+    assert table.value.tolist() == [0, 1] * 3 and table.scale.tolist()[::2] == [0.1, 2.0, 0.1]
     assert not [*tmp_path.glob("*.draft")]
 
 
