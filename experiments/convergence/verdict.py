@@ -2,7 +2,7 @@
 
 import pandas as pd
 from measures import LIMIT
-from sweeps import CHUNK, SCALES
+from sweeps import CHUNK
 from zoo import ZOO
 
 BOUNDS = (
@@ -50,14 +50,15 @@ def line(name: str, tables: dict[str, pd.DataFrame], trained: pd.DataFrame) -> d
     return {
         "cell": name,
         "converges by": bound(now),
-        "max |J|": f"{now.step_norm:.2f}",
-        f"max |P|, {CHUNK} steps": f"{now.segment_norm:.1g}",
+        "norm of J": f"{now.step_norm:.2f}",
+        f"over {CHUNK} steps": f"{now.segment_norm:.1g}",
         "exponent": f"{now.exponent:+.3f}",
         "chunk 1": shown(at.iterations[1]),
         f"chunk {CHUNK}": shown(now.iterations),
-        "fails when": failure(runs),
+        f"chunk 1 takes > {LIMIT}": slow(runs),
+        "Newton() needs the loop": handed_over(runs),
         "in training": f"{weakest(trained)}, {shown(trained.iterations.max())}",
-        "loop": f"{trained.loop_share.max():.0%}",
+        "loop in training": f"{trained.loop_share.max():.0%}",
     }
 
 
@@ -66,19 +67,20 @@ def weakest(trained: pd.DataFrame) -> str:
     return max((bound(row) for _, row in trained.iterrows()), key=BOUNDS.index)
 
 
-def failure(runs: pd.DataFrame) -> str:
-    """Say from which scale on ``Newton()`` leaves steps to the loop, and chunk 1 takes too long."""
+def slow(runs: pd.DataFrame) -> str:
+    """Return the least scale at which chunk 1 takes more iterations than were tried."""
+    scales = runs[(runs.chunk == 1) & (runs.iterations > LIMIT)].scale
+    return "never" if scales.empty else f"scale {scales.min():g}"
+
+
+def handed_over(runs: pd.DataFrame) -> str:
+    """Return the least scale at which ``Newton()`` leaves steps to the loop, and how many."""
     given_up = runs[(runs.chunk == CHUNK) & (runs.loop_share > 0)]
-    slow = runs[(runs.chunk == 1) & (runs.iterations > LIMIT)]
-    if given_up.empty and slow.empty:
-        return f"never, up to scale {SCALES[-1]:g}"
-    parts = []
-    if not slow.empty:
-        parts.append(f"scale {slow.scale.min():g}: chunk 1 takes more than {LIMIT}")
-    if not given_up.empty:
-        first = given_up.loc[given_up.scale.idxmin()]
-        parts.append(f"scale {first.scale:g}: the loop computes {first.loop_share:.0%}")
-    return "; ".join(parts)
+    if given_up.empty:
+        return "never"
+    first = given_up.loc[given_up.scale.idxmin()]
+    takes = f"would take {shown(first.iterations)}"
+    return f"scale {first.scale:g}: {takes}, {first.loop_share:.0%} of steps"
 
 
 def shown(iterations: float) -> str:

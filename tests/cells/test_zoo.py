@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import HIDDEN, INPUT, inputs
+from cases import HIDDEN, INPUT, ZOO, inputs
 
 from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.brc import BRCCell
@@ -16,7 +16,7 @@ from paratime.cells.slstm import SLSTMCell
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.solvers.newton import Newton
-from paratime.testing import TOLERANCE, compare
+from paratime.testing import TOLERANCE, check_mixer, compare
 
 ALLOWED = TOLERANCE[torch.float64].value
 
@@ -26,6 +26,11 @@ def drawn(cell):
     cell = cell.double()
     h = 2 * torch.rand(2, *cell.state_shape, dtype=torch.float64) - 1
     return cell, cell.drive(inputs(torch.float64, 1)[:, 0]), h
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_cell_makes_a_mixer(name):
+    check_mixer(lambda: Recurrent(ZOO[name](0.5)), torch.randn(3, 9, INPUT))
 
 
 def test_mgu_equation():

@@ -12,7 +12,7 @@ import torch
 from charts import FIGURES
 from measures import LIMIT, Problem, count, default, lyapunov, slopes
 from sweeps import CHUNK, problem
-from verdict import BOUNDS, bound, failure, markdown, verdict
+from verdict import BOUNDS, bound, handed_over, markdown, slow, verdict
 
 from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.lru import LRUCell
@@ -112,9 +112,10 @@ def test_failures_are_told_by_their_first_scale():
             )
         ]
     )
-    expected = f"scale 2: chunk 1 takes more than {LIMIT}; scale 2: the loop computes 25%"
-    assert failure(runs) == expected
-    assert failure(runs[runs.scale == 1]).startswith("never")
+    assert slow(runs) == "scale 2"
+    assert handed_over(runs) == "scale 2: would take 7, 25% of steps"
+    tame = runs[runs.scale == 1]
+    assert slow(tame) == handed_over(tame) == "never"
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
