@@ -48,7 +48,8 @@ def fill(name: str) -> None:
     table = pd.read_csv(path(name)) if path(name).exists() else pd.DataFrame()
     there = set(table.iloc[:, : len(points[0])].itertuples(index=False, name=None))
     rows = table.to_dict("records")
-    for point in tqdm([x for x in points if x not in there], desc=name):
+    lacking = [point for point in points if point not in there]
+    for point in tqdm(lacking, desc=name, disable=not lacking):
         rows += measure(*point)
         write(pd.DataFrame(rows), path(name))
 
