@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from verdict import BOUNDS, bound, handed_over, markdown, slow, verdict
 
 from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.lru import LRUCell
-from paratime.solvers.newton import Newton
+from paratime.solvers.newton import Newton, iterate
 from paratime.testing import TOLERANCE
 
 ALLOWED = TOLERANCE[torch.float64].value
@@ -75,6 +76,16 @@ def test_chaos_takes_an_iteration_a_segment():
     assert count(p, 1)["iterations"] == LIMIT + 1
     found = default(p)
     assert found["loop_share"] == pytest.approx(1 - 6 / 16) and found["newton_error"] <= ALLOWED
+
+
+def test_elmans_channels_that_take_an_iteration_a_segment_have_two_stable_states():
+    p = problem("Elman", 1.0)
+    h0 = torch.zeros_like(p.truth[:, 0])
+    now = [*islice(iterate(p.cell, p.u, h0, None, CHUNK), 12)][-1]
+    error = (now.states.flatten(1, 2) - p.truth).abs().amax((0, 1))
+    assert (error > ALLOWED).any()
+    assert (p.cell.weight_hh.abs()[error > ALLOWED] > 1).all()
+    assert slopes(p)["exponent"] < -0.4
 
 
 @pytest.mark.parametrize("steps", (1, 2, 64, 65, 127, 1000, 1024, 1025, 5000))
