@@ -22,7 +22,7 @@ class Recipe:
     """How a cell is made.
 
     Attributes:
-        kind: It from the widths of input and state, with its own initialisation.
+        kind: Makes it from the widths of input and state, with its own initialisation.
         scaled: The same with recurrent weights of a scale.
     """
 

@@ -18,8 +18,8 @@ class BlockElmanCell(Cell):
     with A one K x K block a channel, drawn from N(0, gain^2 / K). Without input, networks of many
     such numbers are chaotic from gain 1 on (Sompolinsky, Crisanti and Sommers, Physical Review
     Letters 61, 1988), and inputs suppress chaos up to a larger gain (Rajan, Abbott and Sompolinsky,
-    Physical Review E 82, 2010). Where it is chaotic, nothing solves it in parallel: errors
-    grow from segment to segment.
+    Physical Review E 82, 2010). Where it is chaotic, Newton's method takes an iteration a segment:
+    errors grow from each segment to the next.
 
     Args:
         input_size: Width of the input.
