@@ -13,10 +13,16 @@ from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cells.base import Cell
+from paratime.cells.block_elman import BlockElmanCell
+from paratime.cells.brc import BRCCell
+from paratime.cells.cfc import CfCCell
 from paratime.cells.elman import ElmanCell
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import NormalInit
+from paratime.cells.lru import LRUCell
 from paratime.cells.lstm import LSTMCell
+from paratime.cells.mgu import MGUCell
+from paratime.cells.slstm import SLSTMCell
 from paratime.layers.block import Block
 from paratime.layers.conv import CausalConv
 from paratime.layers.encoder import Encoder
@@ -87,14 +93,30 @@ def _dense(scale: float, hidden: int = HIDDEN) -> Cell:
     return DenseCell(INPUT, hidden, scale)
 
 
-def _gated(kind: type[GRUCell] | type[LSTMCell], **options: int) -> Callable[..., Cell]:
+def _lru(scale: float, hidden: int = HIDDEN) -> Cell:
+    return LRUCell(INPUT, hidden, r_max=1 - 10 ** (-2 * scale))
+
+
+def _block_elman(scale: float, hidden: int = HIDDEN) -> Cell:
+    return BlockElmanCell(INPUT, hidden, block_size=4, gain=scale)
+
+
+def _gated(kind: Callable[..., Cell], **options: int) -> Callable[..., Cell]:
     def build(scale: float, hidden: int = HIDDEN) -> Cell:
         return kind(INPUT, hidden, init=NormalInit(scale), **options)
 
     return build
 
 
-CELLS: dict[str, Callable[..., Cell]] = {
+ZOO: dict[str, Callable[..., Cell]] = {
+    "mgu": _gated(MGUCell),
+    "cfc": _gated(CfCCell),
+    "slstm": _gated(SLSTMCell),
+    "lru": _lru,
+    "brc": _gated(BRCCell),
+    "block_elman": _block_elman,
+}
+CELLS = {
     "gru1": _gated(GRUCell, block_size=1),
     "gru2": _gated(GRUCell, block_size=2),
     "gru4": _gated(GRUCell, block_size=4),
@@ -102,6 +124,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm2": _gated(LSTMCell, block_size=2),
     "elman": _elman,
     "spin": _spin,
+    **ZOO,
 }
 """Cells by the scale of their recurrent weights and their width."""
 
