@@ -59,9 +59,10 @@ class JsonTokenizer(Tokenizer):
         self._encoder.encode_special_tokens = True
         self.content = content
         self.pieces = _pieces(json.loads(content), name)
-        self.start, self.start_token = start, self._encoder.id_to_token(start)
-        if self.start_token is None:
+        token = self._encoder.id_to_token(start)
+        if token is None:
             raise InputError(name, "an id that starts documents", str(start), "name another")
+        self.start, self.start_token = start, str(token)
         self.pieces[start] = b""
         given = b"".join(self.pieces[i] for i in self.encode(PROBE)).decode(errors="replace")
         if given.removeprefix(" ") != PROBE:

@@ -15,6 +15,8 @@ from paratime.parser import run_commands
 NAMED = (*SOURCES, *TOKENIZERS)
 """Classes that the command line may name without their modules, because they are imported here."""
 
+SIZE = "What a model costs before it exists: paratime language size -c CONFIG."
+
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
@@ -27,4 +29,4 @@ def main() -> None:
         "evaluate": evaluate_text,
         "export": export_model,
     }
-    run_commands("paratime language", commands, str(__doc__))
+    run_commands("paratime language", commands, f"{__doc__} {SIZE}")

@@ -25,8 +25,7 @@ from paratime.language.generate import complete
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
 
-FILTERS = ("top_k", "top_p", "min_p")
-KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", *FILTERS)
+KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
 """Options of generation that are followed; greedy generation needs no others."""
 
 Scored = tuple[tuple[str, str], list[int], list[int]]
@@ -150,11 +149,13 @@ def _sampling(options: dict[str, Any], seed: int) -> Sampling:
     if others and temperature > 0:
         got, remedy = ", ".join(sorted(others)), "leave them out"
         raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
-    filters = {} if temperature == 0 else {name: options.get(name) or None for name in FILTERS}
+    filters = options if temperature > 0 else {}
     return Sampling(
         max_new_tokens=options["max_gen_toks"],
         temperature=temperature,
-        **filters,
+        top_k=filters.get("top_k") or None,
+        top_p=filters.get("top_p"),
+        min_p=filters.get("min_p"),
         stop=tuple(end for end in options["until"] if end),
         seed=seed,
     )

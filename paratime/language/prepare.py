@@ -25,9 +25,9 @@ def prepare(
     A run that was stopped goes on where it was when the same command is given again.
 
     Args:
-        source: Where the documents come from.
-        out: Folder to write, new or empty.
-        tokenizer: Text to ids.
+        source: Where the documents come from; --source.help TextFiles shows the options of one.
+        out: Folder to write, new or empty; a run that was stopped goes on in it.
+        tokenizer: Text to ids; --tokenizer.help BPE shows the options of one.
         hold_out: What is held out for validation and testing.
         processes: How many tokenise; as many as there are processors by default.
         shard_tokens: Tokens a file.

@@ -85,6 +85,9 @@ class StreamedWindows(Dataset[dict[str, Tensor]]):
         return (len(self._ids) - 1) // self._length
 
     def __getitem__(self, index: tuple[int, int, bool]) -> dict[str, Tensor]:
+        if isinstance(index, int):  # of Lightning's own order
+            remedy = "leave it out, or give --data.mode packed"
+            raise InputError("overfit_batches", "none in mode stream", "some", remedy)
         seed, window, follows = index
         order, ends = self._order(seed)
         first, needed = window * self._length, self._length + 1
