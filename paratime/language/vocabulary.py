@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from paratime.language.recipe import unpacked
 from paratime.language.tokenizer import ByteTokenizer, from_spec
 
 START = "<|start|>"
@@ -20,9 +21,9 @@ def tokenizer_files(spec: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     kind = None if spec is None else spec["name"]
     if spec is None or kind not in ("bytes", "tokenizer.json"):
         return {}
-    content = _bytes() if kind == "bytes" else json.loads(spec["content"])
-    start = START if kind == "bytes" else spec["start"]
+    content = _bytes() if kind == "bytes" else json.loads(unpacked(spec["content"]))
     number = from_spec(spec).start
+    start = next(token["content"] for token in content["added_tokens"] if token["id"] == number)
     special = {"bos_token": start, "eos_token": start, "pad_token": start}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",

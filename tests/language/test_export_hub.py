@@ -8,8 +8,10 @@ from models import BYTES, START, greedy, make_task
 from torch.nn import functional
 
 from paratime.errors import InputError
+from paratime.language.bpe import BPE
 from paratime.language.export import export, from_exported
 from paratime.language.task import LanguageTask
+from paratime.language.vocabulary import tokenizer_files
 from paratime.testing import TOLERANCE
 
 transformers = pytest.importorskip("transformers")
@@ -71,6 +73,18 @@ def test_ids_are_ours(tokenizer, text):
     assert ids == [START, *BYTES.encode(text).tolist()]
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
     assert tokenizer.bos_token_id == tokenizer.eos_token_id == tokenizer.pad_token_id == START
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+def test_ids_of_learned_tokens_are_ours(text, tmp_path):
+    learned = BPE(300).make(lambda: iter(["to be or not to be, naïve café"]))
+    for name, content in tokenizer_files(learned.spec()).items():
+        (tmp_path / name).write_text(json.dumps(content))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer(text)["input_ids"]
+    assert ids == [learned.start, *learned.encode(text).tolist()]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert tokenizer.eos_token_id == learned.start
 
 
 @torch.no_grad()
