@@ -26,6 +26,7 @@ About this installation:
 """
 
 COMMANDS = ("fit", "validate", "test", "predict", "language", "forecast", "world", "info")
+TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 
 def main() -> None:
@@ -59,6 +60,7 @@ def main() -> None:
         lightning()
     else:
         near = get_close_matches(command, COMMANDS, n=1)
+        near = [f"language {command}"] if command in TEXT else near
         hint = f"; nearest: {near[0]}" if near else ""
         sys.exit(f"paratime: unknown command {command!r}{hint}, see paratime --help")
 

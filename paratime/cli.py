@@ -68,6 +68,9 @@ class Cli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse an unusable checkpoint before anything is built; drop an unwanted bar."""
         config = self.config[self.subcommand]
+        trainer = config.trainer
+        if type(trainer.val_check_interval) is int and trainer.check_val_every_n_epoch == 1:
+            trainer.check_val_every_n_epoch = None  # which counts steps on, from epoch to epoch
         if config.get("trainer.enable_progress_bar") is False:
             self.trainer_defaults["callbacks"] = [SavePredictions()]
         path = config.get("ckpt_path")
@@ -87,8 +90,9 @@ class Cli(LightningCLI):
         if not isinstance(checkpoint, ModelCheckpoint) or trial:
             return
         scored, steps = checkpoint._last_global_step_saved, self.trainer.global_step
-        if scored < steps:
-            when = f"at step {scored}" if scored else "nowhere"
+        stale = scored < steps and not checkpoint._every_n_train_steps
+        if self.trainer.limit_val_batches and (stale or not scores):
+            when = f"at step {scored}" if scores else "nowhere"
             remedy = "see --trainer.val_check_interval"
             print(f"validated {when}, before the end at step {steps}; {remedy}")
         best = checkpoint.best_model_path
@@ -99,7 +103,7 @@ class Cli(LightningCLI):
         """Save a run that went on after its last validation, when Lightning saved it."""
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
-        self.trainer.save_checkpoint(path)
+        self.trainer.save_checkpoint(path, weights_only=False)
         return path
 
 

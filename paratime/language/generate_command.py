@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from paratime.atomic import replacing
 from paratime.errors import InputError
+from paratime.language.export import load
 from paratime.language.generate import Completion, complete, generate
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
-from paratime.parser import check_checkpoint
 
 
 def generate_text(
@@ -34,7 +34,7 @@ def generate_text(
     r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
 
     Args:
-        ckpt_path: Checkpoint of a language model that ``paratime fit`` trained.
+        ckpt_path: Checkpoint of paratime fit, or folder of paratime language export.
         prompt: Text to continue, as the beginning of a document.
         prompts: File with many prompts instead: one a line, or, in a .jsonl file, a text or an
             object with a "prompt" a line.
@@ -66,8 +66,7 @@ def generate_text(
     if prompt and prompts is not None:
         raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
     given = [prompt] if prompts is None else read_prompts(prompts)
-    check_checkpoint(ckpt_path)
-    task = LanguageTask.load_from_checkpoint(ckpt_path, map_location="cpu")
+    task = load(ckpt_path)
     if len(given) * samples == 1 and out is None:
         stream(task, given[0], sampling)
         return
