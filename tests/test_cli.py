@@ -58,8 +58,9 @@ def test_fit_test_predict_and_generate(folder, paratime):
     log_likelihood = torch.cat(torch.load(saved))
     assert log_likelihood.shape[1] == 32 and (log_likelihood < 0).all()
 
-    status, _, err = paratime("fit", "-c", "config.yaml", "--ckpt_path", path)
-    assert status == 0, err
+    longer = ("--ckpt_path", path, "--trainer.max_steps", 5)
+    status, out, err = paratime("fit", "-c", "config.yaml", *longer)
+    assert status == 0 and " 5/5 " in out + err, err
     options = ("-c", "config.yaml", "--ckpt_path", path, "--model.encoder.width", 8)
     status, _, err = paratime("test", *options)
     assert status == 2 and re.search(r"^paratime: .* in the checkpoint: expected .*", err, re.M)
