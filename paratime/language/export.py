@@ -21,7 +21,13 @@ from paratime.errors import InputError, one_line
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import from_spec
 from paratime.language.vocabulary import tokenizer_files
-from paratime.language.weights import CONFIG, read_json, read_weights, write_weights
+from paratime.language.weights import (
+    CONFIG,
+    read_checkpoint,
+    read_json,
+    read_weights,
+    write_weights,
+)
 from paratime.parser import check_checkpoint  # whose module imports the baselines, for configs
 
 PREFIX = "model."
@@ -189,7 +195,7 @@ def _of_checkpoint(path: str) -> tuple[LanguageTask, dict[str, Any]]:
     """Return a checkpoint's model, and how it is built."""
     check_checkpoint(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = read_checkpoint(path)
         hyperparameters, weights = saved.get("hyper_parameters", {}), saved["state_dict"]
     except Exception as error:  # torch names no common class for what is cut or of another kind
         got, remedy = f"{type(error).__name__}: {one_line(error)}", "name what paratime fit printed"
