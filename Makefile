@@ -32,8 +32,11 @@ slow: $(READY)
 	$(BIN)/pytest -m "slow and not gpu"
 
 sanitize: $(READY)
+	$(MAKE) --jobs 2 --output-sync $(KERNELS:%=sanitize/%)
+
+sanitize/%: $(READY)
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest $(KERNELS) --backend sanitize
+	ASAN_OPTIONS=detect_leaks=0 $(BIN)/pytest $* --backend sanitize
 
 static: $(READY)
 	$(BIN)/python experiments/cuda/static.py

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ INPUT = 4
 HIDDEN = 32
 """Whole vectors: torch's CPU kernels round the rest of a row differently, by the tensor's shape,
 and a chaotic channel amplifies the last bit."""
-LENGTHS = (1, 2, 63, 500, 2048)
+LENGTHS = (1, 2, 63, 500, pytest.param(2048, marks=pytest.mark.slow))
 SCALES = (0.1, 1.0, 2.0, 3.0)
 STABLE = (0.1, 1.0)
 DTYPES = (torch.float64, torch.float32)

@@ -1,9 +1,10 @@
 """What generation costs on one core: by batch, by position, and for reading prompts.
 
-A model of bytes as in the quickstart, with random weights and a head that never ends a document, so
-that every text has its full length. Tokens are drawn at temperature 0.8, and every rate is in
-tokens a second of processor time; the median of some turns. Nothing is timed before the gate: that
-reading a prompt in parallel equals stepping, and that native code writes the text of torch.
+A model of bytes with the quickstart's blocks, with random weights and a head that never ends a
+document, so that every text has its full length. Tokens are drawn at temperature 0.8, and every
+rate is in tokens a second of processor time; the median of some turns. Nothing is timed before the
+gate: that reading a prompt in parallel equals stepping, and that native code writes the text of
+torch.
 """
 
 import statistics

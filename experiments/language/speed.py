@@ -1,6 +1,6 @@
-"""A training step of the quickstart's model with several mixers, and of transformers' Mamba-2.
+"""A training step of the quickstart's blocks with several mixers, and of transformers' Mamba-2.
 
-All have the width, depth and vocabulary of ``configs/language/quickstart.yaml``, in float32, and
+All have the width and depth of ``configs/language/quickstart.yaml``, ids of bytes, float32, and
 its batch of 16 or fewer sequences: forward, loss, backward, clipping and AdamW. Ours differ in the
 mixer alone; the model of transformers is its own, without feed-forward layers. First each has to
 learn a batch by heart for a few steps, and the fast path of ours to give the gradients of the loop;

@@ -126,7 +126,7 @@ def test_the_command_prints_what_the_config_and_the_options_say(paratime):
 def test_the_vocabulary_is_that_of_the_data(paratime):
     status, out, err = paratime("language", "size", "-c", CONFIGS / "quickstart.yaml")
     assert status == 0, err
-    assert "at 257 token ids" in out and f"{257 * 192:,}" in out
+    assert "at 1,024 token ids" in out and f"{1024 * 192:,}" in out
 
 
 def test_without_data_the_vocabulary_is_asked_for(paratime, tmp_path, monkeypatch):
