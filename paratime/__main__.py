@@ -28,6 +28,7 @@ About this installation:
 
 LIGHTNING = ("fit", "validate", "test", "predict")
 COMMANDS = (*LIGHTNING, "language", "forecast", "world", "compare", "info")
+TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 
 def main() -> None:
@@ -66,6 +67,7 @@ def main() -> None:
         lightning()
     else:
         near = get_close_matches(command, COMMANDS, n=1)
+        near = [f"language {command}"] if command in TEXT else near
         hint = f"; nearest: {near[0]}" if near else ""
         sys.exit(f"paratime: unknown command {command!r}{hint}, see paratime --help")
 

@@ -71,6 +71,9 @@ class Cli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Refuse an unusable checkpoint before anything is built; drop an unwanted bar."""
         config = self.config.get(str(self.subcommand), self.config)
+        trainer = config.trainer
+        if type(trainer.val_check_interval) is int and trainer.check_val_every_n_epoch == 1:
+            trainer.check_val_every_n_epoch = None  # which counts steps on, from epoch to epoch
         if config.get("trainer.enable_progress_bar") is False:
             self.trainer_defaults["callbacks"] = [SavePredictions()]
         path = config.get("ckpt_path")
@@ -91,15 +94,16 @@ class Cli(LightningCLI):
         checkpoint = self.trainer.checkpoint_callback
         trial = self.config[self.subcommand].trainer.fast_dev_run
         if isinstance(checkpoint, ModelCheckpoint) and not trial:
-            lines += self._saved(checkpoint)
+            lines += self._saved(checkpoint, validated=bool(scores))
         if self.trainer.is_global_zero and lines:
             print("\n".join(lines))
 
-    def _saved(self, checkpoint: ModelCheckpoint) -> list[str]:
+    def _saved(self, checkpoint: ModelCheckpoint, validated: bool) -> list[str]:
         """Return lines on the checkpoint; save it, if Lightning has not at the end."""
         scored, steps, lines = checkpoint._last_global_step_saved, self.trainer.global_step, []
-        if scored < steps:
-            when = f"at step {scored}" if scored else "nowhere"
+        stale = scored < steps and not checkpoint._every_n_train_steps
+        if self.trainer.limit_val_batches and (stale or not validated):
+            when = f"at step {scored}" if validated else "nowhere"
             remedy = "see --trainer.val_check_interval"
             lines = [f"validated {when}, before the end at step {steps}; {remedy}"]
         best = checkpoint.best_model_path
@@ -110,7 +114,7 @@ class Cli(LightningCLI):
         """Save a run that went on after its last validation, when Lightning saved it."""
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
-        self.trainer.save_checkpoint(path)
+        self.trainer.save_checkpoint(path, weights_only=False)
         return path
 
 

@@ -20,6 +20,10 @@ _UNION = re.compile(
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
+TRAINING = ("fit", "validate", "test", "predict")
+"""Commands of all slices, which are looked for among those of one."""
+
+
 def explain(
     message: str, *, keys: Iterable[str], classes: Iterable[type], args: Sequence[str]
 ) -> str:
@@ -35,6 +39,8 @@ def explain(
     if found := _CLASS.search(message):
         name = next(group for group in found.groups() if group)
         names = [c.__name__ for c in concrete]
+        if name in names:
+            return f"{_place(name, args)}{name!r} is a class of another kind than is expected here"
         return f"{_place(name, args)}unknown class {name!r}{_nearest(name.split('.')[-1], names)}"
     if found := _OPTION.search(message):
         known = {part for key in keys for part in key.split(".")} | {"class_path", "init_args"}
@@ -46,7 +52,8 @@ def explain(
         return f"{_place(wrong[0], args)}unknown key {option!r}{_nearest(wrong[0], known)}"
     if found := _CHOICE.search(message):
         choices = re.findall(r"[\w-]+", found[2])
-        return f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
+        text = f"unknown choice {found[1]!r}{_nearest(found[1], choices)}, of {', '.join(choices)}"
+        return text + (f"; there is paratime {found[1]}" if found[1] in TRAINING else "")
     if found := _ABSTRACT.search(message):
         base = found[2].split(".")[-1]
         names = sorted(c.__name__ for c in concrete if base in {b.__name__ for b in c.__mro__})
@@ -77,7 +84,9 @@ def _flat(message: str, limit: int = 300) -> str:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
-    close = get_close_matches(name, sorted(set(names)), n=3, cutoff=0.5)
+    known = sorted(set(names))
+    longer = [other for other in known if len(name) > 2 and other.startswith(name)]
+    close = [*dict.fromkeys([*longer, *get_close_matches(name, known, n=3, cutoff=0.5)])][:3]
     return f"; nearest: {', '.join(close)}" if close else ""
 
 

@@ -20,13 +20,17 @@ class TrainingProgress(TQDMProgressBar):
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
 
-    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
-        """Begin the bar of an epoch, or of the run."""
-        if trainer.max_steps < 1:
-            super().on_train_epoch_start(trainer, *arguments)
-        elif self.train_progress_bar.total != trainer.max_steps:
+    def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
+        """Begin the bar of the run, which may go on in the midst of an epoch."""
+        super().on_train_start(trainer, *arguments)
+        if trainer.max_steps > 0:
             self.train_progress_bar.reset(trainer.max_steps)
             self.train_progress_bar.initial = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, *arguments: Any) -> None:
+        """Begin the bar of an epoch."""
+        if trainer.max_steps < 1:
+            super().on_train_epoch_start(trainer, *arguments)
 
     def on_train_batch_end(
         self,

@@ -47,6 +47,8 @@ def test_fit_test_predict_and_generate(folder, paratime):
     assert Path(path).is_file()
     saved = yaml.safe_load((folder / "runs/test/version_0/config.yaml").read_text())
     assert saved["model"]["init_args"]["encoder"]["mixer"]["init_args"]["block_size"] == 1
+    status, out, err = paratime("language", "size", "-c", "runs/test/version_0/config.yaml")
+    assert status == 0 and "at 257 token ids" in out, err
 
     status, out, err = paratime("test", "-c", "config.yaml", "--ckpt_path", path)
     assert status == 0 and "test/bits_per_byte" in out, err
@@ -56,8 +58,9 @@ def test_fit_test_predict_and_generate(folder, paratime):
     log_likelihood = torch.cat(torch.load(saved))
     assert log_likelihood.shape[1] == 32 and (log_likelihood < 0).all()
 
-    status, _, err = paratime("fit", "-c", "config.yaml", "--ckpt_path", path)
-    assert status == 0, err
+    longer = ("--ckpt_path", path, "--trainer.max_steps", 5)
+    status, out, err = paratime("fit", "-c", "config.yaml", *longer)
+    assert status == 0 and " 5/5 " in out + err, err
     options = ("-c", "config.yaml", "--ckpt_path", path, "--model.encoder.width", 8)
     status, _, err = paratime("test", *options)
     assert status == 2 and re.search(r"^paratime: .* in the checkpoint: expected .*", err, re.M)
@@ -67,6 +70,15 @@ def test_fit_test_predict_and_generate(folder, paratime):
     status, out, err = paratime(*generate, 0)
     assert status == 0 and out.startswith("so much") and len(out) > 10, err
     assert paratime(*generate, 0)[1] == out != paratime(*generate, 1)[1]
+
+
+def test_validations_are_counted_over_epochs(folder, paratime):
+    options = ("-c", "config.yaml", "--trainer.check_val_every_n_epoch", 1)
+    status, out, err = paratime("fit", *options, "--trainer.val_check_interval", 9999)
+    assert status == 0, err
+    assert "validated nowhere, before the end at step 3; see --trainer.val_check_" in out
+    status, out, err = paratime("fit", *options, "--trainer.val_check_interval", 3)
+    assert status == 0 and "validated" not in out and "val/loss" in out, err
 
 
 def test_the_mixer_and_solver_are_named_on_the_command_line(folder, paratime):
@@ -150,6 +162,17 @@ COMMANDS = {
     ("language", "generate", "--ckpt_path", "text.txt"): ["expected a checkpoint, got another"],
     ("language", "generate", "--ckpt_pth", "x.ckpt"): ["unknown key", "ckpt_path"],
     ("language", "genrate"): ["genrate", "generate"],
+    ("language", "fit"): ["unknown choice 'fit'", "there is paratime fit"],
+    ("generate",): ["unknown command 'generate'; nearest: language generate"],
+    ("language", "generate", "--temp", 1): ["unknown key 'temp'; nearest: temperature"],
+    ("fit", "--data.help", "TextFiles"): ["'TextFiles' is a class of another kind"],
+    ("fit", "-c", "config.yaml", "--data.source.paths", "*.txt"): [
+        "expected several values in brackets, as in [*.txt]"
+    ],
+    ("fit", "-c", "config.yaml", "--data.source", "Prepared", "--data.source.path", "none"): [
+        "none: expected the folder of a corpus",
+        "write it with paratime language prepare",
+    ],
 }
 
 

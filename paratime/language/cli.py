@@ -1,4 +1,7 @@
-"""The commands of the language slice beside Lightning's."""
+"""Prepare text, and use language models: paratime fit trains them.
+
+One more command, paratime language size, prints what the model of a config costs.
+"""
 
 import sys
 from collections.abc import Callable

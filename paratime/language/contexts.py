@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from paratime.errors import check_at_least
+from paratime.errors import InputError, check_at_least
 from paratime.language.states import select
 from paratime.language.task import LanguageTask
 
@@ -110,7 +110,9 @@ class Sliding(Context):
 
     def __post_init__(self) -> None:
         check_at_least(1, length=self.length, stride=self.stride)
-        check_at_least(self.stride, length=self.length)
+        if self.stride > self.length:
+            expected = f"at most the length, {self.length}"
+            raise InputError("stride", expected, str(self.stride), "lower it, such as to half")
 
     def score(
         self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int

@@ -9,7 +9,6 @@ import copy
 import inspect
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,13 @@ from paratime.errors import InputError, one_line
 from paratime.language.task import LanguageTask
 from paratime.language.tokenizer import from_spec
 from paratime.language.vocabulary import tokenizer_files
-from paratime.language.weights import CONFIG, read_json, read_weights, write_weights
+from paratime.language.weights import (
+    CONFIG,
+    read_checkpoint,
+    read_json,
+    read_weights,
+    write_weights,
+)
 from paratime.parser import check_checkpoint  # whose module imports the baselines, for configs
 
 PREFIX = "model."
@@ -154,28 +159,6 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     return {"class_path": f"{module}.{attribute}", "init_args": arguments}
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what is in a checkpoint of ``paratime fit``.
-
-    One of ModelParallelStrategy is a folder, of parts of the weights and of their moments; the
-    weights are put together, and the moments left out.
-    """
-    if not path.is_dir():
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    import torch.distributed.checkpoint as parts
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    reader, of_weights = parts.FileSystemReader(path), "state_dict."
-    weights = {
-        name.removeprefix(of_weights): torch.empty(about.size, dtype=about.properties.dtype)
-        for name, about in reader.read_metadata().state_dict_metadata.items()
-        if name.startswith(of_weights) and isinstance(about, TensorStorageMetadata)
-    }
-    with warnings.catch_warnings(action="ignore"):  # torch's, of there being one process
-        parts.load({"state_dict": weights}, storage_reader=reader, no_dist=True)
-    return read_checkpoint(path / "meta.pt") | {"state_dict": weights}
-
-
 def write(
     task: LanguageTask, recipe: dict[str, Any], folder: str | Path, *, step: bool = False
 ) -> None:
@@ -212,7 +195,7 @@ def _of_checkpoint(path: str) -> tuple[LanguageTask, dict[str, Any]]:
     """Return a checkpoint's model, and how it is built."""
     check_checkpoint(path)
     try:
-        saved = read_checkpoint(Path(path))
+        saved = read_checkpoint(path)
         hyperparameters, weights = saved.get("hyper_parameters", {}), saved["state_dict"]
     except Exception as error:  # torch names no common class for what is cut or of another kind
         got, remedy = f"{type(error).__name__}: {one_line(error)}", "name what paratime fit printed"

@@ -14,7 +14,7 @@ def export_model(ckpt_path: str, out: str, step: bool = False) -> None:
         ckpt_path: Checkpoint of paratime fit.
         out: Folder to write, new or empty.
         step: Whether to write step.pt2, too: a program of torch.export that maps a token and a
-            state to logits and a state, for any number of sequences at a time.
+            state to logits and a state, for any number of sequences; state.pt is the first state.
     """
     check_new(out)
     export_checkpoint(ckpt_path, out, step=step)

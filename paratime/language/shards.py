@@ -117,6 +117,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def saved_spec(folder: Path) -> dict[str, Any]:
     """Return the specification of a corpus's tokenizer."""
+    manifest(folder)  # which says what is wrong with a folder of something else
     with _expecting(folder):
         spec: dict[str, Any] = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
     return spec

@@ -4,6 +4,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from paratime.errors import InputError
 from paratime.language.data import TokenData
 from paratime.language.size import (
     BYTES,
@@ -17,6 +18,9 @@ from paratime.language.size import (
 from paratime.language.task import LanguageTask
 from paratime.parser import Parser, mistakes_in_one_line
 
+NOT_USED = ("trainer", "seed_everything", "optimizer", "lr_scheduler", "ckpt_path", "weights_only")
+"""Options of ``paratime fit`` that say nothing of the model; each run's config.yaml has them."""
+
 GPUS = (8, 32, 64)
 KIB, GIB = 2**10, 2**30
 
@@ -28,13 +32,22 @@ def main(args: list[str]) -> None:
         config = parser.parse_args(args)
         if config.model.init_args.vocab_size is None:
             data = parser.instantiate_classes(Namespace(data=config.data)).data
-            config.model.init_args.vocab_size = data.facts["vocab_size"]
+            config.model.init_args.vocab_size = _vocab_size(data)
 
         def build() -> LanguageTask:
             task: LanguageTask = parser.instantiate_classes(Namespace(model=config.model)).model
             return task
 
         print(table(build, config.data.init_args.context_length))
+
+
+def _vocab_size(data: TokenData) -> int:
+    try:
+        size: int = data.facts["vocab_size"]
+    except InputError as error:
+        remedy = "without data, give --model.vocab_size"
+        raise InputError("vocab_size", "data to take it from", str(error), remedy) from None
+    return size
 
 
 def table(build: Build, length: int) -> str:
@@ -90,6 +103,6 @@ def _parser() -> Parser:
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="as for paratime fit")
     parser.add_subclass_arguments(LanguageTask, "model", required=True)
     parser.add_subclass_arguments(TokenData, "data", required=True)
-    for name in ("trainer", "seed_everything"):
+    for name in NOT_USED:
         parser.add_argument(f"--{name}", type=Any, help="not used")
     return parser

@@ -1,15 +1,19 @@
-"""Folders of weights as safetensors beside a config as JSON."""
+"""Weights in files: folders of safetensors beside a config as JSON, and checkpoints."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from paratime.errors import InputError
 
 CONFIG = "config.json"
 INDEX, WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+META, PREFIX = "meta.pt", "state_dict."
+"""In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -48,6 +52,27 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             got, remedy = str(error), "write the folder again"
             raise InputError(str(folder / name), "weights", got, remedy) from None
     return found
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return what is in a checkpoint of Lightning; of a sharded one's folder, no moments."""
+    if not Path(path).is_dir():
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return saved
+    from torch.distributed import checkpoint  # which takes two seconds to import
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    known = checkpoint.FileSystemReader(path).read_metadata().state_dict_metadata
+    weights = {
+        name.removeprefix(PREFIX): torch.empty(about.size, dtype=about.properties.dtype)
+        for name, about in known.items()
+        if name.startswith(PREFIX) and isinstance(about, TensorStorageMetadata)
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        checkpoint.load({PREFIX[:-1]: weights}, checkpoint_id=path, no_dist=True)
+    meta: dict[str, Any] = torch.load(Path(path) / META, map_location="cpu", weights_only=True)
+    return meta | {"state_dict": weights}
 
 
 def write_weights(weights: dict[str, Tensor], folder: Path) -> None:

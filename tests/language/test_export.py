@@ -57,6 +57,12 @@ class TestCheckpoint:
             for path in (checkpoint, folder)
         ]
         assert tables[0] == tables[1] and "total" in tables[0]
+        options = ("--prompt", "to be", "--temperature", 0, "--max_new_tokens", 20)
+        texts = [
+            paratime("language", "generate", "--ckpt_path", path, *options)[1]
+            for path in (checkpoint, folder)
+        ]
+        assert texts[0] == texts[1] and texts[0].startswith("to be")
 
     def test_a_checkpoint_in_parts(self, checkpoint, tmp_path, paratime):
         saved, folder = torch.load(checkpoint, weights_only=True), tmp_path / "parts.ckpt"

@@ -129,6 +129,12 @@ def test_the_vocabulary_is_that_of_the_data(paratime):
     assert "at 1,024 token ids" in out and f"{1024 * 192:,}" in out
 
 
+def test_without_data_the_vocabulary_is_asked_for(paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = paratime("language", "size", "-c", CONFIGS / "7b.yaml")
+    assert status == 2 and "without data, give --model.vocab_size" in err
+
+
 def test_a_config_of_another_slice(paratime):
     path = CONFIGS.parent / "world" / "tmaze_memory.yaml"
     status, _, err = paratime("language", "size", "-c", path)
