@@ -1,6 +1,7 @@
-"""The scripts of ``experiments/cuda`` import each other by name, and so do their tests."""
+"""The scripts of an experiment import each other by name, and so do their tests."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "experiments" / "cuda"))
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+sys.path += [str(EXPERIMENTS / name) for name in ("cuda", "dynamics")]
