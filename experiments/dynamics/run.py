@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from mixers import MIXERS
 from tqdm import tqdm
-from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
+from trial import SERIES, SERIES_SEEDS, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 
 from paratime.atomic import replacing
 from paratime.figures import save
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "results.csv", HERE / "figure.png"
 KEYS = ["data", "model", "seed"]
-SEEDS, STEPS, SERIES_STEPS = 3, 1500, 800
 SIMULATOR = "Simulator"
-BLIND = ("ParaGRU" + WITHOUT, "ParaLSTM" + WITHOUT)
+DRIVEN, BLIND = "Duffing, position", ("ParaGRU" + WITHOUT, "ParaLSTM" + WITHOUT)
 
 KINDS = {
     "nonlinear recurrence": ("ParaGRU", "ParaLSTM", "TorchGRU"),
@@ -45,6 +44,12 @@ SHOWN = {
     "histogram": "histogram distance",
     "spectrum": "spectrum distance",
 }
+PRINTED = (
+    *("parameters", "training_s", "one_step", "nrmse@10", "nrmse@50", "valid", "left_range"),
+    *("mean", "variance", "histogram", "spectrum", "sensitivity@10", "sensitivity@50"),
+    *("newton", "newton_1_alone", "MASE", "mean_wQL", "coverage_80", "coverage_95"),
+)
+"""Columns of ``results.csv`` that are printed, of those that a data set has."""
 OF_SERIES = {
     "MASE": "MASE",
     "mean_wQL": "mean wQL",
@@ -69,23 +74,20 @@ def main() -> None:
 
 def grid() -> Iterator[tuple[str, str, int]]:
     """Yield all runs: every model once, before any of them with another seed."""
-    for seed in range(SEEDS):
-        for data in (*WORLDS, SERIES):
-            for model in MIXERS:
-                yield data, model, seed
-        for model in BLIND:
-            yield next(iter(WORLDS)), model, seed
-    for data in WORLDS:
-        yield data, SIMULATOR, 0
+    seeds = {data: world.seeds for data, world in WORLDS.items()} | {SERIES: SERIES_SEEDS}
+    for seed in range(max(seeds.values())):
+        for data in seeds:
+            if seed < seeds[data]:
+                yield from ((data, model, seed) for model in MIXERS)
+        yield from ((DRIVEN, model, seed) for model in BLIND)
+    yield from ((data, SIMULATOR, 0) for data in WORLDS)
 
 
 def measure(data: str, model: str, seed: int) -> Figures:
     """Do one run."""
     if data == SERIES:
-        return forecasts(model, seed, SERIES_STEPS)
-    if model == SIMULATOR:
-        return floor(WORLDS[data])
-    return dynamics(WORLDS[data], model, seed, STEPS)
+        return forecasts(model, seed)
+    return floor(WORLDS[data]) if model == SIMULATOR else dynamics(WORLDS[data], model, seed)
 
 
 def read() -> pd.DataFrame:
@@ -105,8 +107,9 @@ def keep(row: dict[str, object]) -> None:
 def show(table: pd.DataFrame) -> None:
     """Print means over seeds, a table a data set."""
     for data, rows in table.groupby("data", sort=False):
-        by_model = rows.drop(columns=["data", "seed"]).groupby("model", sort=False)
-        mean = by_model.mean().dropna(axis=1, how="all")
+        by_model = rows.groupby("model", sort=False)
+        mean = by_model.mean(numeric_only=True).dropna(axis=1, how="all")
+        mean = mean[[name for name in PRINTED if name in mean]]
         mean.insert(0, "seeds", by_model.size())
         print(f"\n{data}\n{mean.round(3).to_string(na_rep='-')}")
 
@@ -115,9 +118,10 @@ def draw(table: pd.DataFrame) -> None:
     """Draw three measures of each data set, every seed a dot, their mean a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 8.5), layout="constrained")
-    panels = figure.subplots(3, len(WORLDS) + 1, sharey=True)
-    for column, data in zip(panels.T, (*WORLDS, SERIES), strict=True):
+    figure = Figure(figsize=(14, 8.5), layout="constrained")
+    sets = table["data"].unique()
+    panels = figure.subplots(3, len(sets), sharey=True)
+    for column, data in zip(panels.T, sets, strict=True):
         rows = table[table["data"] == data]
         names = OF_SERIES if data == SERIES else SHOWN
         for axes, (name, title) in zip(column, names.items(), strict=True):

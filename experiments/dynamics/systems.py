@@ -8,6 +8,7 @@ slow twin, scipy's DOP853 at a tolerance of 1e-11.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +174,7 @@ def _samples(
         state = advance(system, state, drive)
 
 
+@lru_cache
 def recording(
     system: System, observed: tuple[int, ...], episodes: int, steps: int, seed: int
 ) -> Recording:
