@@ -1,7 +1,6 @@
 """The models of the comparison are of one size, and a run measures what it says."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -44,13 +43,19 @@ def test_without_a_mixer_nothing_but_the_convolution_remembers():
 @pytest.fixture
 def small(monkeypatch):
     """Make episodes short and few."""
-    for name, value in {"EPISODES": 4, "LENGTH": 70, "TESTED": 4, "HORIZON": 60}.items():
+    for name, value in {
+        "EPISODES": 4,
+        "LENGTH": 70,
+        "TESTED": 4,
+        "HORIZON": 60,
+        "STEPS": 2,
+    }.items():
         monkeypatch.setattr(trial, name, value)
 
 
 @pytest.mark.parametrize("model", ("ParaGRU", "ParaLSTM without actions"))
 def test_a_run_measures_rollouts_and_solves(model, small):
-    world = replace(trial.WORLDS["Duffing, position"], steps=2)
+    world = trial.WORLDS["Duffing, position"]
     found = trial.dynamics(world, model, seed=0)
     assert all(math.isfinite(x) for x in found.values())
     assert 0 < found["valid"] <= 60 * world.system.sample * world.system.exponent
