@@ -52,13 +52,13 @@ class Nothing(Mixer):
 MIXERS: dict[str, Callable[[int], Mixer]] = {
     "ParaGRU": ParaGRU,
     "ParaLSTM": ParaLSTM,
-    "TorchGRU": TorchGRU,
     "MinGRU": MinGRU,
     "Mamba": Mamba,
     "Mamba2": partial(Mamba2, state_size=32),
     "Mamba3": partial(Mamba3, state_size=32),
-    "Attention": partial(Attention, window=WINDOW),
     "Convolution": Nothing,
+    "TorchGRU": TorchGRU,
+    "Attention": partial(Attention, window=WINDOW),
 }
 
 

@@ -45,7 +45,7 @@ SHOWN = {
     "spectrum": "spectrum distance",
 }
 PRINTED = (
-    *("parameters", "training_s", "one_step", "nrmse@10", "nrmse@50", "valid", "left_range"),
+    *("parameters", "one_step", "nrmse@10", "nrmse@50", "valid", "left_range"),
     *("mean", "variance", "histogram", "spectrum", "sensitivity@10", "sensitivity@50"),
     *("newton", "newton_1_alone", "MASE", "mean_wQL", "coverage_80", "coverage_95"),
 )
