@@ -74,12 +74,12 @@ def main() -> None:
 
 def grid() -> Iterator[tuple[str, str, int]]:
     """Yield all runs: every model once, before any of them with another seed."""
+    yield from ((data, SIMULATOR, 0) for data in WORLDS)
     for seed in range(SEEDS):
         for data in WORLDS:
             yield from ((data, model, seed) for model in MIXERS)
         yield from ((DRIVEN, model, seed) for model in BLIND)
         yield from ((SERIES, model, seed) for model in MIXERS)
-    yield from ((data, SIMULATOR, 0) for data in WORLDS)
 
 
 def measure(data: str, model: str, seed: int) -> Figures:

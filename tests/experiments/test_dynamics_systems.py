@@ -41,7 +41,7 @@ def test_the_oscillator_alone_keeps_its_energy_and_damping_takes_it():
     free = Duffing(damping=0.0, strength=0.0)
     states, _ = trajectories(free, 10, 500, seed=0)
     energy = free.energy(states)
-    np.testing.assert_allclose(energy, energy[:, :1].repeat(501, axis=1), rtol=1e-3)
+    np.testing.assert_allclose(energy, energy[:, :1].repeat(501, axis=1), rtol=1e-3, atol=1e-5)
     damped = free.energy(trajectories(replace(free, damping=0.3), 10, 1, seed=0)[0])
     assert (damped[:, 1] < damped[:, 0]).all()
 
@@ -57,13 +57,13 @@ def test_advection_moves_energy_between_numbers_and_the_equilibrium_stays():
 
 @SYSTEMS
 def test_the_largest_exponent_is_the_one_that_is_said(system):
-    found = largest_exponent(system, episodes=64, steps=1000, seed=3)
+    found = largest_exponent(system, episodes=128, steps=600, seed=3)
     assert found.mean() == pytest.approx(system.exponent, rel=0.05)
 
 
 def test_the_largest_exponent_of_the_model_of_forty_numbers_is_the_published_one():
     """1.68 by Vlachas et al. (arXiv 1910.05266)."""
-    found = largest_exponent(Lorenz96(size=40), episodes=16, steps=1000, seed=0)
+    found = largest_exponent(Lorenz96(size=40, substeps=2), episodes=16, steps=1000, seed=0)
     assert found.mean() == pytest.approx(1.68, rel=0.03)
 
 
