@@ -49,8 +49,8 @@ class World:
 
 
 WORLDS = {
-    "Duffing, position": World(Duffing(), (0,)),
     "Lorenz-96, 3 of 6": World(Lorenz96(), (0, 2, 4)),
+    "Duffing, position": World(Duffing(), (0,)),
 }
 SERIES = "Tourism monthly"
 STEPS, SERIES_STEPS = 800, 300
