@@ -150,6 +150,7 @@ def dots(axes: "Axes", rows: pd.DataFrame, name: str) -> None:
     for value in rows.loc[rows["model"] == SIMULATOR, name]:
         axes.axvline(value, color="0.8", zorder=0)
     axes.grid(axis="x", color="0.93")
+    axes.locator_params(axis="x", nbins=5)
 
 
 def quieten() -> None:
