@@ -138,19 +138,15 @@ def rollouts(task: DynamicsTask, batch: Batch, world: World) -> Figures:
     valid = valid_steps(errors) * world.system.sample * world.system.exponent
     scores = RolloutScores(task.trajectories, NEAR)
     scores.update(network, batch, CONTEXT)
-    near = {name: float(x) for name, x in scores.compute().items()}
+    kept = ("nrmse@", "persistence@", "sensitivity@")
+    near = {name: float(x) for name, x in scores.compute().items() if name.startswith(kept)}
     figures = {
         "one_step": one_step(task, batch),
         "valid": float(valid.mean()),
         "valid_median": float(valid.median()),
         "left_range": float(found.outside.any(1).float().mean()),
     }
-    kept = ("nrmse@", "persistence@", "sensitivity@")
-    return (
-        figures
-        | climate(found.observation, truth)
-        | {name: x for name, x in near.items() if name.startswith(kept)}
-    )
+    return figures | climate(found.observation, truth) | near
 
 
 def one_step(task: DynamicsTask, batch: Batch) -> float:
