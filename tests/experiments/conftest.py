@@ -4,4 +4,5 @@ import sys
 from pathlib import Path
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-sys.path += [str(EXPERIMENTS / name) for name in ("cuda", "convergence")]
+NAMES = ("cuda", "convergence", "dynamics", "state_tracking")
+sys.path += [str(EXPERIMENTS / name) for name in NAMES]
