@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from measures import LIMIT
+from solves import LIMIT
 from sweeps import CHUNK, CHUNKS, SCALES, STEPS
 from verdict import TRAINED, shown
 from zoo import ZOO

@@ -2,7 +2,7 @@
 
 Nine cells, one of them in two states, are solved with the loop's help off, and by ``Newton()``:
 against chunk, weight scale, length, precision and density of resets (``sweeps.py``), and while they
-are trained on tokens, series and trajectories (``training.py``). A part is a CSV file; what is in
+are trained on tokens, series and trajectories (``trained.py``). A part is a CSV file; what is in
 there is kept.
 
     python experiments/convergence/run.py                 # what is missing, then table and figures
@@ -17,7 +17,7 @@ import torch
 from charts import FIGURES
 from sweeps import SWEEPS
 from tqdm import tqdm
-from training import TRAININGS
+from trained import TRAININGS
 from verdict import markdown, verdict
 
 from paratime.atomic import replacing

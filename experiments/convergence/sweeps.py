@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import torch
-from measures import Problem, count, default, slopes
+from solves import Problem, count, default, slopes
 from zoo import ZOO
 
 WIDTH, INPUT, BATCH, STEPS = 32, 16, 2, 1024

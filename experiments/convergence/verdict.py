@@ -1,7 +1,7 @@
 """From the measured tables to one line a cell: what makes it converge, and when it fails."""
 
 import pandas as pd
-from measures import LIMIT
+from solves import LIMIT
 from sweeps import CHUNK
 from zoo import ZOO
 

@@ -11,7 +11,7 @@ import pytest
 import run
 import torch
 from charts import FIGURES
-from measures import LIMIT, Problem, count, default, lyapunov, slopes
+from solves import LIMIT, Problem, count, default, lyapunov, slopes
 from sweeps import CHUNK, problem
 from verdict import BOUNDS, bound, handed_over, markdown, slow, verdict
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from measures import Problem, count, default, slopes
+from solves import Problem, count, default, slopes
 from zoo import ZOO
 
 from paratime import Encoder, Newton, Recurrent
