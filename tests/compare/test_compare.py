@@ -72,7 +72,7 @@ def test_a_grid_from_its_config_to_its_report(folder, compare):
     for key in grid.runs():
         check_result(key.path(Path("out")), key.domain, grid.domains[key.domain]["headline"])
         assert [*Path("out/tensorboard", *key[:2], "seed-0").glob("events.*")]
-    assert not [x for end in ("lock", "log", "txt", "draft") for x in Path("out").rglob(f"*.{end}")]
+    assert not [*Path("out/runs").rglob("seed-0.[!j]*")]
     written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("seed-0.json")}
     table = Path("out/results.csv").read_bytes()
     assert compare()[0] == 0
@@ -230,6 +230,18 @@ def test_a_comparison_that_is_ended_goes_on(number, folder):
     assert start().wait() == 0
     assert Path("out/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
     assert results(Path("out")) == results(Path("whole"))
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_all_mixers_on_all_kinds_of_data(paratime, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    status, out, err = paratime("compare", "-c", QUICK, "--out", tmp_path)
+    assert status == 0, err
+    found = Grid.load(tmp_path / "grid.json").results(tmp_path)
+    worst = {"tokens": 4.0, "series": 0.11, "trajectories": 0.1}
+    assert len(found) == 24 and out.splitlines()[-1].startswith("report")
+    for result in found:
+        assert next(iter(result.quality.values())) <= worst[result.domain]
 
 
 @pytest.mark.slow
