@@ -24,11 +24,16 @@ QUICK, FULL = (ROOT / "configs/compare" / f"{name}.yaml" for name in ("quick", "
 PICTURES = {"tokens": "text", "series": "forecast", "trajectories": "rollout"}
 
 BROKEN = """\
+import os
 from paratime import MinGRU
 
 class Broken(MinGRU):
     def forward(self, x, h0=None, *, reset=None, lengths=None):
         raise RuntimeError("boom")
+
+class Killed(MinGRU):
+    def forward(self, x, h0=None, *, reset=None, lengths=None):
+        os.kill(os.getpid(), 9)
 """
 
 
@@ -103,17 +108,18 @@ def test_results_depend_on_the_seed_alone(folder, compare):
 
 def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     only(folder, "trajectories")
-    change(folder, mixers=["ParaGRU", "broken.Broken", "MinGRU"])
+    change(folder, mixers=["ParaGRU", "broken.Broken", "broken.Killed", "MinGRU"])
     (folder / "broken.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(folder)
     status, out = compare()
     assert status == 1 and "failed: RuntimeError: boom" in out
+    assert "failed: The process ended with status -9." in out
     error = Path("out/runs/trajectories/broken.Broken/seed-0.error.txt")
     assert "boom" in error.read_text() and f"failed, see {error}" in out
     assert len(results(Path("out"))) == 2 and Path("out/results.csv").is_file()
-    (folder / "broken.py").write_text("from paratime import MinGRU as Broken\n")
+    (folder / "broken.py").write_text("from paratime import MinGRU as Broken, MinGRU as Killed\n")
     status, out = compare()
-    assert status == 0 and out.count("seed 0") == 1 and not error.exists()
+    assert status == 0 and out.count("seed 0") == 2 and not error.exists()
     ours, theirs = (
         Result.load(f"out/runs/trajectories/{name}/seed-0.json")
         for name in ("broken.Broken", "MinGRU")
