@@ -13,7 +13,7 @@ from paratime.compare import report
 from paratime.compare.config import Comparison
 from paratime.compare.kind import Build
 from paratime.compare.matching import jobs_of
-from paratime.compare.pool import Pool, warm_up
+from paratime.compare.pool import Pool, alone, warm_up
 from paratime.compare.result import Grid
 from paratime.compare.view import view_of
 from paratime.errors import InputError
@@ -42,7 +42,8 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
     warm_up(build, comparison.threads)
     with quiet():
         jobs = jobs_of(comparison, build)[first::count]
-    grid.save(out / GRID)
+    with alone(out):
+        grid.save(out / GRID)
     left = [job for job in jobs if not job.key.path(out).exists()]
     view = view_of(len(jobs), len(jobs) - len(left))
     try:
@@ -94,7 +95,8 @@ def finish(out: Path, grid: Grid, elsewhere: int) -> bool:
 
 def write_report(out: Path) -> None:
     """Write the report, and print its table and path."""
-    page = report.write(out)
+    with alone(out):
+        page = report.write(out)
     print(f"\n{report.table(out)}\n\n{'report':<20} {page}")
 
 

@@ -1,7 +1,7 @@
 """What a comparison is asked for."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ class Domain:
         mlp_size: Width inside their feed-forward layers with the first mixer; with the others, it
             is what gives the model as many parameters.
         overrides: Further options of ``paratime fit``, by their names.
+
+    Raises:
+        InputError: A number below 1, or a config that is not there.
     """
 
     config: str
@@ -89,6 +92,9 @@ class Comparison:
         seeds: Each is a run of every mixer on every domain.
         threads: Threads of a run.
         processes: Runs at a time, each in a process of its own.
+
+    Raises:
+        InputError: An unknown domain, a number that is too small, or nothing to do.
     """
 
     title: str
@@ -104,42 +110,26 @@ class Comparison:
         for name in self.domains:
             if name not in KINDS:
                 raise InputError("domains", ", ".join(KINDS), repr(name), "choose among them")
-        lists: dict[str, list[Any]] = {
-            "domains": [*self.domains],
-            "mixers": self.mixers,
-            "seeds": self.seeds,
-        }
-        for name, values in lists.items():
-            if not values or len({*map(str, values)}) < len(values):
+        for name in ("domains", "mixers", "seeds"):
+            values = [*getattr(self, name)]
+            if not values or len({*values}) < len(values):
                 raise InputError(name, "one or more, all different", str(values), "correct it")
         check_at_least(0, seeds=min(self.seeds))
 
     def grid(self) -> Grid:
         """Return all runs, with what decides their results."""
-        return Grid(
-            self.title,
-            {name: self._described(name) for name in self.domains},
-            self.mixers,
-            self.seeds,
-        )
+        domains = {name: self._described(name) for name in self.domains}
+        return Grid(self.title, domains, self.mixers, self.seeds)
 
     def _described(self, name: str) -> dict[str, Any]:
         kind, domain = KINDS[name], self.domains[name]
-        text = Path(domain.config).read_bytes()
+        digest = sha256(Path(domain.config).read_bytes()).hexdigest()
         return {
             "config": domain.config,
             "headline": kind.headline,
             "unit": kind.unit,
             "what": kind.what,
-            "settings": {
-                "steps": domain.steps,
-                "width": domain.width,
-                "depth": domain.depth,
-                "mlp_size": domain.mlp_size,
-                "overrides": domain.overrides,
-                "threads": self.threads,
-                "sha256": sha256(text).hexdigest(),
-            },
+            "settings": asdict(domain) | {"threads": self.threads, "sha256": digest},
         }
 
 

@@ -4,13 +4,15 @@ import fcntl
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from paratime.atomic import replacing
 from paratime.compare.kind import Build
 from paratime.compare.result import Result
 from paratime.compare.run import Job, work
@@ -44,6 +46,15 @@ class Claim:
         """Open the lock."""
         self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes the files that all runs of a folder share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -136,9 +147,11 @@ def _outcome(job: Job, status: int | None) -> str:
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
-    with log.open("a", encoding="utf-8") as printed:
-        if status is None or status <= 0:  # else it said why
-            printed.write(f"\nThe process ended with status {status}.\n")
-    log.replace(error)
-    why = error.read_text(encoding="utf-8").strip().splitlines()[-1]
+    printed = log.read_text(encoding="utf-8").strip() if log.exists() else ""
+    if not printed or status is None or status <= 0:  # else it said why
+        printed += f"\nThe process ended with status {status}."
+    with replacing(error) as draft:
+        draft.write_text(printed + "\n", encoding="utf-8")
+    log.unlink(missing_ok=True)
+    why = printed.splitlines()[-1]
     return f"{job.key!s:<32} failed: {why}; see {error}"

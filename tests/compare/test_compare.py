@@ -24,11 +24,16 @@ QUICK, FULL = (ROOT / "configs/compare" / f"{name}.yaml" for name in ("quick", "
 PICTURES = {"tokens": "text", "series": "forecast", "trajectories": "rollout"}
 
 BROKEN = """\
+import os
 from paratime import MinGRU
 
 class Broken(MinGRU):
     def forward(self, x, h0=None, *, reset=None, lengths=None):
         raise RuntimeError("boom")
+
+class Killed(MinGRU):
+    def forward(self, x, h0=None, *, reset=None, lengths=None):
+        os.kill(os.getpid(), 9)
 """
 
 
@@ -72,7 +77,7 @@ def test_a_grid_from_its_config_to_its_report(folder, compare):
     for key in grid.runs():
         check_result(key.path(Path("out")), key.domain, grid.domains[key.domain]["headline"])
         assert [*Path("out/tensorboard", *key[:2], "seed-0").glob("events.*")]
-    assert not [x for end in ("lock", "log", "txt", "draft") for x in Path("out").rglob(f"*.{end}")]
+    assert not [*Path("out/runs").rglob("seed-0.[!j]*")]
     written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("seed-0.json")}
     table = Path("out/results.csv").read_bytes()
     assert compare()[0] == 0
@@ -103,17 +108,18 @@ def test_results_depend_on_the_seed_alone(folder, compare):
 
 def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     only(folder, "trajectories")
-    change(folder, mixers=["ParaGRU", "broken.Broken", "MinGRU"])
+    change(folder, mixers=["ParaGRU", "broken.Broken", "broken.Killed", "MinGRU"])
     (folder / "broken.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(folder)
     status, out = compare()
     assert status == 1 and "failed: RuntimeError: boom" in out
+    assert "failed: The process ended with status -9." in out
     error = Path("out/runs/trajectories/broken.Broken/seed-0.error.txt")
     assert "boom" in error.read_text() and f"failed, see {error}" in out
     assert len(results(Path("out"))) == 2 and Path("out/results.csv").is_file()
-    (folder / "broken.py").write_text("from paratime import MinGRU as Broken\n")
+    (folder / "broken.py").write_text("from paratime import MinGRU as Broken, MinGRU as Killed\n")
     status, out = compare()
-    assert status == 0 and out.count("seed 0") == 1 and not error.exists()
+    assert status == 0 and out.count("seed 0") == 2 and not error.exists()
     ours, theirs = (
         Result.load(f"out/runs/trajectories/{name}/seed-0.json")
         for name in ("broken.Broken", "MinGRU")
@@ -230,6 +236,18 @@ def test_a_comparison_that_is_ended_goes_on(number, folder):
     assert start().wait() == 0
     assert Path("out/results.csv").read_bytes() == Path("whole/results.csv").read_bytes()
     assert results(Path("out")) == results(Path("whole"))
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_all_mixers_on_all_kinds_of_data(paratime, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    status, out, err = paratime("compare", "-c", QUICK, "--out", tmp_path)
+    assert status == 0, err
+    found = Grid.load(tmp_path / "grid.json").results(tmp_path)
+    worst = {"tokens": 4.0, "series": 0.11, "trajectories": 0.1}
+    assert len(found) == 24 and out.splitlines()[-1].startswith("report")
+    for result in found:
+        assert next(iter(result.quality.values())) <= worst[result.domain]
 
 
 @pytest.mark.slow
