@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "experiments" / "cuda"))
+for _name in ("cuda", "state_tracking"):
+    sys.path.append(str(Path(__file__).parents[2] / "experiments" / _name))
