@@ -68,5 +68,6 @@ def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
             axes.annotate(f"K = {k}", (of_width[name], 1.04), ha="center", fontsize=8)
         axes.set(title=layer, ylim=(0, 1.1), xlabel="time of a training step, in ParaGRUs of K = 1")
     figure.axes[0].set_ylabel(f"accuracy at length {LENGTHS[2]}")
-    figure.axes[0].legend(frameon=False, loc="center right")
+    handles = figure.axes[0].get_lines()
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
     save(figure, str(path))

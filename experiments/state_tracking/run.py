@@ -10,6 +10,7 @@ tested on up to 256. A run is a row of ``results.csv``; rows that are there are 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -86,11 +87,16 @@ def keys_of(table: pd.DataFrame) -> list[Key]:
     return list(table[KEYS].itertuples(index=False, name=None))
 
 
-def keep(path: Path, row: dict[str, object]) -> None:
+def keep(path: Path, row: dict[str, Any]) -> None:
     """Add a run to the table; other processes may have added some, too."""
     rows = [*read(path).to_dict("records"), row]
     with replacing(path) as draft:
-        pd.DataFrame(rows).to_csv(draft, index=False, float_format="%.4g")
+        pd.DataFrame(sorted(rows, key=place)).to_csv(draft, index=False, float_format="%.4g")
+
+
+def place(row: dict[str, Any]) -> tuple[int, int, int]:
+    """Return where a run stands in the table."""
+    return list(SETTINGS).index(row["task"]), list(MIXERS).index(row["mixer"]), row["seed"]
 
 
 def summary(table: pd.DataFrame, length: int) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def hop(tokens, place, hops):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_networks_read_no_future_and_are_of_about_one_size(mixer):
+def test_networks_read_no_future_and_are_small(mixer):
     task = TASKS["mod5"]
     model = Tracker(task, mixer).eval()
     tokens = draw(task, 40).tokens
@@ -148,7 +148,7 @@ def test_networks_read_no_future_and_are_of_about_one_size(mixer):
     assert a.shape == (COUNT, 40, 5)
     torch.testing.assert_close(a[:, :20], b[:, :20])
     assert (a[:, 20:] - b[:, 20:]).abs().max() > 1e-3
-    assert 2e4 < sum(p.numel() for p in model.parameters()) < 4e4
+    assert 1e4 < sum(p.numel() for p in model.parameters()) < 4e4
 
 
 def test_accuracy_counts_what_is_asked_in_the_second_half():
@@ -162,11 +162,10 @@ def test_accuracy_counts_what_is_asked_in_the_second_half():
     assert accuracy(Parity(), TASKS["parity"], 40) == pytest.approx(16 / 20)
 
 
-def test_a_diagonal_cell_learns_parity_for_any_length_and_a_linear_one_does_not(monkeypatch):
+def test_a_diagonal_cell_learns_parity_for_any_length_and_a_linear_one_does_not():
     task = TASKS["parity"]
-    monkeypatch.setitem(SETTINGS, "parity", training.Setting(150))
     for mixer, least, most in (("ParaGRU", 0.99, 1.0), ("MinGRU", 0.4, 0.65)):
-        trained = train("parity", mixer, seed=0, rate=training.RATES[0])
+        trained = train("parity", mixer, seed=0, rate=0.01)
         assert least <= accuracy(trained.model, task, 4 * LENGTHS[0], count=64) <= most, mixer
 
 
