@@ -20,7 +20,7 @@ from training import BATCH, LENGTHS, batches, descend
 from paratime.atomic import replacing
 
 HERE = Path(__file__).parent
-WIDTHS, ROUNDS = (WIDTH, 256), 21
+WIDTHS, ROUNDS = (WIDTH, 256), 9
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {
     },
     **{name: {"color": f"C{i}", "ls": "--"} for i, name in enumerate(OTHERS, 1)},
 }
+COST = "time of a training step, in ParaGRUs of K = 1"
 TRACKED = ("parity", "mod3", "mod5", "s3", "arithmetic")
 """Tasks whose state is an element of a small group or ring."""
 
@@ -55,19 +56,36 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, mixer: str) -> None:
 
 
 def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
-    """Draw accuracy at four times the training length against what a step costs."""
-    of_width = cost[cost["width"] == WIDTH].set_index("mixer")["relative"]
+    """Draw accuracy at four times the training length, and cost, by block size."""
     accuracy = table.pivot_table(f"accuracy@{LENGTHS[2]}", "mixer", "task")
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    for axes, layer in zip(figure.subplots(1, 2, sharey=True), FAMILIES, strict=True):
-        names = [name_of(layer, k) for k in BLOCKS]
-        for task in (t for t in TRACKED if t in accuracy):
-            line = accuracy[task].reindex(names)
-            axes.plot(of_width[names], line, "o-", ms=4, label=task)
-        for k, name in zip(BLOCKS, names, strict=True):
-            axes.annotate(f"K = {k}", (of_width[name], 1.04), ha="center", fontsize=8)
-        axes.set(title=layer, ylim=(0, 1.1), xlabel="time of a training step, in ParaGRUs of K = 1")
-    figure.axes[0].set_ylabel(f"accuracy at length {LENGTHS[2]}")
-    handles = figure.axes[0].get_lines()
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    relative = cost.pivot_table("relative", "mixer", "width")
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    first, second, last = figure.subplots(1, 3)
+    for axes, layer in zip((first, second), FAMILIES, strict=True):
+        _draw_tasks(axes, layer, accuracy, relative[WIDTH])
+    for layer, color in FAMILIES.items():
+        for style, (width, times) in zip(("o-", "s--"), relative.items(), strict=True):
+            names = [name_of(layer, k) for k in BLOCKS]
+            last.plot(BLOCKS, times[names], style, color=color, label=f"{layer}, width {width}")
+    last.set(xlabel="block size K", ylabel=COST, xscale="log", ylim=(0, None))
+    last.set_xticks(BLOCKS, BLOCKS)
+    last.minorticks_off()
+    last.legend(frameon=False)
+    first.legend(frameon=False, loc="lower right")
     save(figure, str(path))
+
+
+def _draw_tasks(axes: Axes, layer: str, accuracy: pd.DataFrame, relative: pd.Series) -> None:
+    """Draw a line a task; torch's GRU, where each number reads each other, stands at the right."""
+    names = [*(name_of(layer, k) for k in BLOCKS), "TorchGRU"]
+    places = [*BLOCKS, 2 * BLOCKS[-1]]
+    for task in (t for t in TRACKED if t in accuracy):
+        line = accuracy[task].reindex(names)
+        (drawn,) = axes.plot(BLOCKS, line[:-1], "o-", ms=4, label=task)
+        axes.plot(places[-1:], line[-1:], "x", color=drawn.get_color())
+    labels = [*map(str, BLOCKS), "torch's GRU"]
+    times = [f"{label}\n{x:.2f}" for label, x in zip(labels, relative[names], strict=True)]
+    axes.set(title=f"{layer}, width {WIDTH}", ylim=(0, 1.05), xscale="log")
+    axes.set(xlabel="block size K, and " + COST, ylabel=f"accuracy at length {LENGTHS[2]}")
+    axes.set_xticks(places, times)
+    axes.minorticks_off()
