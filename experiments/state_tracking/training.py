@@ -44,10 +44,10 @@ BOTH = (1e-2, 3e-3)
 SETTINGS = {
     "parity": Setting(200, seeds=3, rates=BOTH),
     "mod3": Setting(1000),
-    "s3": Setting(1000),
+    "s3": Setting(2000),
     "recall": Setting(600, depth=2, rates=BOTH),
-    "mod5": Setting(1000),
-    "arithmetic": Setting(1000),
+    "mod5": Setting(2000),
+    "arithmetic": Setting(2000),
     "hops": Setting(600, depth=2, rates=BOTH),
     "copying": Setting(600, depth=2, rates=BOTH),
     "a5": Setting(600),
@@ -83,7 +83,13 @@ def measure(task: str, mixer: str, seed: int) -> dict[str, object]:
             break
     spent, best = time.process_time() - began, min(runs, key=lambda run: run.loss)
     size = sum(p.numel() for p in best.model.parameters())
-    of_run = {"parameters": size, "cpu_s": spent, "rate": best.rate, "loss": best.loss}
+    of_run = {
+        "parameters": size,
+        "steps": SETTINGS[task].steps,
+        "cpu_s": spent,
+        "rate": best.rate,
+        "loss": best.loss,
+    }
     return of_run | {f"accuracy@{n}": accuracy(best.model, TASKS[task], n) for n in LENGTHS}
 
 
