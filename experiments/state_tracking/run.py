@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
             bar.set_postfix_str(" ".join(map(str, key)))
             keep(results, dict(zip(KEYS, key, strict=True)) | measure(*key))
     table = read(results)
-    print(summary(table, LENGTHS[2]).to_string() if len(table) else "no runs")
+    for length in (LENGTHS[0], LENGTHS[2]):
+        print(f"accuracy in percent in the second half of {length} tokens")
+        print(summary(table, length).to_string(na_rep=""), "\n")
     draw_lengths(table, HERE / "lengths.png")
     draw_blocks(table, pd.read_csv(HERE / "cost.csv"), HERE / "blocks.png")
 

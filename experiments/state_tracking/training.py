@@ -83,13 +83,8 @@ def measure(task: str, mixer: str, seed: int) -> dict[str, object]:
             break
     spent, best = time.process_time() - began, min(runs, key=lambda run: run.loss)
     size = sum(p.numel() for p in best.model.parameters())
-    of_run = {
-        "parameters": size,
-        "steps": SETTINGS[task].steps,
-        "cpu_s": spent,
-        "rate": best.rate,
-        "loss": best.loss,
-    }
+    of_run = {"parameters": size, "steps": SETTINGS[task].steps, "cpu_s": spent}
+    of_run |= {"rate": best.rate, "loss": best.loss}
     return of_run | {f"accuracy@{n}": accuracy(best.model, TASKS[task], n) for n in LENGTHS}
 
 
