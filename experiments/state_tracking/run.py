@@ -90,10 +90,11 @@ def keys_of(table: pd.DataFrame) -> list[Key]:
 
 
 def keep(path: Path, row: dict[str, Any]) -> None:
-    """Add a run to the table; other processes may have added some, too."""
-    rows = [*read(path).to_dict("records"), row]
+    """Put a run into the table, in the place of an equal one; other processes may do so, too."""
+    rows = {place(x): x for x in [*read(path).to_dict("records"), row]}
     with replacing(path) as draft:
-        pd.DataFrame(sorted(rows, key=place)).to_csv(draft, index=False, float_format="%.4g")
+        table = pd.DataFrame([rows[key] for key in sorted(rows)])
+        table.to_csv(draft, index=False, float_format="%.4g")
 
 
 def place(row: dict[str, Any]) -> tuple[int, int, int]:
