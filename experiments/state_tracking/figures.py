@@ -31,13 +31,17 @@ TRACKED = ("parity", "mod3", "mod5", "s3", "arithmetic")
 
 def draw_lengths(table: pd.DataFrame, path: Path) -> None:
     """Draw accuracy against length, a panel a task and a line a mixer; bars span the seeds."""
-    figure = Figure(figsize=(14, 6.5), layout="constrained")
-    panels = figure.subplots(2, math.ceil(len(SETTINGS) / 2), sharey=True).flat
-    for axes, task in zip(panels, SETTINGS, strict=True):
+    tasks = [task for task in SETTINGS if task in set(table["task"])]
+    rows, columns = math.ceil(len(tasks) / 5), min(len(tasks), 5)
+    figure = Figure(figsize=(2.4 * columns + 2, 3.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for axes in panels[len(tasks) :]:
+        axes.set_axis_off()
+    for axes, task in zip(panels, tasks, strict=False):
         for mixer in MIXERS:
-            rows = table[(table["task"] == task) & (table["mixer"] == mixer)]
-            if len(rows):
-                _draw_line(axes, rows, mixer)
+            runs = table[(table["task"] == task) & (table["mixer"] == mixer)]
+            if len(runs):
+                _draw_line(axes, runs, mixer)
         axes.axhline(1 / TASKS[task].classes, color="0.7", lw=0.8, ls=":")
         axes.set(title=task, xlabel="length", xscale="log", ylim=(-0.02, 1.03))
         axes.set_xticks(LENGTHS, LENGTHS)
@@ -49,8 +53,8 @@ def draw_lengths(table: pd.DataFrame, path: Path) -> None:
     save(figure, str(path))
 
 
-def _draw_line(axes: Axes, rows: pd.DataFrame, mixer: str) -> None:
-    values = rows[[f"accuracy@{n}" for n in LENGTHS]].to_numpy()
+def _draw_line(axes: Axes, runs: pd.DataFrame, mixer: str) -> None:
+    values = runs[[f"accuracy@{n}" for n in LENGTHS]].to_numpy()
     axes.plot(LENGTHS, values.mean(0), ms=3, label=mixer, **STYLES[mixer])
     axes.vlines(LENGTHS, values.min(0), values.max(0), color=STYLES[mixer]["color"], lw=0.8)
 

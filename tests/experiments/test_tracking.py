@@ -173,9 +173,8 @@ def test_a_diagonal_cell_learns_parity_for_any_length_and_a_linear_one_does_not(
 def folder(tmp_path, monkeypatch):
     """Let the experiment write into a folder, and make up what a run measures."""
     monkeypatch.setattr(run, "HERE", tmp_path)
-    pd.DataFrame([{"mixer": m, "width": 64, "relative": 1.0} for m in MIXERS]).to_csv(
-        tmp_path / "cost.csv", index=False
-    )
+    cost = [{"mixer": m, "width": w, "relative": 1.0} for m in MIXERS for w in (64, 256)]
+    pd.DataFrame(cost).to_csv(tmp_path / "cost.csv", index=False)
     return tmp_path
 
 
