@@ -50,7 +50,6 @@ MIXERS: dict[str, Callable[[int], Mixer]] = {
     "Attention": Attention,
 }
 
-
 LINEAR = ("Attention", "MinGRU")
 """Mixers whose output is linear in what they keep: a SwiGLU follows them, as in a Transformer."""
 
@@ -58,8 +57,8 @@ LINEAR = ("Attention", "MinGRU")
 class Residual(nn.Module):
     """x + f(norm(x)) for a mixer or any other layer f.
 
-    There is no convolution before it, as in ``paratime.Encoder``, through which a mixer would see
-    the last tokens without a state.
+    Unlike in ``paratime.Encoder``, there is no convolution before a mixer, through which it would
+    see the last tokens without a state.
 
     Args:
         width: Width of x.

@@ -29,7 +29,7 @@ class Setting:
 
     Attributes:
         steps: Optimiser steps of ``BATCH`` fresh sequences each.
-        depth: Blocks of the network.
+        depth: Mixers of the network.
         seeds: Runs of each mixer, unless said otherwise.
         rates: Peak learning rates, which are tried in turn until a task is learned.
     """
