@@ -75,7 +75,7 @@ def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
     last.set_xticks(BLOCKS, BLOCKS)
     last.minorticks_off()
     last.legend(frameon=False)
-    first.legend(frameon=False, loc="lower right")
+    first.legend(frameon=False, loc="center left")
     save(figure, str(path))
 
 
