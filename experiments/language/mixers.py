@@ -5,7 +5,7 @@ feed-forward layers a little wider or narrower, so that all have as many paramet
 within 1 %. One after the other is trained and scored by ``paratime fit`` and ``paratime test``.
 A contestant that has its rows in results.csv already is not trained again.
 
-    python experiments/language/mixers.py       # about 45 minutes on two cores
+    python experiments/language/mixers.py       # 35 minutes on two cores
 """
 
 import subprocess
