@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
@@ -29,7 +30,9 @@ HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs/language/small.yaml"
 RESULTS = HERE / "results.csv"
 MIXERS = {"ParaGRU": ParaGRU, "TorchGRU": TorchGRU, "Mamba2": Mamba2, "Attention": Attention}
-WIDTH, DEPTH, VOCABULARY = 256, 3, 2048
+SMALL = yaml.safe_load(CONFIG.read_text())
+WIDTH, DEPTH = (SMALL["model"]["init_args"]["encoder"][name] for name in ("width", "depth"))
+VOCABULARY = SMALL["data"]["init_args"]["tokenizer"]["init_args"]["vocab_size"]
 TOLERANCE = 0.01
 
 
