@@ -4,6 +4,8 @@ import sys
 from difflib import get_close_matches
 from importlib.metadata import version
 
+from paratime.messages import TRAINING
+
 USAGE = """\
 usage: paratime COMMAND [options]
 
@@ -26,8 +28,7 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-LIGHTNING = ("fit", "validate", "test", "predict")
-COMMANDS = (*LIGHTNING, "language", "forecast", "world", "compare", "info")
+COMMANDS = (*TRAINING, "language", "forecast", "world", "compare", "info")
 TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 
@@ -61,7 +62,7 @@ def main() -> None:
         from paratime.compare.command import main as compare
 
         compare(build)
-    elif command in LIGHTNING:
+    elif command in TRAINING:
         from paratime.cli import main as lightning
 
         lightning()

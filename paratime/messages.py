@@ -21,7 +21,7 @@ _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
 TRAINING = ("fit", "validate", "test", "predict")
-"""Commands of all slices, which are looked for among those of one."""
+"""Commands of Lightning, for all slices; users look for them among those of one, too."""
 
 
 def explain(
