@@ -70,6 +70,57 @@ PARATIME_INLINE Vector<double> clamp(Vector<double> x, double low, double high) 
 }
 #endif
 
+typedef uint16_t Halves __attribute__((vector_size(PARATIME_VECTOR_BYTES / 2)));
+typedef uint32_t Words __attribute__((vector_size(PARATIME_VECTOR_BYTES)));
+
+// The first n lanes, in memory and in a register. Where the processor has masks, that is done under
+// one: what is put together in memory, part by part, makes the next read of a whole vector wait.
+template <class Lanes, class Element>
+PARATIME_INLINE void load_part(Lanes& x, const Element* from, int n) {
+  memcpy(&x, from, n * sizeof(Element));
+}
+template <class Lanes, class Element>
+PARATIME_INLINE void store_part(Element* to, const Lanes& x, int n) {
+  memcpy(to, &x, n * sizeof(Element));
+}
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+PARATIME_INLINE uint32_t first(int n) { return (1u << n) - 1; }
+PARATIME_INLINE void load_part(Vector<float>& x, const float* from, int n) {
+  x = _mm512_maskz_loadu_ps(first(n), from);
+}
+PARATIME_INLINE void store_part(float* to, const Vector<float>& x, int n) {
+  _mm512_mask_storeu_ps(to, first(n), x);
+}
+PARATIME_INLINE void load_part(Vector<double>& x, const double* from, int n) {
+  x = _mm512_maskz_loadu_pd(first(n), from);
+}
+PARATIME_INLINE void store_part(double* to, const Vector<double>& x, int n) {
+  _mm512_mask_storeu_pd(to, first(n), x);
+}
+PARATIME_INLINE void load_part(Halves& x, const BFloat16* from, int n) {
+  x = Halves(_mm256_maskz_loadu_epi16(first(n), from));
+}
+PARATIME_INLINE void store_part(BFloat16* to, const Halves& x, int n) {
+  _mm256_mask_storeu_epi16(to, first(n), __m256i(x));
+}
+#elif defined(__AVX2__)
+PARATIME_INLINE __m256i first(int words) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(words), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+PARATIME_INLINE void load_part(Vector<float>& x, const float* from, int n) {
+  x = _mm256_maskload_ps(from, first(n));
+}
+PARATIME_INLINE void store_part(float* to, const Vector<float>& x, int n) {
+  _mm256_maskstore_ps(to, first(n), x);
+}
+PARATIME_INLINE void load_part(Vector<double>& x, const double* from, int n) {
+  x = _mm256_maskload_pd(from, first(2 * n));
+}
+PARATIME_INLINE void store_part(double* to, const Vector<double>& x, int n) {
+  _mm256_maskstore_pd(to, first(2 * n), x);
+}
+#endif
+
 // Read the first n lanes; the others are 0.
 template <class Element>
 PARATIME_INLINE Vector<Element> load(const Element* from, int n) {
@@ -77,7 +128,7 @@ PARATIME_INLINE Vector<Element> load(const Element* from, int n) {
   if (n == width<Element>)
     memcpy(&x, from, sizeof(x));
   else
-    memcpy(&x, from, n * sizeof(Element));
+    load_part(x, from, n);
   return x;
 }
 
@@ -87,7 +138,7 @@ PARATIME_INLINE void store(Element* to, Vector<Element> x, int n) {
   if (n == width<Element>)
     memcpy(to, &x, sizeof(x));
   else
-    memcpy(to, &x, n * sizeof(Element));
+    store_part(to, x, n);
 }
 
 template <class Element>
@@ -97,15 +148,12 @@ PARATIME_INLINE Element total(Vector<Element> x) {
   return sum;
 }
 
-typedef uint16_t Halves __attribute__((vector_size(PARATIME_VECTOR_BYTES / 2)));
-typedef uint32_t Words __attribute__((vector_size(PARATIME_VECTOR_BYTES)));
-
 PARATIME_INLINE Vector<float> load(const BFloat16* from, int n) {
   Halves half{};
   if (n == width<float>)
     memcpy(&half, from, sizeof(half));
   else
-    memcpy(&half, from, n * sizeof(BFloat16));
+    load_part(half, from, n);
   return bits_as<Vector<float>>(__builtin_convertvector(half, Words) << 16);
 }
 
@@ -117,7 +165,7 @@ PARATIME_INLINE void store(BFloat16* to, Vector<float> x, int n) {
   if (n == width<float>)
     memcpy(to, &half, sizeof(half));
   else
-    memcpy(to, &half, n * sizeof(BFloat16));
+    store_part(to, half, n);
 }
 
 }  // namespace paratime
