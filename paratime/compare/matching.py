@@ -17,22 +17,17 @@ TOLERANCE = 0.02
 """Share of the first mixer's parameters that the others may have more or fewer."""
 
 
-def jobs_of(comparison: Comparison, build: Build) -> list[Job]:
-    """Return all runs, seed by seed; the data of every domain is made ready here, once.
+def jobs_of(comparison: Comparison, keys: list[Key], build: Build) -> list[Job]:
+    """Return the jobs of some runs; the data of their domains is made ready here, once.
 
     Raises:
         InputError: A config that is not one of its domain, or sizes that cannot be matched.
     """
     sizes = {}
-    for name, domain in tqdm(comparison.domains.items(), "preparing", leave=False, disable=None):
-        sizes[name] = matched(name, domain, comparison.mixers, build)
-    keys = comparison.grid().runs()
-    return [
-        _job(comparison, key, *sizes[key.domain][key.mixer])
-        for seed in comparison.seeds
-        for key in keys
-        if key.seed == seed
-    ]
+    names = dict.fromkeys(key.domain for key in keys)
+    for name in tqdm(names, "preparing", leave=False, disable=None):
+        sizes[name] = matched(name, comparison.domains[name], comparison.mixers, build)
+    return [_job(comparison, key, *sizes[key.domain][key.mixer]) for key in keys]
 
 
 def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Job:
