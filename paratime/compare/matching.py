@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningCLI
 from tqdm import tqdm
 
-from paratime.compare.config import KINDS, Comparison, Domain
+from paratime.compare.config import KINDS, Comparison, Domain, Mixer, label
 from paratime.compare.kind import Build
 from paratime.compare.result import Key
 from paratime.compare.run import Job, count, encoder_of
@@ -35,7 +35,7 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
     return Job(
         key,
         Path(comparison.out),
-        domain.options(key.mixer, mlp_size, key.seed),
+        domain.options(comparison.labelled[key.mixer], mlp_size, key.seed),
         {
             "width": domain.width,
             "depth": domain.depth,
@@ -49,14 +49,14 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
 
 
 def matched(
-    name: str, domain: Domain, mixers: list[str], build: Build
+    name: str, domain: Domain, mixers: list[Mixer], build: Build
 ) -> dict[str, tuple[int, int]]:
-    """Return ``mlp_size`` and number of parameters by mixer, and make the data ready.
+    """Return ``mlp_size`` and number of parameters by label, and make the data ready.
 
     Args:
         name: Of the domain.
         domain: Its config and sizes.
-        mixers: Names; the others are brought to the size of the first one.
+        mixers: As in a comparison; the others are brought to the size of the first one.
         build: Builds a run.
     """
     cli = build(domain.options(mixers[0], domain.mlp_size, seed=0))
@@ -66,17 +66,17 @@ def matched(
     cli.datamodule.prepare_data()
     target = count(cli.model)
     rest = target - count(encoder_of(cli.model))
-    found = {mixers[0]: (domain.mlp_size, target)}
+    found = {label(mixers[0]): (domain.mlp_size, target)}
     for mixer in mixers[1:]:
         encoders = Encoders(cli, mixer)
         least, more = (rest + encoders.count(size) for size in (1, 2))
         size = 1 + round((target - least) / (more - least))
         parameters = least + (size - 1) * (more - least)
         if size < 1 or abs(parameters - target) > TOLERANCE * target:
-            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {mixers[0]}"
+            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {label(mixers[0])}"
             remedy = f"raise mlp_size above {domain.mlp_size}, or the width"
-            raise InputError(f"{mixer} on {name}", expected, f"{least:,} or more", remedy)
-        found[mixer] = size, parameters
+            raise InputError(f"{label(mixer)} on {name}", expected, f"{least:,} or more", remedy)
+        found[label(mixer)] = size, parameters
     return found
 
 
@@ -85,10 +85,10 @@ class Encoders:
 
     Args:
         cli: With the config of the model.
-        mixer: Name of the mixer.
+        mixer: The mixer.
     """
 
-    def __init__(self, cli: LightningCLI, mixer: str) -> None:
+    def __init__(self, cli: LightningCLI, mixer: Mixer) -> None:
         self._parser = Parser(prog="paratime compare")
         self._parser.add_class_arguments(Encoder, "encoder")
         given = cli.config.model.init_args.encoder.as_dict() | {"mixer": mixer}
