@@ -1,5 +1,6 @@
 """As many parameters for every mixer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch.cli import LightningCLI
@@ -69,15 +70,27 @@ def matched(
     found = {label(mixers[0]): (domain.mlp_size, target)}
     for mixer in mixers[1:]:
         encoders = Encoders(cli, mixer)
-        least, more = (rest + encoders.count(size) for size in (1, 2))
-        size = 1 + round((target - least) / (more - least))
-        parameters = least + (size - 1) * (more - least)
+        size = size_for(target - rest, encoders.count)
+        parameters = rest + encoders.count(max(size, 1))
         if size < 1 or abs(parameters - target) > TOLERANCE * target:
             expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {label(mixers[0])}"
             remedy = f"raise mlp_size above {domain.mlp_size}, or the width"
-            raise InputError(f"{label(mixer)} on {name}", expected, f"{least:,} or more", remedy)
+            raise InputError(
+                f"{label(mixer)} on {name}", expected, f"{parameters:,} or more", remedy
+            )
         found[label(mixer)] = size, parameters
     return found
+
+
+def size_for(parameters: int, count: Callable[[int], int]) -> int:
+    """Return the ``mlp_size`` that comes next to a number of parameters; below 1 if none does.
+
+    Args:
+        parameters: The number.
+        count: Returns it for an ``mlp_size``, on which it depends linearly.
+    """
+    least, more = count(1), count(2)
+    return 1 + round((parameters - least) / (more - least))
 
 
 class Encoders:
