@@ -1,5 +1,6 @@
 """``paratime compare`` from its config to its report: what is written, once, whatever happens."""
 
+import math
 import os
 import signal
 import subprocess
@@ -126,6 +127,33 @@ def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
         for name in ("broken.Broken", "MinGRU")
     )
     assert ours.quality == theirs.quality
+
+
+DIVERGED = """\
+from paratime import MinGRU
+
+class Diverged(MinGRU):
+    def forward(self, x, h0=None, *, reset=None, lengths=None):
+        y, state = super().forward(x, h0, reset=reset, lengths=lengths)
+        return y * float("nan"), state
+
+    def step(self, x, state=None, reset=None):
+        y, state = super().step(x, state, reset)
+        return y * float("nan"), state
+"""
+
+
+def test_a_model_that_diverged_is_not_a_number_and_never_the_best(folder, compare, monkeypatch):
+    (folder / "diverged.py").write_text(DIVERGED)
+    monkeypatch.syspath_prepend(folder)
+    status, out = compare("--mixers", "[diverged.Diverged, MinGRU]")
+    assert status == 0 and "6 of 6 runs finished" in out
+    row = next(line for line in out.splitlines() if line.startswith("diverged.Diverged "))
+    assert row.split()[2::2] == ["nan", "nan", "nan"]
+    for run in results(Path("out")).values():
+        headline, *others = map(math.isnan, run["quality"].values())
+        assert headline == (run["mixer"] == "diverged.Diverged") <= all(others)
+    assert "No text: logits: expected finite numbers" in Path("out/report.html").read_text()
 
 
 def test_a_mixer_may_have_options(folder, compare):
