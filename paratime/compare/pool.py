@@ -147,7 +147,7 @@ def _outcome(job: Job, status: int | None) -> str:
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
-    printed = log.read_text(encoding="utf-8").strip() if log.exists() else ""
+    printed = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
     if not printed or status is None or status <= 0:  # else it said why
         printed += f"\nThe process ended with status {status}."
     with replacing(error) as draft:
