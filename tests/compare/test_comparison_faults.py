@@ -1,9 +1,16 @@
 """What goes wrong while mixers are compared, and that the comparison says so and goes on."""
 
+import fcntl
 import math
+import signal
+from multiprocessing import forkserver
 from pathlib import Path
 
+import pytest
 from small import only, results
+
+from paratime.cli import build
+from paratime.compare.pool import Claim, warm_up
 
 FORKING = """\
 import os, time
@@ -55,3 +62,31 @@ def test_a_model_that_diverged_is_not_a_number_and_never_the_best(folder, compar
         unknown = [*map(math.isnan, run["quality"].values())]
         assert all(unknown) if run["mixer"] == "diverged.Diverged" else not unknown[0]
     assert "No text: logits: expected finite numbers" in Path("out/report.html").read_text()
+
+
+def test_a_claim_is_of_the_file_that_others_see(tmp_path, monkeypatch):
+    path, lock = tmp_path / "run.lock", fcntl.flock
+    claims = [Claim(path)]
+
+    def late(file: object, how: int) -> None:
+        while claims:
+            claims.pop().release()  # which removes what was opened to be locked
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    claim = Claim(path)
+    with pytest.raises(BlockingIOError):
+        Claim(path)
+    claim.release()
+
+
+def test_a_key_that_interrupts_ends_no_import_of_the_server_with_a_trace(monkeypatch):
+    found, before = [], signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setattr(
+        forkserver, "ensure_running", lambda: found.append(signal.getsignal(signal.SIGINT))
+    )
+    warm_up(build, 1)
+    assert found == [signal.SIG_IGN], "which a new program inherits"
+    assert signal.getsignal(signal.SIGINT) == before
