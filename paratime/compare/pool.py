@@ -3,10 +3,12 @@
 import fcntl
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -35,17 +37,28 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._file = path, path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise
+        self._path, self._file = path, _locked(path)
 
     def release(self) -> None:
         """Open the lock."""
         self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _locked(path: Path) -> TextIOWrapper:
+    """Return a file that is locked, and still there: who held it before may have removed it."""
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            raise
+        file.close()
 
 
 @contextmanager
@@ -135,7 +148,11 @@ def warm_up(build: Build, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that numpy starts do not survive a fork
     CONTEXT.set_forkserver_preload([build.__module__, work.__module__])
-    forkserver.ensure_running()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which it inherits for its imports
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _outcome(job: Job, status: int | None) -> str:
@@ -147,7 +164,7 @@ def _outcome(job: Job, status: int | None) -> str:
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
-    printed = log.read_text(encoding="utf-8").strip() if log.exists() else ""
+    printed = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
     if not printed or status is None or status <= 0:  # else it said why
         printed += f"\nThe process ended with status {status}."
     with replacing(error) as draft:

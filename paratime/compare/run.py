@@ -53,6 +53,7 @@ def work(job: Job, build: Build, connection: Connection) -> None:
     The process ends with the one that started it; what it prints goes into its log.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+    os.register_at_fork(after_in_child=connection.close)  # what a mixer starts may outlive the run
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with job.key.log(job.out).open("w") as log:
         os.dup2(log.fileno(), 1)
