@@ -1,18 +1,22 @@
 """Figures of many mixers: quality against cost, and curves over training."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from paratime.compare import svg
+from paratime.compare import placing, svg
+from paratime.compare.glossary import term
 from paratime.compare.result import Result
 from paratime.compare.summary import Cell, Summary, cost, number, quality
 from paratime.compare.tables import Row, exact
 from paratime.page import escaped
 
-MOST = 60
-"""Points of a drawn curve."""
+MOST, SMOOTH = 60, 15
+"""Points of a drawn curve, and of one of training, which is noisy."""
+
+ZEROS = "Zeros lie at the low end of a logarithmic axis."
 
 TALL = 250
 """Height of the figure of curves."""
@@ -65,7 +69,13 @@ def scatter(summary: Summary, domain: str, name: str, title: str) -> Figure | No
     labels = _labels({i: svg.shortened(names[i]) for i in at}, at, panel.size)
     drawing = panel.svg(f"{domain}: {headline} against {label}", marks, labels)
     absent = ", ".join(mixer for i, mixer in enumerate(names) if i not in at)
-    return Figure(title, drawing, rows, f"No place here: {absent}." if absent else "")
+    zeros = _zeros(panel.x, costs) or _zeros(panel.y, scores)
+    notes = (f"No place here: {absent}." if absent else "", zeros)
+    return Figure(title, drawing, rows, " ".join(filter(None, notes)))
+
+
+def _zeros(axis: svg.Axis, cells: Iterable[Cell]) -> str:
+    return ZEROS if axis.log and any(cell.mean == 0 for cell in cells) else ""
 
 
 def _range(cell: Cell) -> tuple[float, float]:
@@ -91,27 +101,22 @@ def words(name: str, unit: str) -> str:
 def _labels(
     names: dict[int, str], at: dict[int, tuple[float, float]], size: tuple[float, float]
 ) -> Iterator[str]:
-    """Yield a label beside each point where there is room; the legend names the others."""
+    """Yield a label as near to each point as there is room, with a line where it is not beside it.
+
+    Only where a figure is full are names left to the legend.
+    """
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in at.values()]
     for i, name in names.items():
-        wide, (x, y) = svg.LETTER * len(name), at[i]
-        for anchor, here, middle, left in (
-            ("start", x + 8, y, x + 8),
-            ("end", x - 8, y, x - 8 - wide),
-            ("middle", x, y - 12, x - wide / 2),
-            ("middle", x, y + 12, x - wide / 2),
-        ):
-            box = (left, middle - 6, left + wide, middle + 6)
-            inside = left >= -8 and box[2] <= size[0] + svg.RIGHT
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                place = f'class="{anchor}" x="{here:.1f}" y="{middle:.1f}" dy=".35em"'
-                yield svg.group(i, f"<text {place}>{escaped(name)}</text>")
-                break
-
-
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        box = placing.nearest(at[i], svg.wide(name), taken, (size[0] + svg.RIGHT, size[1]))
+        if box is None:
+            continue
+        taken.append(box)
+        (x, y), (to, up) = at[i], placing.closest(at[i], box)
+        far = math.hypot(to - x, up - y) > placing.GAP + 2
+        lead = f'<path class="lead" d="M{x:.1f} {y:.1f}L{to:.1f} {up:.1f}"/>' if far else ""
+        middle = f'x="{(box[0] + box[2]) / 2:.1f}" y="{(box[1] + box[3]) / 2:.1f}"'
+        text = f'<text class="middle" {middle} dy=".35em">'
+        yield svg.group(i, f"{lead}{text}{escaped(name)}</text>")
 
 
 @dataclass(frozen=True)
@@ -153,36 +158,57 @@ def curve(summary: Summary, domain: str, name: str) -> Figure | None:
         name: Name of the curve.
     """
     mixers = summary.grid.mixers
-    found = {i: gathered(summary.runs(domain, mixer), name) for i, mixer in enumerate(mixers)}
-    curves = {i: x for i, x in found.items() if x is not None}
+    most = SMOOTH if name.startswith("train/") else MOST
+    found = [gathered(summary.runs(domain, mixer), name, most) for mixer in mixers]
+    curves = {i: x for i, x in enumerate(found) if x is not None}
     if not curves:
         return None
     last = max(1.0, *(c.steps[-1] for c in curves.values()))
-    begin = 0.0 if name.startswith("solver/") else last / 10
-    late = (y for c in curves.values() for x, y in zip(c.steps, c.mean, strict=True) if x >= begin)
-    y = svg.Axis.over(late, wide=10 if name.endswith("defect") else 50)
-    wanted = len(curves) * svg.LINE <= TALL - svg.TOP
-    right = 14 + svg.LETTER * max(len(svg.shortened(mixers[i])) for i in curves)
-    panel = svg.Panel(svg.Axis(0, last, "step"), y, right if wanted else svg.RIGHT, TALL)
+    x, y = svg.Axis(0, last, "training step", whole=True), _upwards(curves, domain, name, last)
+    wanted = len(curves) * svg.LINE <= TALL - svg.TOP - svg.BOTTOM
+    right = 16 + max(svg.wide(svg.shortened(mixers[i])) for i in curves)
+    panel = svg.Panel(x, y, right if wanted else svg.RIGHT, TALL)
     lines = [
         svg.group(i, panel.band(c.steps, c.low, c.high) + panel.line(c.steps, c.mean))
         for i, c in curves.items()
     ]
-    ends = _ends(panel, curves, mixers) if wanted else []
-    said = f"{domain}: {name} over training"
-    return Figure(name, panel.svg(said, lines, ends), [*_rows(curves, mixers)])
+    if (known := term(domain, name)) is not None and known.goal is not None:
+        lines.insert(0, f'<g class="goal">{panel.line([0, last], [known.goal] * 2)}</g>')
+    drawing = panel.svg(
+        f"{domain}: {name} over training", lines, _ends(panel, curves, mixers if wanted else [])
+    )
+    zeros = ZEROS if y.log and any(0 in c.mean for c in curves.values()) else ""
+    return Figure(name, drawing, [*_rows(curves, mixers)], zeros)
+
+
+def _upwards(curves: dict[int, Curve], domain: str, name: str, last: float) -> svg.Axis:
+    """Return an axis that holds lines and bands of the last nine tenths of training."""
+    begin = 0.0 if name.startswith("solver/") else last / 10
+    late = [
+        value
+        for c in curves.values()
+        for step, *values in zip(c.steps, c.low, c.mean, c.high, strict=True)
+        if step >= begin
+        for value in values
+    ]
+    ends = [value for c in curves.values() for value in (*c.low, *c.high)]
+    known, wide = term(domain, name), 10 if name.endswith("defect") else 50
+    goal = [] if known is None or known.goal is None else [known.goal]
+    whole = all(value.is_integer() for value in ends)
+    return svg.Axis.over([*late, *goal], known.unit if known else "", wide=wide, whole=whole)
 
 
 def _ends(panel: svg.Panel, curves: dict[int, Curve], mixers: list[str]) -> Iterator[str]:
-    """Yield the names of lines beside their ends, moved apart."""
+    """Yield the marks of lines at their ends, and their names beside them, moved apart."""
     ends = {i: panel.at(c.steps[-1], c.mean[-1]) for i, c in curves.items()}
     ends = {i: end for i, end in ends.items() if panel.holds(*end)}
     width, height = panel.size
-    places = svg.apart([y for _, y in ends.values()], height)
+    places = placing.apart([y for _, y in ends.values()], height)
     for (i, (x, y)), place in zip(ends.items(), places, strict=True):
-        lead = f'<path class="lead" d="M{x:.1f} {y:.1f}L{width + 8:.1f} {place:.1f}"/>'
-        text = f'<text x="{width + 11:.1f}" y="{place:.1f}" dy=".35em">'
-        yield svg.group(i, f"{lead}{text}{escaped(svg.shortened(mixers[i]))}</text>")
+        lead = f'<path class="lead" d="M{x:.1f} {y:.1f}L{width + 10:.1f} {place:.1f}"/>'
+        text = f'<text x="{width + 13:.1f}" y="{place:.1f}" dy=".35em">'
+        name = f"{lead}{text}{escaped(svg.shortened(mixers[i]))}</text>" if mixers else ""
+        yield svg.group(i, name + svg.mark(i, x, y))
 
 
 def _rows(curves: dict[int, Curve], mixers: list[str]) -> Iterator[Row]:

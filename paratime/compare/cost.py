@@ -1,9 +1,13 @@
 """What a run costs."""
 
+import os
+import platform
+import re
 import resource
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -22,6 +26,20 @@ def peak_memory_mib() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def machine() -> str:
+    """Return what costs are measured on, in one line: processor, its cores, and torch."""
+    return f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 @torch.inference_mode()

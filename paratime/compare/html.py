@@ -67,12 +67,12 @@ def numbers(cells: Sequence[Cell], marks: Iterable[str] = ()) -> Row:
 
 def mixer(index: int, name: str) -> str:
     """Return a mixer's mark and name."""
-    return f"{svg.swatch(index)}{escaped(name)}"
+    return f"{svg.swatch(index)}{escaped(name).replace('(', '<wbr>(', 1)}"
 
 
 def mixers(names: Iterable[str]) -> Row:
     """Return the column that says which mixer a row is of."""
-    return [f'<th scope="row">{mixer(i, name)}</th>' for i, name in enumerate(names)]
+    return [f'<th scope="row"><div>{mixer(i, x)}</div></th>' for i, x in enumerate(names)]
 
 
 def switches(names: Iterable[str]) -> str:
@@ -88,7 +88,7 @@ def figures(title: str, found: Iterable[Figure | None], note: str = "", fold: bo
     """Return figures under a heading; nothing where there are none.
 
     Args:
-        title: Heading, as plain text.
+        title: Heading, as plain text; none where there is one already.
         found: The figures; None is left out.
         note: What a reader has to know, as plain text.
         fold: Whether they are to be hidden at first.
@@ -104,6 +104,12 @@ def folded(title: str, body: str) -> str:
     """Return HTML under a heading, hidden until a reader asks for it."""
     heading = f"<summary><h3>{escaped(title)}</h3></summary>"
     return f'<details class="fold">{heading}{body}</details>'
+
+
+def terms(meanings: dict[str, str]) -> str:
+    """Return what names mean, as plain text, in a list; nothing for none."""
+    items = (f"<dt>{escaped(x)}</dt><dd>{escaped(said)}</dd>" for x, said in meanings.items())
+    return f"<dl>{''.join(items)}</dl>" if meanings else ""
 
 
 def paragraph(text: str) -> str:

@@ -45,6 +45,16 @@ def forecasts(title: str, pictures: dict[int, Picture], mixers: Sequence[str]) -
     return [_forecast(i, picture, y, mixers[i], title) for i, picture in pictures.items()]
 
 
+def quantiles(pictures: dict[int, Picture]) -> str:
+    """Return which quantiles of forecasts are drawn, and how, as plain text."""
+    names = sorted({name for p in pictures.values() for name in p["quantiles"]}, key=float)
+    half, odd = divmod(len(names), 2)
+    lines = [f"the {names[half]} quantile as a line"] if odd else []
+    pairs = zip(names[:half], reversed(names), strict=False)
+    bands = (f"the range from the {a} to the {b} quantile as a band" for a, b in pairs)
+    return ", ".join([*lines, *bands])
+
+
 def _forecast(index: int, picture: Picture, y: svg.Axis, mixer: str, title: str) -> Figure:
     times, target = [str(x) for x in picture["time"]], numbers(picture["target"])
     quantiles = {

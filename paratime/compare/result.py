@@ -48,7 +48,8 @@ class Result:
         quality: Metrics of held-out test data; the first is the headline; lower is better.
         curves: By name, pairs of a step and a value.
         pictures: Forecasts, rollouts and texts, as plain data.
-        cost: Measured costs by name; they alone differ when a run is repeated.
+        cost: Measured costs by name, and on which machine, at which load; they alone differ when
+            a run is repeated.
     """
 
     domain: str
@@ -59,7 +60,7 @@ class Result:
     quality: dict[str, float]
     curves: dict[str, list[list[float]]]
     pictures: list[dict[str, Any]]
-    cost: dict[str, float]
+    cost: dict[str, Any]
 
     def save(self, path: str | Path) -> None:
         """Write the result as JSON, whole or not at all."""

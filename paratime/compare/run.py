@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from paratime.compare.config import KINDS
-from paratime.compare.cost import peak_memory_mib, step_ms
+from paratime.compare.cost import machine, peak_memory_mib, step_ms
 from paratime.compare.kind import Build
 from paratime.compare.recording import Curves, Observer
 from paratime.compare.result import Key, Result
@@ -91,6 +91,8 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
         "train_seconds": observer.seconds,
         "peak_memory_mib": observer.peak_memory_mib - resting,
         "ms_per_generated_step": step_ms(encoder_of(cli.model)),
+        "machine": machine(),
+        "load": os.getloadavg()[0],
     }
     points = dict(curves.points)
     return Result(*job.key, parameters, settings, quality, points, pictures, cost)

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from paratime.compare import charts, html, pictures
+from paratime.compare import charts, glossary, html, notes, pictures
 from paratime.compare.result import Result
 from paratime.compare.summary import (
+    Numbers,
     Summary,
-    effort,
+    cost,
     first_seen,
     number,
     quality,
+    solver,
     standings,
 )
 from paratime.compare.tables import (
@@ -32,13 +34,6 @@ CURVES = 6
 
 LAST = 60
 """Lines that are shown of what a failed run printed."""
-
-FORECAST = "Dark: the target. In colour: the median, and bands between quantiles."
-ROLLOUT = "Dark: the truth. In colour: what mixers imagined, without seeing it."
-SEEDS = "Lines are means over seeds; bands go from the least seed to the largest. "
-CURVE = f"""\
-What is above the range of all but the first tenth of training is cut off. Where there are more \
-than {charts.MOST} points, neighbours are averaged; curves.csv has them all."""
 
 HEADLINE = "units_per_s"
 OTHERS = ("peak_memory_mib", "ms_per_generated_step")
@@ -72,12 +67,10 @@ def head(summary: Summary) -> Parts:
 
 
 def _legend(summary: Summary) -> str:
-    seeds, best = len(summary.grid.seeds), '<span class="best">best</span>'
-    if seeds == 1:
-        return f"<p>One seed; lower is better; {best}.</p>"
-    level = '<span class="level">no further from it than the spread of seeds</span>'
-    over = f"Mean ± standard deviation over {seeds} seeds"
-    return f"<p>{over}; lower is better; {best}, {level}.</p>"
+    marks = '<span class="best">least</span>'
+    if len(summary.grid.seeds) > 1:
+        marks += ', <span class="level">level with it</span>'
+    return f"<p>Lower is better; {marks}. {escaped(notes.seeds(summary))}</p>"
 
 
 def domain(summary: Summary, name: str) -> Parts:
@@ -86,13 +79,17 @@ def domain(summary: Summary, name: str) -> Parts:
     place, metrics = [*summary.grid.domains].index(name), summary.metrics(name)
     same, different = _settings(summary, name)
     yield f'<section id="domain-{place}"><h2>{escaped(name)}</h2>{html.paragraph(facts["what"])}'
-    yield html.paragraph(", ".join(f"{key} {x}" for key, x in same.items()))
+    given = ", ".join(f"{key} {x}" for key, x in same.items())
+    yield html.paragraph(f"{given}. {notes.overrides(summary, name)}" if given else "")
     columns = [html.mixers(mixers), [*map(html.whole, summary.parameters(name))]]
     columns += [*different.values(), *(_marked(summary, name, x) for x in metrics)]
     titles = ["mixer", "parameters", *different, *metrics]
     yield html.table(f"quality-{place}", f"Quality, {name}", titles, columns)
-    yield from _efforts(summary, name)
-    yield from _curves(summary, name)
+    yield html.terms(glossary.explained(name, metrics))
+    yield html.paragraph(notes.SIZES if "mlp_size" in different else "")
+    yield from _costs(summary, name)
+    yield from _learning(summary, name)
+    yield from _solver(summary, name)
     yield from _pictures(summary, name)
     yield from _runs(summary, name)
     yield "</section>"
@@ -116,37 +113,72 @@ def _settings(summary: Summary, name: str) -> tuple[dict[str, str], dict[str, li
     return same, different
 
 
-def _efforts(summary: Summary, name: str) -> Parts:
-    unit, names = summary.grid.domains[name]["unit"], summary.names(name, effort)
-    if names:
-        place = [*summary.grid.domains].index(name)
-        titles = [charts.words(x, unit).replace(", ", "\n") for x in names]
-        columns = [html.numbers(bare(summary.column(name, effort, x))) for x in names]
-        columns = [html.mixers(summary.grid.mixers), *columns]
-        yield "<h3>Cost, and what the solver did</h3>"
-        yield html.table(f"effort-{place}", f"Cost, {name}", ["mixer", *titles], columns)
+def _costs(summary: Summary, name: str) -> Parts:
+    if summary.names(name, cost):
+        unit = summary.grid.domains[name]["unit"]
+        yield "<h3>Cost</h3>"
+        yield _efforts(summary, name, "Cost", cost)
+        yield html.paragraph(notes.measured(summary, name))
         found = (charts.scatter(summary, name, x, charts.words(x, unit)) for x in OTHERS)
         yield html.figures("Quality against other costs", found)
 
 
-def _curves(summary: Summary, name: str) -> Parts:
-    runs = [run for run in summary.results if run.domain == name]
-    values = {x: _values(runs, x) for x in first_seen(x for run in runs for x in run.curves)}
-    steady = {x: found.pop() for x, found in values.items() if len(found) == 1}
-    moving = [x for x in values if x not in steady]
-    solver = [x for x in moving if x.startswith("solver/")]
+def _efforts(summary: Summary, name: str, title: str, numbers: Numbers) -> str:
+    """Return a table of costs, or of what the solver took, of the mixers that have any."""
+    unit, names = summary.grid.domains[name]["unit"], summary.names(name, numbers)
+    cells = [bare(summary.column(name, numbers, x)) for x in names]
+    columns = [html.mixers(summary.grid.mixers), *map(html.numbers, cells)]
+    rows = [i for i, row in enumerate(zip(*cells, strict=True)) if any(x.values for x in row)]
+    titles = ["mixer", *(charts.words(x, unit).replace(", ", "\n") for x in names)]
+    place = [*summary.grid.domains].index(name)
+    return html.table(
+        f"{title.lower()}-{place}",
+        f"{title}, {name}",
+        titles,
+        [[column[i] for i in rows] for column in columns],
+    )
+
+
+def _learning(summary: Summary, name: str) -> Parts:
+    moving, steady = _curves(summary, name, solvers=False)
     headline = summary.grid.domains[name]["headline"]
-    learning = [x for x in moving if x not in solver]
-    learning.sort(key=lambda x: not _comes_first(x, headline))
-    drawn = [charts.curve(summary, name, x) for x in learning[:CURVES]]
-    note = (SEEDS if len(summary.grid.seeds) > 1 else "") + CURVE
-    yield html.figures("Learning curves", drawn, note)
-    drawn = [charts.curve(summary, name, x) for x in solver]
-    yield html.figures("The solver over training", drawn)
-    said = (f"{x} is {exact(value)} at every step" for x, value in steady.items())
-    yield html.paragraph("; ".join(said))
-    if learning[CURVES:]:
-        yield html.paragraph(f"Not drawn: {', '.join(learning[CURVES:])}.")
+    moving.sort(key=lambda x: not _comes_first(x, headline))
+    seeds = notes.SEEDS if len(summary.grid.seeds) > 1 else ""
+    drawn = [charts.curve(summary, name, x) for x in moving[:CURVES]]
+    yield html.figures("Learning curves", drawn, seeds + notes.CURVES)
+    yield html.paragraph(steady)
+    if moving[CURVES:]:
+        yield html.paragraph(f"Not drawn: {', '.join(moving[CURVES:])}.")
+    told = glossary.explained(name, summary.metrics(name))
+    meanings = glossary.explained(name, moving)
+    yield html.terms({x: said for x, said in meanings.items() if x not in told})
+
+
+def _solver(summary: Summary, name: str) -> Parts:
+    if summary.names(name, solver):
+        moving, steady = _curves(summary, name, solvers=True)
+        yield "<h3>What Newton's method takes</h3>"
+        yield html.paragraph(notes.SOLVER)
+        yield _efforts(summary, name, "Solver", solver)
+        drawn = [charts.curve(summary, name, x) for x in moving]
+        yield html.figures("Newton's method over training", drawn)
+        yield html.paragraph(steady)
+
+
+def _curves(summary: Summary, name: str, solvers: bool) -> tuple[list[str], str]:
+    """Return the names of the curves that move, and a sentence on those that do not.
+
+    Args:
+        summary: Where they are.
+        name: Of the domain.
+        solvers: Whether curves of the solver are meant, or all others.
+    """
+    runs = [run for run in summary.results if run.domain == name]
+    names = first_seen(x for run in runs for x in run.curves)
+    values = {x: _values(runs, x) for x in names if x.startswith("solver/") == solvers}
+    moving = [x for x, found in values.items() if len(found) > 1]
+    still = ((x, found.pop()) for x, found in values.items() if len(found) == 1)
+    return moving, "; ".join(f"{x} is {exact(value)} at every step" for x, value in still)
 
 
 def _comes_first(curve: str, headline: str) -> bool:
@@ -163,11 +195,12 @@ def _values(runs: list[Result], curve: str) -> set[float]:
 def _pictures(summary: Summary, name: str) -> Parts:
     mixers, seed = summary.grid.mixers, f"Seed {summary.grid.seeds[0]}"
     for i, (title, some) in enumerate(pictures.of_kind(summary, name, "forecast").items()):
-        drawn, note = pictures.forecasts(title, some, mixers), f"{seed}. {FORECAST}"
+        drawn = pictures.forecasts(title, some, mixers)
+        note = f"{seed}. {notes.FORECAST}{pictures.quantiles(some)}."
         yield html.figures(f"Forecasts of {title}", drawn, note, fold=i > 0)
     for i, (title, some) in enumerate(pictures.of_kind(summary, name, "rollout").items()):
         rest = pictures.left_out(some)
-        note = f"{seed}. {ROLLOUT}" + (f" Not drawn: {', '.join(rest)}." if rest else "")
+        note = f"{seed}. {notes.ROLLOUT}" + (f" Not drawn: {', '.join(rest)}." if rest else "")
         found = pictures.rollouts(title, some, mixers)
         yield html.figures(f"Truth and imagination, {title}", found, note, fold=i > 0)
     for title, texts in pictures.of_kind(summary, name, "text").items():

@@ -28,10 +28,7 @@ class Series(Kind):
     task = ForecastTask
     headline = "mean_wQL"
     unit = "steps"
-    what = (
-        "Mean weighted quantile loss and MASE of the last window of every series, and by how much"
-        " the central 80 % interval covers more or less of it than that."
-    )
+    what = "Scores of forecasts of the last window of every series, which was held out for testing."
 
     def read(self, task: ForecastTask, batch: Any) -> None:
         """Forecast from the origins of a batch."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+from paratime.compare.glossary import by_horizon
 from paratime.compare.result import Grid, Key, Result
 
 Numbers = Callable[[Result], dict[str, float]]
@@ -131,9 +132,9 @@ class Summary:
         )
 
     def metrics(self, domain: str) -> list[str]:
-        """Return the names of the metrics of a domain, the headline first."""
+        """Return the names of the metrics of a domain, the headline and its horizons first."""
         headline = self.grid.domains[domain]["headline"]
-        return first_seen([headline, *self.names(domain, quality)])
+        return by_horizon(first_seen([headline, *self.names(domain, quality)]))
 
 
 def read(out: Path) -> Summary:
@@ -180,7 +181,7 @@ def solver(run: Result) -> dict[str, float]:
 
 
 def effort(run: Result) -> dict[str, float]:
-    """Return the costs of a run, and what its solver did."""
+    """Return the costs of a run, and what its solver took."""
     return cost(run) | solver(run)
 
 

@@ -1,14 +1,13 @@
 """Axes, lines, bands and marks as SVG, whose colours are those of the page that holds them.
 
-Everything of a mixer stands in a group of the class ``m0`` to ``m7``, its colour, by its place in
-the grid; from the ninth on, lines are dashed. Marks have eight shapes, so that colour is not needed
-to tell mixers apart.
+Everything of a mixer stands in a group of the class ``m0`` to ``m7``, its colour, and ``d0`` to
+``d3``, how its lines are dashed, by its place in the grid. Marks have eight shapes, so that colour
+is not needed to tell mixers apart.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Self
 
 from paratime.page import escaped
@@ -19,12 +18,12 @@ LINE = 12
 """Height of a line of text; like all sizes, in units of the viewBox."""
 
 LETTER = 6.4
-"""Width of a letter, nearly."""
+"""Width of a letter, nearly; see ``wide``."""
 
-LONGEST = 14
+LONGEST = 24
 """Letters of a label."""
 
-COLORS = 8
+COLORS, DASHES = 8, 4
 
 EXTREME = 1e30
 """Size from which on a number, or one upon it, is not made room for."""
@@ -52,6 +51,7 @@ class Axis:
         high: Largest number.
         label: What they are, as plain text.
         log: Whether distances are ratios.
+        whole: Whether it is of whole numbers, so that nothing is marked between them.
         names: Texts of the whole numbers from 0 on, to stand for them.
     """
 
@@ -59,6 +59,7 @@ class Axis:
     high: float
     label: str = ""
     log: bool = False
+    whole: bool = False
     names: Sequence[str] = ()
 
     @classmethod
@@ -69,15 +70,17 @@ class Axis:
         *,
         wide: float = math.inf,
         margin: float = 0.06,
+        whole: bool = False,
     ) -> Self:
         """Return an axis that holds all numbers but extreme ones, as of models that diverged.
 
         Args:
             values: Numbers.
             label: What they are, as plain text.
-            wide: Ratio of the largest to the least, all being positive, from which on distances are
-                ratios; zeros are then left out.
+            wide: Ratio of the largest to the least, zeros aside, from which on distances are
+                ratios, unless some are negative.
             margin: Share of the range to leave free at each end.
+            whole: Whether nothing is to be marked between whole numbers.
         """
         usual = [x for x in values if abs(x) < EXTREME] or [0.0]
         positive = [x for x in usual if x > 1 / EXTREME]
@@ -85,12 +88,23 @@ class Axis:
         inside = _log(positive) if log else usual
         rest = margin * (max(inside) - min(inside)) or 0.05 * abs(max(inside)) or 1.0
         low, high = min(inside) - rest, max(inside) + rest
-        return cls(10**low, 10**high, label, True) if log else cls(low, high, label)
+        low, high = (10**low, 10**high) if log else (low, high)
+        return cls(low, high, label, log, whole)
+
+    @property
+    def title(self) -> str:
+        """The label, and whether distances are ratios."""
+        return ", ".join(filter(None, (self.label, "logarithmic" if self.log else "")))
 
     def share(self, value: float) -> float:
-        """Return where a number lies from 0 to 1, or some way beyond; NaN if nowhere."""
-        if not math.isfinite(value) or (self.log and value <= 0):
+        """Return where a number lies from 0 to 1, or some way beyond; NaN if nowhere.
+
+        Where distances are ratios, zero lies at the low end.
+        """
+        if not math.isfinite(value) or (self.log and value < 0):
             return math.nan
+        if self.log and value == 0:
+            return 0.0
         ends = (self.low, value, self.high)
         low, here, high = _log(ends) if self.log else ends
         return min(3.0, max(-2.0, (here - low) / (high - low)))
@@ -109,6 +123,7 @@ class Axis:
         rough = (self.high - self.low) / most
         power = 10 ** math.floor(math.log10(rough))
         step = next(x * power for x in (1, 2, 5, 10) if x * power >= rough * (1 - 1e-9))
+        step = max(1.0, step) if self.whole else step
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
@@ -156,7 +171,7 @@ class Panel:
     @property
     def top(self) -> float:
         """Room for a label at the top."""
-        return TOP if self.y.label else TOP / 2
+        return TOP if self.y.title else TOP / 2
 
     @property
     def size(self) -> tuple[float, float]:
@@ -219,9 +234,9 @@ class Panel:
             yield f'<path d="M{place} {height:g}v4"/>'
             yield f'<text x="{place}" y="{height + 16:g}" class="{side}">{escaped(name)}</text>'
         yield f'<path class="base" d="M0 {height:g}h{width:g}"/>'
-        yield f'<text x="{2 - LEFT}" y="{11 - self.top:g}">{escaped(self.y.label)}</text>'
+        yield f'<text x="{2 - LEFT}" y="{11 - self.top:g}">{escaped(self.y.title)}</text>'
         place = f'x="{width:g}" y="{height + BOTTOM - 5:g}"'
-        yield f'<text {place} class="end">{escaped(self.x.label)}</text></g>'
+        yield f'<text {place} class="end">{escaped(self.x.title)}</text></g>'
 
 
 def _pieces(points: Sequence[tuple[float, ...]]) -> Iterator[list[tuple[float, ...]]]:
@@ -243,8 +258,12 @@ def _path(points: Sequence[tuple[float, ...]]) -> str:
 
 def group(index: int, content: str) -> str:
     """Return what belongs to a mixer, in its colour, to be shown and hidden with it."""
-    dash = f" d{index // COLORS % 3}" if index >= COLORS else ""
-    return f'<g class="m{index % COLORS}{dash}" data-mixer="{index}">{content}</g>'
+    return f'<g class="{_style(index)}" data-mixer="{index}">{content}</g>'
+
+
+def _style(index: int) -> str:
+    """Return the classes of a mixer's colour and dashes: a pair of its own for each of 32."""
+    return f"m{index % COLORS} d{(index + index // COLORS) % DASHES}"
 
 
 def mark(index: int, x: float, y: float, title: str = "") -> str:
@@ -255,25 +274,22 @@ def mark(index: int, x: float, y: float, title: str = "") -> str:
 
 
 def swatch(index: int) -> str:
-    """Return a mixer's mark in a line of text."""
+    """Return a mixer's line and mark in a line of text."""
     return (
-        f'<svg class="swatch m{index % COLORS}" viewBox="-6 -6 12 12" aria-hidden="true">'
-        f"{mark(index, 0, 0)}</svg>"
+        f'<svg class="swatch {_style(index)}" viewBox="-16 -6 32 12" aria-hidden="true">'
+        f'<path class="line" d="M-16 0h32"/>{mark(index, 0, 0)}</svg>'
     )
 
 
+def wide(text: str) -> float:
+    """Return the width of a text, nearly."""
+    return LETTER * (len(text) + 0.5 * sum(letter in "mMwW@" for letter in text))
+
+
 def shortened(name: str) -> str:
-    """Return a name with its beginning left out, where it is too long for a label."""
-    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
-
-
-def apart(places: Sequence[float], height: float) -> list[float]:
-    """Return places of labels near others, at least a line from each other, above ``height``."""
-    order, found = sorted(range(len(places)), key=lambda i: places[i]), [*places]
-    for before, after in pairwise(order):
-        found[after] = max(found[after], found[before] + LINE)
-    bottom = height
-    for i in reversed(order):
-        found[i] = min(found[i], bottom)
-        bottom = found[i] - LINE
-    return found
+    """Return a name that fits a label: if need be, without its module, and its middle left out."""
+    if len(name) > LONGEST:
+        path, bracket, rest = name.partition("(")
+        name = path.rpartition(".")[2] + bracket + rest
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}…{name[1 - half :]}"

@@ -118,7 +118,7 @@ def legend(summary: Summary) -> str:
     """Return what a reader has to know of the numbers, in one line."""
     seeds = len(summary.grid.seeds)
     if seeds == 1:
-        return "one seed; lower is better; * best"
+        return "one seed; lower is better; * is the least value, and says no more than that"
     over = f"mean ± standard deviation over {seeds} seeds"
     return f"{over}; lower is better; * best, ~ no further from it than the spread of seeds"
 

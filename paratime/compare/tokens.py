@@ -21,7 +21,10 @@ class Tokens(Kind):
     task = LanguageTask
     headline = "bits_per_byte"
     unit = "tokens"
-    what = "Bits per byte, and perplexity per token, of documents held out for testing."
+    what = (
+        "Scores of the documents held out for testing; of as many batches of them as"
+        " trainer.limit_test_batches says, where it is set."
+    )
 
     def read(self, task: LanguageTask, batch: Any) -> None:
         """Compute the loss of a batch."""

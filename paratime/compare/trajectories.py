@@ -29,8 +29,8 @@ class Trajectories(Kind):
     headline = "error@10"
     unit = "steps"
     what = (
-        "Errors of rollouts that feed themselves, after 10, 1 and 50 steps, relative to those of"
-        " the last observation seen; and of their rewards, in standard deviations."
+        "Errors of rollouts of the test episodes: the model sees the beginning of an episode, then"
+        " imagines up to 50 steps from the actions alone."
     )
 
     def read(self, task: TrajectoryTask, batch: Any) -> None:
