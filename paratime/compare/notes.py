@@ -14,8 +14,8 @@ without validation and testing. Peak memory: what building and training add to t
 ms per step: the median time of one step of one sequence through the encoder."""
 
 SOLVER = """\
-What Newton's method takes, tried a few times in each run on the batch of a training step; of \
-several layers, the worst counts. Where fused kernels train, as on a CPU, training itself needs \
+Newton's method was tried a few times in each run, on the batch of a training step; of several \
+layers, the worst counts. Where fused kernels train, as on a CPU, training itself needs \
 no iterations, and these figures say what Newton's method would take. Iterations: until the states \
 change no more. Defect: how much the last iteration changed the states, relative to 1 + their \
 size. Loop share: the part of the steps that were computed one by one because the iterations did \

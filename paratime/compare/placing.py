@@ -14,7 +14,7 @@ Point = tuple[float, float]
 GRID = 4
 """Distance of the places that are tried."""
 
-GAP = 8
+GAP = 9
 """Distance of a label from the point that it names, where there is room."""
 
 
@@ -36,7 +36,7 @@ def nearest(point: Point, wide: float, taken: Sequence[Box], size: Point) -> Box
     Args:
         point: What the text names.
         wide: Width of the text.
-        taken: What it must not cover.
+        taken: What it must not cover, beside the point.
         size: Width and height of the figure.
     """
     (x, y), (width, height) = point, size
@@ -48,6 +48,7 @@ def nearest(point: Point, wide: float, taken: Sequence[Box], size: Point) -> Box
         if 0 <= left <= width - wide and 0 <= top <= height - svg.LINE
     ]
     boxes.sort(key=lambda box: _distance(point, box))
+    taken = [*taken, (x - GAP, y - GAP, x + GAP, y + GAP)]
     return next((box for box in boxes if not any(overlap(box, other) for other in taken)), None)
 
 

@@ -14,10 +14,12 @@ from small import MIXERS, TASKS, change, only, refused, results
 
 from paratime.cli import build
 from paratime.compare.config import Comparison, Domain
+from paratime.compare.glossary import term
 from paratime.compare.matching import TOLERANCE, matched
 from paratime.compare.pool import Claim
 from paratime.compare.result import Grid, Key, Result
 from paratime.compare.run import count
+from paratime.compare.summary import cost
 
 ROOT = Path(__file__).parents[2]
 QUICK, FULL = (ROOT / "configs/compare" / f"{name}.yaml" for name in ("quick", "full"))
@@ -48,7 +50,10 @@ def check_result(path: Path, domain: str, headline: str) -> None:
     assert len(result.curves["train/loss"]) == 4
     assert ("solver/iterations" in result.curves) == (result.mixer == "ParaGRU")
     assert {picture["kind"] for picture in result.pictures} == {PICTURES[domain]}
-    assert min(result.cost.values()) >= 0 and result.cost["ms_per_generated_step"] > 0
+    assert min(cost(result).values()) >= 0 and result.cost["ms_per_generated_step"] > 0
+    assert "torch" in result.cost["machine"] and result.cost["load"] >= 0
+    names = [*result.quality, *(x for x in result.curves if not x.startswith("solver/"))]
+    assert [x for x in names if term(domain, x) is None] == [], "a name without a meaning"
     assert result.settings["steps"] == 4 and result.settings["config"] == f"{domain}.yaml"
 
 

@@ -3,6 +3,8 @@
 import csv
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -160,6 +162,48 @@ def test_it_is_no_wider_than_the_screen(chromium, request, name, width):
     chromium.open(request.getfixturevalue(name), width=width)
     chromium("document.querySelectorAll('details').forEach(x => x.open = true)")
     assert chromium("document.documentElement.scrollWidth") <= width == chromium("innerWidth")
+
+
+BOXES = """[...document.querySelectorAll('figure')].filter(x => x.querySelector('.mark')).map(
+    x => [...x.querySelectorAll('[data-mixer] text, .mark')].map(y => [y.getBoundingClientRect()]
+    .map(z => [y.tagName, z.left, z.top, z.right, z.bottom])[0]))"""
+"""Of each figure with marks, the boxes of marks and labels."""
+
+
+@pytest.mark.parametrize("width", (400, 1280))
+def test_labels_of_quality_against_cost_are_all_there_and_cover_nothing(chromium, page, width):
+    chromium.open(page, width=width)
+    figures = [x for x in chromium(BOXES) if len(x) == 2 * len(grids.MIXERS)]
+    scatters = figures[: len(grids.GRID.domains)]
+    assert len(scatters) == 3
+    for found in scatters:
+        labels = [box[1:] for box in found if box[0] == "text"]
+        assert len(labels) == len(grids.MIXERS)
+        for a, b in combinations(labels, 2):
+            assert min(a[2], b[2]) - max(a[0], b[0]) < 1 or min(a[3], b[3]) - max(a[1], b[1]) < 4
+
+
+def test_tables_fit_a_wide_screen_and_their_rows_are_alike(chromium, tmp_path):
+    mixers = ["ParaGRU(block_size=4)", "ParaLSTM(block_size=4)", "Mamba"]
+    domains = {name: grids.GRID.domains[name] for name in ("tokens", "series")}
+    grid = replace(grids.GRID, domains=domains, mixers=mixers)
+    chromium.open(write(grids.make(tmp_path, grid)))
+    assert chromium(CUT) == []
+    tables = "[...document.querySelectorAll('.sortable')].filter(x => x.offsetHeight)"
+    heights = chromium(f"{tables}.map(x => [...x.tBodies[0].rows].map(y => y.offsetHeight))")
+    assert heights and all(max(x) - min(x) <= 1 for x in heights)
+
+
+CUT = """[...document.querySelectorAll('.wide')].filter(x => !x.closest('details'))
+    .filter(x => x.scrollWidth > x.clientWidth).map(x => x.ariaLabel)"""
+"""Tables that are open, of which some is out of sight."""
+
+
+def test_a_shade_says_that_a_table_can_be_scrolled(chromium, page, tmp_path):
+    chromium.open(page, width=320)
+    assert chromium(CUT)
+    image = "getComputedStyle(document.querySelector('.wide')).backgroundAttachment"
+    assert chromium(image) == "local, scroll"
 
 
 def test_its_tables_fit_on_paper(chromium, page):

@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import grids
 import numpy as np
@@ -55,9 +55,10 @@ def test_axes_hold_their_numbers_and_have_round_ticks(low, high, wide):
     assert all(len(text) <= 8 for _, text in axis.ticks())
 
 
-def test_axes_of_ratios_have_no_place_for_zero():
+def test_axes_of_ratios_have_zero_at_the_low_end_and_say_what_they_are():
     axis = svg.Axis.over([0.0, 1e-6, 1e-3], "x", wide=10)
-    assert axis.log and math.isnan(axis.share(0)) and math.isnan(axis.share(NAN))
+    assert axis.log and axis.share(0) == 0 and math.isnan(axis.share(NAN))
+    assert math.isnan(axis.share(-1)) and axis.title == "x, logarithmic"
     assert axis.share(math.sqrt(1e-9)) == pytest.approx(0.5)
     assert not svg.Axis.over([-1.0, 1e-6, 1e-3], "x", wide=10).log
     assert not svg.Axis.over([0.0, 0.0], "x", wide=10).log
@@ -84,6 +85,12 @@ def test_axes_are_not_for_what_diverged(wide):
 )
 def test_ticks_have_few_letters(value, text):
     assert svg.tick_text(value) == text
+
+
+@pytest.mark.parametrize("low, high", [(2, 3), (2, 5), (0, 11), (0, 300), (4, 4)])
+def test_axes_of_whole_numbers_have_no_others(low, high):
+    values = [value for value, _ in svg.Axis.over([low, high], whole=True).ticks()]
+    assert values and all(value.is_integer() for value in values)
 
 
 def test_names_of_times_do_not_touch():
@@ -118,14 +125,6 @@ def test_what_is_far_off_stays_a_small_number():
     assert max(abs(x) for p in points_of(panel.line([0, 1], [1e300, -1e300]))[0] for x in p) < 1e3
 
 
-@pytest.mark.parametrize("places", ([5.0, 5.0, 5.0], [0.0, 170.0, 169.0, 168.0], [10.0], []))
-def test_labels_are_moved_apart_and_stay_above_the_axis(places):
-    found = svg.apart(places, 170)
-    order = [found[i] for i in sorted(range(len(places)), key=lambda i: places[i])]
-    assert all(b - a >= svg.LINE for a, b in pairwise(order))
-    assert max(found, default=0) <= 170
-
-
 def test_curves_are_means_over_seeds_and_neighbours():
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 100))
@@ -155,13 +154,44 @@ def test_curves_are_of_the_steps_that_all_seeds_have_and_keep_nan():
 def test_the_figure_of_a_curve_has_a_line_a_mixer_and_its_numbers():
     found = summary()
     figure = charts.curve(found, "tokens", "train/loss")
-    assert re.findall(r'class="m(\d)" data-mixer="\1"><path class="band"', figure.svg) == ["0", "1"]
-    assert figure.rows[0] == ["step", *grids.MIXERS[:2]] and len(figure.rows) == 1 + 30
-    expected = charts.gathered(found.runs("tokens", "ParaLSTM"), "train/loss")
+    groups = re.findall(r'class="m(\d) d\1" data-mixer="\1"><path class="band"', figure.svg)
+    assert groups == ["0", "1"] and figure.svg.count('class="mark"') == 2
+    assert figure.rows[0] == ["step", *grids.MIXERS[:2]]
+    assert len(figure.rows) == 1 + charts.SMOOTH, "curves of training are smoothed"
+    expected = charts.gathered(found.runs("tokens", "ParaLSTM"), "train/loss", charts.SMOOTH)
     column = [float(row[2]) for row in figure.rows[1:]]
     np.testing.assert_allclose(column, expected.mean, rtol=1e-5)
     assert all(name in figure.svg for name in grids.MIXERS[:2])
     assert charts.curve(found, "tokens", "no such curve") is None
+
+
+def test_axes_of_curves_hold_bands_and_goals_and_have_units():
+    low, high = ([[10, 0.5], [20, x]] for x in (0.55, 0.7))
+    found = summary(curves={})
+    for run in found.results:
+        run.curves["solver/iterations"] = [[10, 3.0], [20, 3.0 + 4 * run.seed]]
+        run.curves["solver/defect"] = [[10, 1e-6], [20, 1e-8 * run.seed]]
+        run.curves["val/loss"] = high if run.seed else low
+    figure = charts.curve(found, "tokens", "solver/iterations")
+    assert all(f">{tick}</text>" in figure.svg for tick in (4, 6)) and ">3.5<" not in figure.svg
+    (band, *_) = (x for x in re.findall(r'<path class="band"[^>]*>', figure.svg))
+    assert min(y for piece in points_of(band) for _, y in piece) > 0
+    assert "nats per token</text>" in charts.curve(found, "tokens", "val/loss").svg
+    zero = replace(found.results[0], curves={"solver/defect": [[0, 1e-6], [10, 1e-8], [20, 0]]})
+    figure = charts.curve(replace(found, results=[zero]), "tokens", "solver/defect")
+    assert figure.note == charts.ZEROS and len(points_of(line_of(figure.svg))[0]) == 3
+    curves = {"val/coverage_80": [[10, 0.9], [20, 0.95]]}
+    runs = [replace(run, curves=curves) for run in found.results]
+    figure = charts.curve(replace(found, results=runs), "tokens", "val/coverage_80")
+    assert "goal" not in figure.svg, "of a domain of one's own"
+    grid = replace(found.grid, domains={"series": grids.GRID.domains["series"]})
+    runs = [replace(run, domain="series") for run in runs]
+    figure = charts.curve(Summary(grid, runs, {}), "series", "val/coverage_80")
+    assert '<g class="goal"><path class="line"' in figure.svg and ">0.8</text>" in figure.svg
+
+
+def line_of(drawing: str) -> str:
+    return re.findall(r'<path class="line"[^>]*>', drawing)[0]
 
 
 def test_quality_against_cost_leaves_out_what_has_no_number_and_says_so():
