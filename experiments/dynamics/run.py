@@ -117,7 +117,7 @@ def draw(table: pd.DataFrame) -> None:
     """Draw three measures of each data set, every seed a dot, their mean a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    figure = Figure(figsize=(14, 8.5), layout="constrained")
     sets = table["data"].unique()
     panels = figure.subplots(3, len(sets), sharey=True)
     for column, data in zip(panels.T, sets, strict=True):

@@ -78,6 +78,16 @@ def test_a_model_that_has_learnt_nothing_predicts_the_mean_change(small):
         assert trial.one_step(task, batch) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_noise_is_in_what_is_read_and_not_in_what_happened(small):
+    clean, noisy = (trial.WORLDS[f"Lorenz-96, {name}"] for name in ("3 of 6", "noisy"))
+    truth, seen = (trial.unseen(world)["observation"] for world in (clean, noisy))
+    off = (seen - truth) / truth.std((0, 1))
+    assert off[:, : trial.CONTEXT].std() == pytest.approx(noisy.noise, rel=0.15)
+    assert not off[:, trial.CONTEXT :].any()
+    found = trial.dynamics(noisy, "MinGRU", seed=0)
+    assert math.isnan(found.pop("one_step")) and all(map(math.isfinite, found.values()))
+
+
 def test_simulations_of_different_seeds_are_close_in_climate(small):
     found = trial.floor(trial.WORLDS["Lorenz-96, 3 of 6"])
     assert 0 < found["histogram"] < 0.5
