@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 from mixers import MIXERS
+from tables import scores, solves
 from tqdm import tqdm
 from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 
@@ -44,12 +45,6 @@ SHOWN = {
     "histogram": "histogram distance",
     "spectrum": "spectrum distance",
 }
-PRINTED = (
-    *("one_step", "nrmse@10", "nrmse@50", "valid", "left_range", "variance", "histogram"),
-    *("spectrum", "sensitivity@50", "newton", "newton_1_alone"),
-    *("MASE", "mean_wQL", "coverage_80", "coverage_95"),
-)
-"""Columns of ``results.csv`` that are printed, of those that a data set has."""
 OF_SERIES = {
     "MASE": "MASE",
     "mean_wQL": "mean wQL",
@@ -104,13 +99,10 @@ def keep(row: dict[str, object]) -> None:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print means over seeds, a table a data set."""
+    """Print the tables of the README."""
     for data, rows in table.groupby("data", sort=False):
-        by_model = rows.groupby("model", sort=False)
-        mean = by_model.mean(numeric_only=True).dropna(axis=1, how="all")
-        mean = mean[[name for name in PRINTED if name in mean]]
-        mean.insert(0, "seeds", by_model.size())
-        print(f"\n{data}\n{mean.round(3).to_string(na_rep='-')}")
+        print(f"\n{data}\n\n{scores(rows)}")
+    print(f"\n{solves(table)}")
 
 
 def draw(table: pd.DataFrame) -> None:

@@ -25,7 +25,7 @@ STYLES: dict[str, dict[str, Any]] = {
     **{name: {"color": f"C{i}", "ls": "--"} for i, name in enumerate(OTHERS, 1)},
 }
 COST = "time of a training step, in ParaGRUs of K = 1"
-TRACKED = ("parity", "mod3", "mod5", "s3", "arithmetic")
+TRACKED = ("parity", "mod3", "s3", "mod5", "a5", "s5", "arithmetic")
 """Tasks whose state is an element of a small group or ring."""
 
 

@@ -212,6 +212,13 @@ def test_an_unknown_name_is_refused_in_one_line(option, known, capsys):
     assert f"{option}: expected " in message and "got 'other'" in message
 
 
+def test_the_readme_has_the_table():
+    here = Path(training.__file__).parent
+    table = run.markdown(pd.read_csv(here / "results.csv"))
+    assert table in (here / "README.md").read_text()
+    assert len(table.splitlines()) == len(MIXERS) + 3
+
+
 def test_by_default_parity_has_three_seeds_and_every_mixer_every_task():
     chosen = run.parse([])
     keys = list(run.wanted(chosen.tasks, chosen.mixers, chosen.seeds))
