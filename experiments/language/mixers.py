@@ -11,6 +11,7 @@ A contestant that has its rows in results.csv already is not trained again.
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,7 @@ from paratime import Mamba2, ParaGRU
 from paratime.atomic import replacing
 from paratime.baselines.attention import Attention
 from paratime.baselines.rnn import TorchGRU
+from paratime.compare.matching import size_for
 from paratime.layers.encoder import Encoder
 
 HERE = Path(__file__).parent
@@ -92,8 +94,8 @@ def run(command: str, *options: str) -> None:
 
 def mlp_size(name: str) -> int:
     """Return the width inside the feed-forward layers that gives ParaGRU's number of parameters."""
-    target, none, step = parameters("ParaGRU", None), parameters(name, 1), 3 * WIDTH * DEPTH
-    size = 1 + round((target - none) / step)
+    target = parameters("ParaGRU", None)
+    size = size_for(target, partial(parameters, name))
     if abs(parameters(name, size) / target - 1) > TOLERANCE:
         raise SystemExit(f"{name} cannot have {target} parameters within {TOLERANCE:.0%}")
     return size

@@ -39,15 +39,17 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
     first, count = parts_of(shard)
     out, grid = Path(comparison.out), comparison.grid()
     check_folder(out, grid)
-    warm_up(build, comparison.threads)
+    keys = sorted(grid.runs(), key=lambda key: grid.seeds.index(key.seed))[first::count]
+    left = [key for key in keys if not key.path(out).exists()]
+    if left:
+        warm_up(build, comparison.threads)
     with quiet():
-        jobs = jobs_of(comparison, build)[first::count]
+        jobs = jobs_of(comparison, left, build)
     with alone(out):
         grid.save(out / GRID)
-    left = [job for job in jobs if not job.key.path(out).exists()]
-    view = view_of(len(jobs), len(jobs) - len(left))
+    view = view_of(len(keys), len(keys) - len(left))
     try:
-        elsewhere = Pool(build, comparison.processes, view).run(left)
+        elsewhere = Pool(build, comparison.processes, view).run(jobs)
     finally:
         view.close()
     return finish(out, grid, len(elsewhere))

@@ -20,6 +20,9 @@ KINDS: dict[str, Kind] = {
 }
 """By name of the domain."""
 
+Mixer = str | dict[str, Any]
+"""A name, or ``class_path`` and ``init_args``."""
+
 VALIDATIONS, POINTS = 4, 50
 """Validations of a run, and points of its curves."""
 
@@ -55,7 +58,7 @@ class Domain:
             remedy = f"relative ones start from {Path.cwd()}"
             raise InputError("config", "an existing file", repr(self.config), remedy)
 
-    def options(self, mixer: str, mlp_size: int, seed: int) -> list[str]:
+    def options(self, mixer: Mixer, mlp_size: int, seed: int) -> list[str]:
         """Return the options of ``paratime fit`` for a run that leaves nothing behind."""
         given = {
             "trainer.max_steps": self.steps,
@@ -88,7 +91,8 @@ class Comparison:
         title: Heading of the report.
         out: Folder to write.
         domains: By name: tokens, series, trajectories, or some of them.
-        mixers: Names; the others have as many parameters as the first one.
+        mixers: Names, or a ``class_path`` with ``init_args``; the others have as many parameters
+            as the first one.
         seeds: Each is a run of every mixer on every domain.
         threads: Threads of a run.
         processes: Runs at a time, each in a process of its own.
@@ -100,7 +104,7 @@ class Comparison:
     title: str
     out: str
     domains: dict[str, Domain]
-    mixers: list[str]
+    mixers: list[Mixer]
     seeds: list[int]
     threads: int = 1
     processes: int = 1
@@ -110,8 +114,13 @@ class Comparison:
         for name in self.domains:
             if name not in KINDS:
                 raise InputError("domains", ", ".join(KINDS), repr(name), "choose among them")
-        for name in ("domains", "mixers", "seeds"):
-            values = [*getattr(self, name)]
+        labels = [label(mixer) for mixer in self.mixers]
+        given: dict[str, list[Any]] = {
+            "domains": [*self.domains],
+            "mixers": labels,
+            "seeds": self.seeds,
+        }
+        for name, values in given.items():
             if not values or len({*values}) < len(values):
                 raise InputError(name, "one or more, all different", str(values), "correct it")
         check_at_least(0, seeds=min(self.seeds))
@@ -119,7 +128,12 @@ class Comparison:
     def grid(self) -> Grid:
         """Return all runs, with what decides their results."""
         domains = {name: self._described(name) for name in self.domains}
-        return Grid(self.title, domains, self.mixers, self.seeds)
+        return Grid(self.title, domains, [*self.labelled], self.seeds)
+
+    @property
+    def labelled(self) -> dict[str, Mixer]:
+        """The mixers, by what they are called in tables and paths."""
+        return {label(mixer): mixer for mixer in self.mixers}
 
     def _described(self, name: str) -> dict[str, Any]:
         kind, domain = KINDS[name], self.domains[name]
@@ -131,6 +145,21 @@ class Comparison:
             "what": kind.what,
             "settings": asdict(domain) | {"threads": self.threads, "sha256": digest},
         }
+
+
+def label(mixer: Mixer) -> str:
+    """Return what a mixer is called, such as ``ParaGRU(block_size=4)``.
+
+    Raises:
+        InputError: It has no ``class_path``, or more than this and ``init_args``.
+    """
+    if isinstance(mixer, str):
+        return mixer
+    if "class_path" not in mixer or mixer.keys() - {"class_path", "init_args"}:
+        expected = "names, or class_path and init_args"
+        raise InputError("mixers", expected, ", ".join(mixer) or "{}", "correct it")
+    arguments = (f"{key}={value}" for key, value in mixer.get("init_args", {}).items())
+    return f"{mixer['class_path']}({', '.join(arguments)})"
 
 
 def _text(value: Any) -> str:

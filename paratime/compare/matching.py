@@ -1,11 +1,12 @@
 """As many parameters for every mixer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch.cli import LightningCLI
 from tqdm import tqdm
 
-from paratime.compare.config import KINDS, Comparison, Domain
+from paratime.compare.config import KINDS, Comparison, Domain, Mixer, label
 from paratime.compare.kind import Build
 from paratime.compare.result import Key
 from paratime.compare.run import Job, count, encoder_of
@@ -17,22 +18,17 @@ TOLERANCE = 0.02
 """Share of the first mixer's parameters that the others may have more or fewer."""
 
 
-def jobs_of(comparison: Comparison, build: Build) -> list[Job]:
-    """Return all runs, seed by seed; the data of every domain is made ready here, once.
+def jobs_of(comparison: Comparison, keys: list[Key], build: Build) -> list[Job]:
+    """Return the jobs of some runs; the data of their domains is made ready here, once.
 
     Raises:
         InputError: A config that is not one of its domain, or sizes that cannot be matched.
     """
     sizes = {}
-    for name, domain in tqdm(comparison.domains.items(), "preparing", leave=False, disable=None):
-        sizes[name] = matched(name, domain, comparison.mixers, build)
-    keys = comparison.grid().runs()
-    return [
-        _job(comparison, key, *sizes[key.domain][key.mixer])
-        for seed in comparison.seeds
-        for key in keys
-        if key.seed == seed
-    ]
+    names = dict.fromkeys(key.domain for key in keys)
+    for name in tqdm(names, "preparing", leave=False, disable=None):
+        sizes[name] = matched(name, comparison.domains[name], comparison.mixers, build)
+    return [_job(comparison, key, *sizes[key.domain][key.mixer]) for key in keys]
 
 
 def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Job:
@@ -40,7 +36,7 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
     return Job(
         key,
         Path(comparison.out),
-        domain.options(key.mixer, mlp_size, key.seed),
+        domain.options(comparison.labelled[key.mixer], mlp_size, key.seed),
         {
             "width": domain.width,
             "depth": domain.depth,
@@ -54,14 +50,14 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
 
 
 def matched(
-    name: str, domain: Domain, mixers: list[str], build: Build
+    name: str, domain: Domain, mixers: list[Mixer], build: Build
 ) -> dict[str, tuple[int, int]]:
-    """Return ``mlp_size`` and number of parameters by mixer, and make the data ready.
+    """Return ``mlp_size`` and number of parameters by label, and make the data ready.
 
     Args:
         name: Of the domain.
         domain: Its config and sizes.
-        mixers: Names; the others are brought to the size of the first one.
+        mixers: As in a comparison; the others are brought to the size of the first one.
         build: Builds a run.
     """
     cli = build(domain.options(mixers[0], domain.mlp_size, seed=0))
@@ -71,18 +67,30 @@ def matched(
     cli.datamodule.prepare_data()
     target = count(cli.model)
     rest = target - count(encoder_of(cli.model))
-    found = {mixers[0]: (domain.mlp_size, target)}
+    found = {label(mixers[0]): (domain.mlp_size, target)}
     for mixer in mixers[1:]:
         encoders = Encoders(cli, mixer)
-        least, more = (rest + encoders.count(size) for size in (1, 2))
-        size = 1 + round((target - least) / (more - least))
-        parameters = least + (size - 1) * (more - least)
+        size = size_for(target - rest, encoders.count)
+        parameters = rest + encoders.count(max(size, 1))
         if size < 1 or abs(parameters - target) > TOLERANCE * target:
-            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {mixers[0]}"
+            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {label(mixers[0])}"
             remedy = f"raise mlp_size above {domain.mlp_size}, or the width"
-            raise InputError(f"{mixer} on {name}", expected, f"{least:,} or more", remedy)
-        found[mixer] = size, parameters
+            raise InputError(
+                f"{label(mixer)} on {name}", expected, f"{parameters:,} or more", remedy
+            )
+        found[label(mixer)] = size, parameters
     return found
+
+
+def size_for(parameters: int, count: Callable[[int], int]) -> int:
+    """Return the ``mlp_size`` that comes next to a number of parameters; below 1 if none does.
+
+    Args:
+        parameters: The number.
+        count: Returns it for an ``mlp_size``, on which it depends linearly.
+    """
+    least, more = count(1), count(2)
+    return 1 + round((parameters - least) / (more - least))
 
 
 class Encoders:
@@ -90,10 +98,10 @@ class Encoders:
 
     Args:
         cli: With the config of the model.
-        mixer: Name of the mixer.
+        mixer: The mixer.
     """
 
-    def __init__(self, cli: LightningCLI, mixer: str) -> None:
+    def __init__(self, cli: LightningCLI, mixer: Mixer) -> None:
         self._parser = Parser(prog="paratime compare")
         self._parser.add_class_arguments(Encoder, "encoder")
         given = cli.config.model.init_args.encoder.as_dict() | {"mixer": mixer}

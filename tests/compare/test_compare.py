@@ -80,6 +80,7 @@ def test_a_grid_from_its_config_to_its_report(folder, compare):
     assert not [*Path("out/runs").rglob("seed-0.[!j]*")]
     written = {path: path.stat().st_mtime_ns for path in Path("out").rglob("seed-0.json")}
     table = Path("out/results.csv").read_bytes()
+    Path("text.txt").unlink()  # what is finished needs no data
     assert compare()[0] == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert Path("out/results.csv").read_bytes() == table
@@ -127,7 +128,19 @@ def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     assert ours.quality == theirs.quality
 
 
+def test_a_mixer_may_have_options(folder, compare):
+    only(folder, "trajectories")
+    blocks = {"class_path": "ParaGRU", "init_args": {"block_size": 4}}
+    change(folder, mixers=["ParaGRU", blocks])
+    status, out = compare()
+    assert status == 0 and "\nParaGRU(block_size=4) " in out
+    first, other = Grid.load("out/grid.json").results(Path("out"))
+    assert other.mixer == "ParaGRU(block_size=4)" and first.quality != other.quality
+    assert first.settings["mlp_size"] > other.settings["mlp_size"]
+
+
 MISTAKES = {
+    "entry": ("mixers", [{"name": "ParaGRU"}], ["mixers: expected names, or class_path and"]),
     "mixer": ("mixers", ["ParaGRU", "Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
     "twice": ("mixers", ["ParaGRU", "ParaGRU"], ["mixers: expected one or more, all different"]),
     "seed": ("seeds", [-1], ["seeds: expected at least 0, got -1"]),
