@@ -35,7 +35,7 @@ SEEDS, SIMULATOR = 3, "Simulator"
 DRIVEN, BLIND = "Duffing, position", ("ParaGRU" + WITHOUT, "ParaLSTM" + WITHOUT)
 
 KINDS = {
-    "nonlinear recurrence": ("ParaGRU", "ParaLSTM", "TorchGRU"),
+    "nonlinear recurrence": ("ParaGRU", "ParaGRU-8", "ParaLSTM", "TorchGRU"),
     "linear recurrence": ("MinGRU", "Mamba", "Mamba2", "Mamba3"),
     "no recurrence": ("Attention", "Convolution"),
 }
