@@ -37,6 +37,16 @@ class Killed(MinGRU):
 """
 
 
+MINE = """\
+from paratime import Recurrent
+from paratime.cells.elman import ElmanCell
+
+class Mine(Recurrent):
+    def __init__(self, width):
+        super().__init__(ElmanCell(width, width))
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     prepare(tmp_path)
@@ -128,13 +138,15 @@ def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     assert ours.quality == theirs.quality
 
 
-def test_a_mixer_may_have_options(folder, compare):
+def test_a_mixer_may_have_options_or_be_ones_own(folder, compare, monkeypatch):
     only(folder, "trajectories")
     blocks = {"class_path": "ParaGRU", "init_args": {"block_size": 4}}
-    change(folder, mixers=["ParaGRU", blocks])
+    change(folder, mixers=["ParaGRU", blocks, "mine.Mine"])
+    (folder / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(folder)
     status, out = compare()
-    assert status == 0 and "\nParaGRU(block_size=4) " in out
-    first, other = Grid.load("out/grid.json").results(Path("out"))
+    assert status == 0 and "\nParaGRU(block_size=4) " in out and "\nmine.Mine " in out
+    first, other, _ = Grid.load("out/grid.json").results(Path("out"))
     assert other.mixer == "ParaGRU(block_size=4)" and first.quality != other.quality
     assert first.settings["mlp_size"] > other.settings["mlp_size"]
 
