@@ -14,7 +14,7 @@ from paratime.compare.config import Comparison
 from paratime.compare.kind import Build
 from paratime.compare.matching import jobs_of
 from paratime.compare.pool import Pool, alone, warm_up
-from paratime.compare.result import Grid
+from paratime.compare.result import Grid, Key
 from paratime.compare.view import view_of
 from paratime.errors import InputError
 from paratime.parser import Parser, mistakes_in_one_line, run_commands
@@ -46,13 +46,14 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
     with quiet():
         jobs = jobs_of(comparison, left, build)
     with alone(out):
+        check_folder(out, grid)  # since another process may have begun
         grid.save(out / GRID)
     view = view_of(len(keys), len(keys) - len(left))
     try:
         elsewhere = Pool(build, comparison.processes, view).run(jobs)
     finally:
         view.close()
-    return finish(out, grid, len(elsewhere))
+    return finish(out, grid, {job.key for job in elsewhere})
 
 
 def parts_of(shard: str) -> tuple[int, int]:
@@ -68,26 +69,36 @@ def parts_of(shard: str) -> tuple[int, int]:
 
 
 def check_folder(out: Path, grid: Grid) -> None:
-    """Refuse a folder of another comparison.
+    """Refuse a folder of another comparison, or with files that cannot be read.
 
     Raises:
-        InputError: It is one.
+        InputError: It is one, or no folder.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError("out", "a folder", f"the file {str(out)!r}", "name another with --out")
     path = out / GRID
     if path.exists() and (there := Grid.load(path)) != grid:
         names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
         expected, got = f"the {' and '.join(names)} of {path}", "others"
         remedy = "name another folder with --out, or remove this one"
         raise InputError(f"out {out}", expected, got, remedy)
+    grid.results(out)
 
 
-def finish(out: Path, grid: Grid, elsewhere: int) -> bool:
-    """Write and print the report if all runs have ended; return whether none of them failed."""
-    keys = grid.runs()
-    failed = [k for k in keys if k.error(out).exists() and not k.path(out).exists()]
-    missing = len(keys) - len(grid.results(out)) - len(failed)
+def finish(out: Path, grid: Grid, elsewhere: set[Key]) -> bool:
+    """Write and print the report if all runs have ended; return whether none of them failed.
+
+    Args:
+        out: Folder of the comparison.
+        grid: All runs.
+        elsewhere: Those that other processes were at.
+    """
+    left = [key for key in grid.runs() if not key.path(out).exists()]
+    failed = [key for key in left if key.error(out).exists()]
+    missing = {*left} - {*failed}
     if missing:
-        print(f"not finished: {missing} runs, {elsewhere} of them in progress elsewhere")
+        there = len(missing & elsewhere)
+        print(f"not finished: {len(missing)} runs, {there} of them in progress elsewhere")
         return not failed
     write_report(out)
     for key in failed:

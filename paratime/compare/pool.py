@@ -121,6 +121,7 @@ class Pool:
         if job.key.path(job.out).exists():  # since another process was faster
             claim.release()
             return
+        job.key.error(job.out).unlink(missing_ok=True)
         places = {running.place for running in self._running.values()}
         place = min({*range(self._processes)} - places)
         ours, theirs = CONTEXT.Pipe(duplex=False)
@@ -159,8 +160,7 @@ def _outcome(job: Job, status: int | None) -> str:
     """Return a line on what came of a job; what it printed stays if it has failed."""
     path, log, error = (name(job.out) for name in (job.key.path, job.key.log, job.key.error))
     if path.exists():
-        for file in (log, error):
-            file.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"

@@ -131,9 +131,11 @@ def test_a_mixer_may_have_options(folder, compare):
 
 MISTAKES = {
     "entry": ("mixers", [{"name": "ParaGRU"}], ["mixers: expected names, or class_path and"]),
+    "options": ("mixers", [{"class_path": "ParaGRU", "init_args": None}], ["mixers: expected nam"]),
     "mixer": ("mixers", ["ParaGRU", "Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
     "twice": ("mixers", ["ParaGRU", "ParaGRU"], ["mixers: expected one or more, all different"]),
     "seed": ("seeds", [-1], ["seeds: expected at least 0, got -1"]),
+    "large": ("seeds", [2**32], ["seeds: expected at most 4294967295, got 4294967296; lower it"]),
     "processes": ("processes", 0, ["processes: expected at least 1, got 0"]),
     "size": ("mixers", ["ParaGRU", "Mamba2"], ["Mamba2 on tokens: expected ", "raise mlp_size"]),
     "first": ("mixers", ["Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
