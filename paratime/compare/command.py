@@ -82,7 +82,7 @@ def check_folder(out: Path, grid: Grid) -> None:
         expected, got = f"the {' and '.join(names)} of {path}", "others"
         remedy = "name another folder with --out, or remove this one"
         raise InputError(f"out {out}", expected, got, remedy)
-    grid.results(out)
+    grid.results(out)  # which refuses a file that cannot be read, before anything is trained
 
 
 def finish(out: Path, grid: Grid, elsewhere: set[Key]) -> bool:

@@ -75,7 +75,7 @@ class Domain:
 
     @cached_property
     def digest(self) -> str:
-        """That of the config, when it was asked for first."""
+        """SHA-256 of the config, as it was when this was first asked for."""
         return digest(self.config)
 
     def options(self, mixer: Mixer, mlp_size: int, seed: int) -> list[str]:
