@@ -44,6 +44,7 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
             "steps": domain.steps,
             "config": domain.config,
         },
+        domain.digest,
         parameters,
         comparison.threads,
     )
