@@ -3,10 +3,12 @@
 import fcntl
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -35,17 +37,28 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._file = path, path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise
+        self._path, self._file = path, _locked(path)
 
     def release(self) -> None:
         """Open the lock."""
         self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _locked(path: Path) -> TextIOWrapper:
+    """Return a file that is locked, and still there: who held it before may have removed it."""
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            raise
+        file.close()
 
 
 @contextmanager
@@ -80,20 +93,18 @@ class Pool:
         self._build, self._processes, self._view = build, processes, view
         self._running: dict[Connection, Running] = {}
 
-    def run(self, jobs: Iterable[Job]) -> list[Job]:
-        """Do jobs; return those that another process is at.
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Do jobs, apart from those that another process is at.
 
         A job whose process ends without a result leaves a file that says why.
         """
-        waiting, elsewhere = deque(jobs), list[Job]()
+        waiting = deque(jobs)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._processes:
                     job = waiting.popleft()
-                    try:
+                    with suppress(BlockingIOError):
                         self._start(job, Claim(job.key.lock(job.out)))
-                    except BlockingIOError:
-                        elsewhere.append(job)
                 for connection in wait([*self._running]):
                     assert isinstance(connection, Connection)
                     self._hear(connection)
@@ -102,12 +113,12 @@ class Pool:
                 running.process.kill()
                 running.process.join()
                 running.claim.release()
-        return elsewhere
 
     def _start(self, job: Job, claim: Claim) -> None:
         if job.key.path(job.out).exists():  # since another process was faster
             claim.release()
             return
+        job.key.error(job.out).unlink(missing_ok=True)
         places = {running.place for running in self._running.values()}
         place = min({*range(self._processes)} - places)
         ours, theirs = CONTEXT.Pipe(duplex=False)
@@ -135,19 +146,22 @@ def warm_up(build: Build, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that numpy starts do not survive a fork
     CONTEXT.set_forkserver_preload([build.__module__, work.__module__])
-    forkserver.ensure_running()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which it inherits for its imports
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _outcome(job: Job, status: int | None) -> str:
     """Return a line on what came of a job; what it printed stays if it has failed."""
     path, log, error = (name(job.out) for name in (job.key.path, job.key.log, job.key.error))
     if path.exists():
-        for file in (log, error):
-            file.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"
-    printed = log.read_text(encoding="utf-8").strip() if log.exists() else ""
+    printed = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
     if not printed or status is None or status <= 0:  # else it said why
         printed += f"\nThe process ended with status {status}."
     with replacing(error) as draft:

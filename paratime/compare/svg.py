@@ -263,8 +263,12 @@ def swatch(index: int) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return a name with its beginning left out, where it is too long for a label."""
-    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    """Return a name without its middle, where it is too long for a label.
+
+    Classes differ at the end of their modules, and mixers with the same options in the beginning.
+    """
+    half = LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def apart(places: Sequence[float], height: float) -> list[float]:

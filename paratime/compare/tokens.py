@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningCLI
 
 from paratime.compare.kind import Found, Kind
+from paratime.errors import InputError
 from paratime.language.generate import generate
 from paratime.language.sampling import Sampling
 from paratime.language.task import LanguageTask
@@ -31,6 +32,16 @@ class Tokens(Kind):
         (scores,) = trained.trainer.test(trained.model, trained.datamodule, verbose=False)
         quality = {name: scores[f"test/{name}"] for name in (self.headline, "perplexity")}
         assert isinstance(trained.model, LanguageTask)
-        written = "".join(generate(trained.model, PROMPT, Sampling(WRITTEN, seed=0)))
         title = f"prompt {PROMPT.strip()}"
-        return quality, [{"kind": "text", "title": title, "text": PROMPT + written}]
+        return quality, [{"kind": "text", "title": title, "text": _text(trained.model)}]
+
+
+def _text(model: LanguageTask) -> str:
+    """Return a prompt and what a model writes behind it, or why it cannot.
+
+    It cannot where it has diverged, or where its tokenizer has no such characters.
+    """
+    try:
+        return PROMPT + "".join(generate(model, PROMPT, Sampling(WRITTEN, seed=0)))
+    except InputError as error:
+        return f"No text: {error}."

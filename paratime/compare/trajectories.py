@@ -1,6 +1,6 @@
 """Trajectories: rollouts of the test episodes, and two of them."""
 
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import torch
@@ -38,7 +38,10 @@ class Trajectories(Kind):
         task.losses(batch)
 
     def evaluate(self, trained: LightningCLI) -> Found:
-        """Return errors of rollouts all over the test episodes, and two rollouts."""
+        """Return errors of rollouts all over the test episodes, and two rollouts.
+
+        Errors are NaN where a rollout was not finite: means over the others would favour the model.
+        """
         task, data = trained.model, trained.datamodule
         assert isinstance(task, TrajectoryTask) and isinstance(data, TrajectoryData)
         episodes = [aligned(episode, data.layout) for episode in data.splits["test"]]
@@ -49,7 +52,9 @@ class Trajectories(Kind):
             for h in (10, 1, HORIZON)
             if f"nrmse@{h}" in scores
         }
-        quality["reward_error"] = float(scores["reward_nrmse"])
+        quality["reward_error"] = float(scores.get("reward_nrmse", nan))
+        if scores["not_finite"]:
+            quality = dict.fromkeys(quality, nan)
         return quality, _pictures(task, data.layout, episodes[:SHOWN])
 
 

@@ -8,6 +8,8 @@ GluonTS does is done:
   out of MASE, and one is left out of sMAPE where target and forecast are both 0;
 - mean_wQL is infinite where all targets are 0 and a forecast is not, and NaN where all are 0;
 - any metric of nothing is NaN.
+
+A forecast that is NaN, as of a model that diverged, makes every metric NaN that it is part of.
 """
 
 from dataclasses import dataclass
@@ -71,14 +73,23 @@ def sums(
     """
     target, mean = target.astype(np.float64), mean.astype(np.float64)
     at = {x: quantiles[..., levels.index(x)].astype(np.float64) for x in REQUIRED}
-    error, size = np.abs(target - at[0.5]), np.abs(target)
+    error, size, there = np.abs(target - at[0.5]), np.abs(target), ~np.isnan(target)
     with np.errstate(invalid="ignore", divide="ignore"):
         smape = 2 * error / (size + np.abs(at[0.5]))
-        scaled = error / np.where(seasonal_error > 0, seasonal_error, np.nan)[:, None]
-    inside = [(at[a] <= target) & (target <= at[b]) for a, b in INTERVALS.values()]
+        scaled = error / seasonal_error[:, None]
     means = [scaled, smape, np.square(target - mean)]
-    means += [np.where(np.isnan(target), np.nan, x) for x in inside]
+    means += [_inside(target, at[a], at[b]) for a, b in INTERVALS.values()]
     losses = [2 * np.abs((target - at[x]) * ((at[x] >= target) - x)) for x in LEVELS]
+    counted = [there] * (len(LEVELS) + len(means))
+    counted[len(LEVELS)] = there & (seasonal_error > 0)[:, None]
+    counted[len(LEVELS) + 1] = there & (size + np.abs(at[0.5]) != 0)
+    where = np.stack(counted, axis=-1)
     total = np.stack([*losses, *means], axis=-1)
-    weight = np.stack([size] * len(LEVELS) + [~np.isnan(x) for x in means], axis=-1)
-    return Sums(np.nansum(total, axis=2), np.nansum(weight, axis=2, dtype=np.float64))
+    weight = np.stack([size] * len(LEVELS) + [np.ones_like(size)] * len(means), axis=-1)
+    return Sums(*(np.where(where, x, 0.0).sum(axis=2) for x in (total, weight)))
+
+
+def _inside(target: Floats, low: Floats, high: Floats) -> Floats:
+    """Return 1 where a target lies in its interval, 0 where not, NaN where there is no interval."""
+    inside = (low <= target) & (target <= high)
+    return np.where(np.isnan(low) | np.isnan(high), np.nan, inside)

@@ -97,6 +97,15 @@ def results(folder: Path) -> dict[str, dict]:
     return {name: {k: x for k, x in run.items() if k != "cost"} for name, run in found.items()}
 
 
+def refused(found: tuple[int, str, str], *expected: str) -> None:
+    """Check that a command ended in one line that says some things."""
+    status, _, err = found
+    message = [line for line in err.splitlines() if line.startswith("paratime: ")]
+    assert status == 2 and len(message) == 1 and err.endswith(message[0] + "\n"), err
+    for part in expected:
+        assert part in message[0]
+
+
 def _episode(number: int):
     """Return an episode of a point that is pushed, whose reward says how far it is from 1."""
     random = np.random.default_rng(number)

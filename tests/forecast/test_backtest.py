@@ -259,6 +259,19 @@ def test_without_a_meaning_metrics_are_what_gluonts_says():
     assert silent.loc[0, ["mean_wQL", "MASE", "sMAPE"]].isna().all() and silent["RMSE"][0] == 0
 
 
+def test_a_forecast_that_is_nan_is_never_a_good_one():
+    b = random_forecasts(rolling(series(lengths=(60, 40), nan=False), H, windows=2))
+    whole = b.per_series
+    b.quantiles[0, -1], b.mean[0, -1] = np.nan, np.nan
+    broken = Backtest(b.windows, b.levels, b.quantiles, b.mean)
+    assert np.isnan([*broken.overall.values()]).all()
+    names = [*METRICS]
+    assert broken.per_series.loc[0, names].isna().all()
+    same(broken.per_series.loc[1, names].astype(float), whole.loc[1, names].astype(float))
+    steps = broken.per_step
+    assert steps.loc[H].isna().all() and steps.loc[: H - 1].notna().all(axis=None)
+
+
 def test_coverage_counts_what_lies_inside():
     w = rolling(series(lengths=(200,)), H, windows=20)
     target = np.nan_to_num(w.target)[..., None]
