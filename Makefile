@@ -1,4 +1,4 @@
-# make demo    train eight mixers on tokens, series and trajectories, and compare them (4 minutes)
+# make demo    train eight mixers on tokens, series and trajectories, and compare them (3 minutes)
 # make test    run all tests that need no GPU
 # make check   lint, types and layer rules
 # make slow    the tests and experiments that take minutes

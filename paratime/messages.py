@@ -17,6 +17,13 @@ _UNION = re.compile(
     r"(?:Type .*? expects a function or a callable class: )?(.*?)"
     r"(?: - Expected a \S*NoneType\S*)?(?: Given value.*)?$"
 )
+_KIND = re.compile(r"Expected '(\S+)' to be a ((?:subclass of|function that returns) \w+)")
+_ATTRIBUTE = re.compile(r"module '(\S+)' has no attribute '(\S+)'")
+_MODULE = re.compile(r"No module named '(\S+)'")
+_REMEDIES = {
+    "subclass of Mixer": "; a cell becomes one in Recurrent(cell)",
+    "function that returns Mixer": "; annotate what it returns",
+}
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
@@ -59,9 +66,17 @@ def explain(
         names = sorted(c.__name__ for c in concrete if base in {b.__name__ for b in c.__mro__})
         return f"{found[1]}: name a class before its options, one of {', '.join(names)}"
     if found := _VALUE.search(message):
-        text = _UNION.sub(r"\1", _flat(found[2], limit=2000))
+        at = f"{_place(found[1].split('.')[-1], args)}{found[1]}: "
+        text = _flat(found[2], limit=2000)
+        if kind := _KIND.search(text):
+            return f"{at}expected a {kind[2]}, got {kind[1]}{_REMEDIES.get(kind[2], '')}"
+        if attribute := _ATTRIBUTE.search(text):
+            return f"{at}module {attribute[1]} has no {attribute[2]}"
+        if module := _MODULE.search(text):
+            return f"{at}no module {module[1]} here, nor on PYTHONPATH"
+        text = _UNION.sub(r"\1", text)
         text = _SCALAR.sub(r"expected several values in brackets, as in [\1]", _flat(text))
-        return f"{_place(found[1].split('.')[-1], args)}{found[1]}: {text}"
+        return f"{at}{text}"
     if "arguments are required" in message and ".model" in message:
         message += "; name a config with -c FILE"
     message = message.replace("Unexpected config:", "config: expected keys and values, got:")

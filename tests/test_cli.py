@@ -148,6 +148,15 @@ COMMANDS = {
     ("fit", "-c", "nowhere.yaml"): ["nowhere.yaml", "not exist"],
     ("fit", "-c", "config.yaml", "--trainer.max_step", 3): ["unknown key", "max_steps"],
     ("fit", "-c", "config.yaml", "--model.encoder.mixer", "Mamba9"): ["unknown class 'Mamba9'"],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer", "nowhere.Mine"): [
+        "encoder.mixer: no module nowhere here, nor on PYTHONPATH"
+    ],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer", "paratime.Mine"): [
+        "encoder.mixer: module paratime has no Mine"
+    ],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer", "paratime.Cell"): [
+        "expected a subclass of Mixer, got paratime.Cell; a cell becomes one in Recurrent(cell)"
+    ],
     ("test", "-c", "config.yaml", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
     ("test", "-c", "config.yaml"): ["ckpt_path: expected the checkpoint to use, got none"],
     ("fit", "-c", "config.yaml", "--ckpt_path", "text.txt"): ["expected a checkpoint, got another"],

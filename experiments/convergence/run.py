@@ -1,8 +1,8 @@
 """How many Newton iterations nonlinear recurrences take, by what, and which never converge.
 
 Nine cells, one of them in two states, are solved with the loop's help off, and by ``Newton()``:
-against chunk, weight scale, length, precision and density of resets (``sweeps.py``), and while they
-are trained on tokens, series and trajectories (``trained.py``). A part is a CSV file; what is in
+against chunk, scale, length, precision and density of resets (``sweeps.py``), and while they are
+trained on tokens, series and trajectories (``trained.py``). A part is a CSV file; what is in
 there is kept.
 
     python experiments/convergence/run.py                 # what is missing, then table and figures
@@ -18,7 +18,7 @@ from charts import FIGURES
 from sweeps import SWEEPS
 from tqdm import tqdm
 from trained import TRAININGS
-from verdict import markdown, verdict
+from verdict import markdown, verdict, worst
 
 from paratime.atomic import replacing
 from paratime.figures import save
@@ -56,14 +56,19 @@ def fill(name: str) -> None:
 
 def report() -> None:
     """Print and write the verdict, and draw the figures."""
-    tables = {name: pd.read_csv(path(name)) for name in PARTS}
+    tables = results()
     table = verdict(tables)
     write(table, path("verdict"))
     print(markdown(table))
     for name, draw in FIGURES.items():
         save(draw(tables), str(HERE / f"{name}.png"))
-    worst = tables["scale"].newton_error.max()
-    print(f"\nlargest error of Newton against the loop over all scales and chunks: {worst:.1e}")
+    error = tables["scale"].newton_error.max()
+    print(f"\nlargest error of Newton against the loop over all scales and chunks: {error:.1e}")
+
+
+def results() -> dict[str, pd.DataFrame]:
+    """Return the parts, each the worst of its seeds."""
+    return {name: worst(pd.read_csv(path(name))) for name in PARTS}
 
 
 def path(name: str) -> Path:

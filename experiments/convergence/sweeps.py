@@ -1,4 +1,4 @@
-"""One influence at a time: chunk and weight scale, length, precision, and density of resets.
+"""One influence at a time: chunk and scale, length, precision, and density of resets.
 
 Inputs are N(0, 1), in float64 but where precision is what is varied.
 """
@@ -12,6 +12,7 @@ from solves import Problem, count, default, slopes
 from zoo import ZOO
 
 WIDTH, INPUT, BATCH, STEPS = 32, 16, 2, 1024
+SEEDS = (0, 1, 2)
 SCALES = (0.1, 0.5, 1.0, 1.5, 2.0, 3.0)
 CHUNKS = (1, 8, 32, 128, 512)
 CHUNK = 32
@@ -28,25 +29,29 @@ PRECISIONS = {
 Row = dict[str, object]
 
 
-def problem(name: str, scale: float, steps: int = STEPS, density: float = 0.0) -> Problem:
+def problem(
+    name: str, scale: float, steps: int = STEPS, density: float = 0.0, seed: int = 0
+) -> Problem:
     """Return a cell of a scale on random inputs, with restarts of a density."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     cell = ZOO[name].scaled(INPUT, WIDTH, scale).double().requires_grad_(False)
     u = cell.drive(torch.randn(BATCH, steps, INPUT, dtype=torch.float64))
     reset = torch.rand(BATCH, steps) < density if density else None
     return Problem.of(cell, u, reset)
 
 
-def by_scale(name: str, scale: float) -> Iterator[Row]:
+def by_scale(seed: int, name: str, scale: float) -> Iterator[Row]:
     """Yield the iterations of every chunk at a scale."""
-    p = problem(name, scale)
+    p = problem(name, scale, seed=seed)
     for chunk in CHUNKS:
-        yield {"cell": name, "scale": scale, "chunk": chunk} | count(p, chunk) | default(p, chunk)
+        row = {"seed": seed, "cell": name, "scale": scale, "chunk": chunk}
+        yield row | count(p, chunk) | default(p, chunk)
 
 
-def by_slopes(name: str, scale: float) -> Iterator[Row]:
+def by_slopes(seed: int, name: str, scale: float) -> Iterator[Row]:
     """Yield the slopes at a scale."""
-    yield {"cell": name, "scale": scale} | slopes(problem(name, scale), CHUNK)
+    p = problem(name, scale, seed=seed)
+    yield {"seed": seed, "cell": name, "scale": scale} | slopes(p, CHUNK)
 
 
 def by_length(name: str, steps: int) -> Iterator[Row]:
@@ -75,8 +80,8 @@ def by_reset(name: str, density: float) -> Iterator[Row]:
 
 
 SWEEPS = {
-    "scale": (by_scale, [*product(ZOO, SCALES)]),
-    "slopes": (by_slopes, [*product(ZOO, SCALES)]),
+    "scale": (by_scale, [*product(SEEDS, ZOO, SCALES)]),
+    "slopes": (by_slopes, [*product(SEEDS, ZOO, SCALES)]),
     "length": (by_length, [*product(ZOO, LENGTHS)]),
     "precision": (by_precision, [*product(ZOO, (1.0, 2.0))]),
     "reset": (by_reset, [*product(ZOO, DENSITIES)]),

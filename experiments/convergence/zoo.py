@@ -1,4 +1,4 @@
-"""The cells that are compared, each with a scale that makes it harder."""
+"""The cells that are compared, each at a scale; what that is, its recipe says."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Recipe:
 
     Attributes:
         kind: Makes it from the widths of input and state, with its own initialisation.
-        scaled: The same with recurrent weights of a scale.
+        scaled: The same at a scale.
     """
 
     kind: Callable[[int, int], Cell]
@@ -43,7 +43,7 @@ def elman(size: int, width: int, scale: float) -> Cell:
 
 
 def lru(size: int, width: int, scale: float) -> Cell:
-    """Return a linear recurrent unit with |lambda| = 1 - 10^(-2 scale): 0.9 at 0.5, 0.99 at 1."""
+    """Return a nonlinear LRU with |lambda| = 1 - 10^(-2 scale): 0.9 at 0.5, 0.99 at 1."""
     radius = 1 - 10 ** (-2 * scale)
     return LRUCell(size, width, r_min=radius, r_max=radius)
 
@@ -63,7 +63,7 @@ def block_elman(size: int, width: int, scale: float) -> Cell:
 
 
 ZOO = {
-    "LRU": Recipe(LRUCell, lru),
+    "LRU, nonlinear": Recipe(LRUCell, lru),
     "MGU": gated(MGUCell),
     "GRU": gated(GRUCell),
     "LSTM": gated(LSTMCell),

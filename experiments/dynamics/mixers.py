@@ -12,6 +12,7 @@ from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU
 from paratime.baselines.rnn import TorchGRU
+from paratime.compare.matching import size_for
 from paratime.layers.mixer import Mixer
 
 WIDTH, DEPTH, MLP = 32, 2, 96
@@ -51,6 +52,7 @@ class Nothing(Mixer):
 
 MIXERS: dict[str, Callable[[int], Mixer]] = {
     "ParaGRU": ParaGRU,
+    "ParaGRU-8": partial(ParaGRU, block_size=8),
     "ParaLSTM": ParaLSTM,
     "MinGRU": MinGRU,
     "Mamba": Mamba,
@@ -65,9 +67,8 @@ MIXERS: dict[str, Callable[[int], Mixer]] = {
 def encoder_of(mixer: str) -> Encoder:
     """Build the encoder around a mixer, its feed-forward layers as wide as parameters are left."""
     wanted = parameters(Encoder(WIDTH, DEPTH, ParaGRU, mlp_size=MLP))
-    least = parameters(Encoder(WIDTH, DEPTH, MIXERS[mixer], mlp_size=1))
-    more = round((wanted - least) / (3 * WIDTH * DEPTH))
-    return Encoder(WIDTH, DEPTH, MIXERS[mixer], mlp_size=1 + more)
+    build = partial(Encoder, WIDTH, DEPTH, MIXERS[mixer])
+    return build(mlp_size=size_for(wanted, lambda size: parameters(build(mlp_size=size))))
 
 
 def parameters(module: nn.Module) -> int:

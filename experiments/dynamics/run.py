@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 from mixers import MIXERS
+from tables import scores, solves
 from tqdm import tqdm
 from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 
@@ -34,7 +35,7 @@ SEEDS, SIMULATOR = 3, "Simulator"
 DRIVEN, BLIND = "Duffing, position", ("ParaGRU" + WITHOUT, "ParaLSTM" + WITHOUT)
 
 KINDS = {
-    "nonlinear recurrence": ("ParaGRU", "ParaLSTM", "TorchGRU"),
+    "nonlinear recurrence": ("ParaGRU", "ParaGRU-8", "ParaLSTM", "TorchGRU"),
     "linear recurrence": ("MinGRU", "Mamba", "Mamba2", "Mamba3"),
     "no recurrence": ("Attention", "Convolution"),
 }
@@ -44,12 +45,6 @@ SHOWN = {
     "histogram": "histogram distance",
     "spectrum": "spectrum distance",
 }
-PRINTED = (
-    *("one_step", "nrmse@10", "nrmse@50", "valid", "left_range", "variance", "histogram"),
-    *("spectrum", "sensitivity@50", "newton", "newton_1_alone"),
-    *("MASE", "mean_wQL", "coverage_80", "coverage_95"),
-)
-"""Columns of ``results.csv`` that are printed, of those that a data set has."""
 OF_SERIES = {
     "MASE": "MASE",
     "mean_wQL": "mean wQL",
@@ -104,20 +99,17 @@ def keep(row: dict[str, object]) -> None:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print means over seeds, a table a data set."""
+    """Print the tables of the README."""
     for data, rows in table.groupby("data", sort=False):
-        by_model = rows.groupby("model", sort=False)
-        mean = by_model.mean(numeric_only=True).dropna(axis=1, how="all")
-        mean = mean[[name for name in PRINTED if name in mean]]
-        mean.insert(0, "seeds", by_model.size())
-        print(f"\n{data}\n{mean.round(3).to_string(na_rep='-')}")
+        print(f"\n{data}\n\n{scores(rows)}")
+    print(f"\n{solves(table)}")
 
 
 def draw(table: pd.DataFrame) -> None:
     """Draw three measures of each data set, every seed a dot, their mean a line."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    figure = Figure(figsize=(14, 8.5), layout="constrained")
     sets = table["data"].unique()
     panels = figure.subplots(3, len(sets), sharey=True)
     for column, data in zip(panels.T, sets, strict=True):

@@ -176,15 +176,26 @@ def _samples(
 
 @lru_cache
 def recording(
-    system: System, observed: tuple[int, ...], episodes: int, steps: int, seed: int
+    system: System,
+    observed: tuple[int, ...],
+    episodes: int,
+    steps: int,
+    seed: int,
+    noise: float = 0.0,
 ) -> Recording:
-    """Return episodes in which some of the numbers of the state are seen, and no rewards."""
+    """Return episodes in which some of the numbers of the state are seen, and no rewards.
+
+    What is seen has white noise of so many standard deviations of each number.
+    """
     states, drives = trajectories(system, episodes, steps, seed)
+    seen = states[..., observed]
+    white = np.random.default_rng([seed, 1]).normal(size=seen.shape)
+    seen = seen + noise * seen.std((0, 1)) * white
     nothing = np.zeros(steps)
     return Recording(
         [
-            make_episode(f"episode {n}", x[:, observed], u, nothing, terminated=False)
-            for n, (x, u) in enumerate(zip(states, drives, strict=True))
+            make_episode(f"episode {n}", x, u, nothing, terminated=False)
+            for n, (x, u) in enumerate(zip(seen, drives, strict=True))
         ]
     )
 

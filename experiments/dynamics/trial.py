@@ -4,6 +4,7 @@ Trajectories go through ``TrajectoryData``, ``DynamicsTask`` and its open-loop e
 series of the Tourism competition through ``SeriesData``, ``ForecastTask`` and its backtest.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -42,14 +43,16 @@ TESTED, CONTEXT, HORIZON, NEAR = 100, WINDOW, 10 * WINDOW, 50
 
 @dataclass(frozen=True)
 class World:
-    """A system, and which numbers of its state are seen."""
+    """A system, which numbers of its state are seen, and under how many deviations of noise."""
 
     system: System
     observed: tuple[int, ...]
+    noise: float = 0.0
 
 
 WORLDS = {
     "Lorenz-96, 3 of 6": World(Lorenz96(), (0, 2, 4)),
+    "Lorenz-96, noisy": World(Lorenz96(), (0, 2, 4), noise=0.2),
     "Duffing, position": World(Duffing(), (0,)),
 }
 SERIES = "Tourism monthly"
@@ -67,7 +70,7 @@ SOLVERS = {
 def dynamics(world: World, model: str, seed: int) -> Figures:
     """Train a model on trajectories, and measure its rollouts."""
     lightning.seed_everything(seed, verbose=False)
-    seen = recording(world.system, world.observed, EPISODES, LENGTH, seed=0)
+    seen = recording(world.system, world.observed, EPISODES, LENGTH, 0, world.noise)
     data = TrajectoryData(
         InMemory(seen), sequence_length=WINDOW, validation=0.0, test=0.0, seed=seed
     )
@@ -122,11 +125,22 @@ def fit(task: Task, data: DataModule, steps: int) -> None:
 
 
 def unseen(world: World, seed: int = 1) -> Batch:
-    """Return episodes of another simulation than that of the training, as one batch."""
+    """Return episodes of another simulation than that of the training, as one batch.
+
+    The context is as noisy as the training; what is to be predicted is what happened.
+    """
+    clean, noisy = (episodes(world, seed, noise) for noise in (0.0, world.noise))
+    there = torch.arange(clean["observation"].shape[1]) < CONTEXT
+    seen = torch.where(there[:, None], noisy["observation"], clean["observation"])
+    return clean | {"observation": seen}
+
+
+def episodes(world: World, seed: int, noise: float) -> Batch:
+    """Return whole episodes as one batch."""
     steps = CONTEXT + HORIZON - 1
-    episodes = recording(world.system, world.observed, TESTED, steps, seed).episodes
-    layout = Layout.of(episodes)
-    rows = Whole([aligned(episode, layout) for episode in episodes])
+    recorded = recording(world.system, world.observed, TESTED, steps, seed, noise).episodes
+    layout = Layout.of(recorded)
+    rows = Whole([aligned(episode, layout) for episode in recorded])
     return padded([rows[n] for n in range(len(rows))])
 
 
@@ -141,7 +155,7 @@ def rollouts(task: DynamicsTask, batch: Batch, world: World) -> Figures:
     kept = ("nrmse@", "persistence@", "sensitivity@")
     near = {name: float(x) for name, x in scores.compute().items() if name.startswith(kept)}
     figures = {
-        "one_step": one_step(task, batch),
+        "one_step": math.nan if world.noise else one_step(task, batch),
         "valid": float(valid.mean()),
         "valid_median": float(valid.median()),
         "left_range": float(found.outside.any(1).float().mean()),

@@ -25,7 +25,7 @@ STYLES: dict[str, dict[str, Any]] = {
     **{name: {"color": f"C{i}", "ls": "--"} for i, name in enumerate(OTHERS, 1)},
 }
 COST = "time of a training step, in ParaGRUs of K = 1"
-TRACKED = ("parity", "mod3", "mod5", "s3", "arithmetic")
+TRACKED = ("parity", "mod3", "s3", "mod5", "a5", "s5", "arithmetic")
 """Tasks whose state is an element of a small group or ring."""
 
 
@@ -42,28 +42,28 @@ def draw_lengths(table: pd.DataFrame, path: Path) -> None:
             runs = table[(table["task"] == task) & (table["mixer"] == mixer)]
             if len(runs):
                 _draw_line(axes, runs, mixer)
-        axes.axhline(1 / TASKS[task].classes, color="0.7", lw=0.8, ls=":")
-        axes.set(title=task, xlabel="length", xscale="log", ylim=(-0.02, 1.03))
+        axes.axhline(100 / TASKS[task].classes, color="0.7", lw=0.8, ls=":", label="chance")
+        axes.set(title=task, xlabel="tokens", xscale="log", ylim=(-2, 103))
         axes.set_xticks(LENGTHS, LENGTHS)
         axes.minorticks_off()
-    figure.supylabel("accuracy in the second half (trained at length 40)")
+    figure.supylabel("accuracy in the second half, % (trained on 40 tokens)")
     handles = {str(x.get_label()): x for a in figure.axes for x in a.get_lines()}
-    shown = [handles[name] for name in MIXERS if name in handles]
+    shown = [handles[name] for name in (*MIXERS, "chance") if name in handles]
     figure.legend(handles=shown, loc="outside right center", frameon=False)
     save(figure, str(path))
 
 
 def _draw_line(axes: Axes, runs: pd.DataFrame, mixer: str) -> None:
-    values = runs[[f"accuracy@{n}" for n in LENGTHS]].to_numpy()
+    values = 100 * runs[[f"accuracy@{n}" for n in LENGTHS]].to_numpy()
     axes.plot(LENGTHS, values.mean(0), ms=3, label=mixer, **STYLES[mixer])
     axes.vlines(LENGTHS, values.min(0), values.max(0), color=STYLES[mixer]["color"], lw=0.8)
 
 
 def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
     """Draw accuracy at four times the training length, and cost, by block size."""
-    accuracy = table.pivot_table(f"accuracy@{LENGTHS[2]}", "mixer", "task")
+    accuracy = 100 * table.pivot_table(f"accuracy@{LENGTHS[2]}", "mixer", "task")
     relative = cost.pivot_table("relative", "mixer", "width")
-    figure = Figure(figsize=(14, 4), layout="constrained")
+    figure = Figure(figsize=(14, 4.3), layout="constrained")
     first, second, last = figure.subplots(1, 3)
     for axes, layer in zip((first, second), FAMILIES, strict=True):
         _draw_tasks(axes, layer, accuracy, relative[WIDTH])
@@ -75,7 +75,8 @@ def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
     last.set_xticks(BLOCKS, BLOCKS)
     last.minorticks_off()
     last.legend(frameon=False)
-    first.legend(frameon=False, loc="center left")
+    tasks = [line for line in first.get_lines() if line.get_label() in TRACKED]
+    figure.legend(handles=tasks, ncols=len(tasks), loc="outside lower left", frameon=False)
     save(figure, str(path))
 
 
@@ -89,7 +90,7 @@ def _draw_tasks(axes: Axes, layer: str, accuracy: pd.DataFrame, relative: pd.Ser
         axes.plot(places[-1:], line[-1:], "x", color=drawn.get_color())
     labels = [*map(str, BLOCKS), "torch's GRU"]
     times = [f"{label}\n{x:.2f}" for label, x in zip(labels, relative[names], strict=True)]
-    axes.set(title=f"{layer}, width {WIDTH}", ylim=(0, 1.05), xscale="log")
-    axes.set(xlabel="block size K, and " + COST, ylabel=f"accuracy at length {LENGTHS[2]}")
+    axes.set(title=f"{layer}, width {WIDTH}", ylim=(0, 105), xscale="log")
+    axes.set(xlabel="block size K, and " + COST, ylabel=f"accuracy at {LENGTHS[2]} tokens, %")
     axes.set_xticks(places, times)
     axes.minorticks_off()

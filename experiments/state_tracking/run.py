@@ -8,6 +8,7 @@ tested on up to 256. A run is a row of ``results.csv``; rows that are there are 
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 from figures import draw_blocks, draw_lengths
+from tasks import TASKS
 from tqdm import tqdm
 from trackers import MIXERS
 from training import LENGTHS, SETTINGS, measure
@@ -39,9 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
             bar.set_postfix_str(" ".join(map(str, key)))
             keep(results, dict(zip(KEYS, key, strict=True)) | measure(*key))
     table = read(results)
-    for length in (LENGTHS[0], LENGTHS[2]):
-        print(f"accuracy in percent in the second half of {length} tokens")
-        print(summary(table, length).to_string(na_rep=""), "\n")
+    print(markdown(table))
     draw_lengths(table, HERE / "lengths.png")
     draw_blocks(table, pd.read_csv(HERE / "cost.csv"), HERE / "blocks.png")
 
@@ -102,13 +102,25 @@ def place(row: dict[str, Any]) -> tuple[int, int, int]:
     return list(SETTINGS).index(row["task"]), list(MIXERS).index(row["mixer"]), row["seed"]
 
 
-def summary(table: pd.DataFrame, length: int) -> pd.DataFrame:
-    """Return the accuracy in percent at a length, a row a mixer and a column a task."""
-    percent = 100 * table.pivot_table(f"accuracy@{length}", "mixer", "task")
-    return percent.reindex(
-        index=[name for name in MIXERS if name in percent.index],
-        columns=[name for name in SETTINGS if name in percent.columns],
-    ).round(1)
+def markdown(table: pd.DataFrame) -> str:
+    """Return mean accuracies in percent, those of training in brackets, by mixer and task."""
+    far, near = (
+        100 * table.pivot_table(f"accuracy@{length}", "mixer", "task")
+        for length in (LENGTHS[2], LENGTHS[0])
+    )
+    tasks = [name for name in SETTINGS if name in far]
+    lines = [["mixer", *tasks], ["---", *["---:"] * len(tasks)]]
+    for mixer in (name for name in MIXERS if name in far.index):
+        lines.append([mixer, *(cell(far[x][mixer], near[x][mixer]) for x in tasks)])
+    lines.append(["chance", *(f"{100 / TASKS[task].classes:.1f}" for task in tasks)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(far: float, near: float) -> str:
+    """Return an accuracy, with that of training where they differ by 2 or more."""
+    if math.isnan(far):
+        return ""
+    return f"{far:.1f} ({near:.1f})" if abs(far - near) >= 2 else f"{far:.1f}"
 
 
 if __name__ == "__main__":

@@ -44,18 +44,20 @@ class Task(ABC):
 class Words(Task):
     """The word problem of a finite group: after each letter, the product of all so far.
 
-    Letters are elements, drawn uniformly; the first is multiplied from the left of the next.
+    Letters are drawn uniformly; the first is multiplied from the left of the next.
 
     Args:
         table: table[a][b] is the element a b; element 0 is the neutral one.
+        letters: The elements that are letters: all, or some that generate the group.
     """
 
     table: Sequence[Sequence[int]]
+    letters: Sequence[int]
 
     @property
     def vocabulary(self) -> int:
-        """One letter an element."""
-        return len(self.table)
+        """The letters."""
+        return len(self.letters)
 
     @property
     def classes(self) -> int:
@@ -70,7 +72,7 @@ class Words(Task):
         """Draw letters, and multiply them one after another."""
         tokens = torch.randint(self.vocabulary, (count, length), generator=generator)
         product, products = torch.zeros(count, dtype=torch.long), []
-        for letter in tokens.unbind(1):
+        for letter in torch.tensor(self.letters)[tokens].unbind(1):
             product = self._table[product, letter]
             products.append(product)
         return Batch(tokens, torch.stack(products, 1), torch.ones_like(tokens, dtype=torch.bool))
@@ -78,21 +80,26 @@ class Words(Task):
 
 def cyclic(order: int) -> Words:
     """Return the words of Z_n, n = ``order``: a running sum modulo n, for n = 2 the parity."""
-    return Words([[(a + b) % order for b in range(order)] for a in range(order)])
+    return Words([[(a + b) % order for b in range(order)] for a in range(order)], range(order))
 
 
-def permuting(points: int, *, even: bool = False) -> Words:
-    """Return the words of the permutations of so many points, S_n, or of the even ones, A_n.
+def permuting(*letters: tuple[int, ...]) -> Words:
+    """Return the words of the group that some permutations generate.
 
-    The product a b first applies b, as that of matrices does.
+    The product a b first applies b, as that of matrices does. Elements are in lexical order.
     """
-    elements = [p for p in permutations(range(points)) if not even or _is_even(p)]
+    elements = [tuple(range(len(letters[0])))]
+    for element in elements:  # it grows as long as there are new ones
+        products = (_product(element, letter) for letter in letters)
+        elements += [x for x in dict.fromkeys(products) if x not in elements]
+    elements.sort()
     index = {p: i for i, p in enumerate(elements)}
-    return Words([[index[tuple(a[i] for i in b)] for b in elements] for a in elements])
+    table = [[index[_product(a, b)] for b in elements] for a in elements]
+    return Words(table, [index[x] for x in letters])
 
 
-def _is_even(p: tuple[int, ...]) -> bool:
-    return sum(p[i] > p[j] for j in range(len(p)) for i in range(j)) % 2 == 0
+def _product(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a[i] for i in b)
 
 
 @dataclass(frozen=True)
@@ -251,12 +258,12 @@ class Hops(Task):
 TASKS: dict[str, Task] = {
     "parity": cyclic(2),
     "mod3": cyclic(3),
+    "s3": permuting(*permutations(range(3))),
     "mod5": cyclic(5),
-    "s3": permuting(3),
+    "a5": permuting((1, 2, 0, 3, 4), (1, 2, 3, 4, 0)),
+    "s5": permuting((1, 0, 2, 3, 4), (1, 2, 3, 4, 0)),
     "arithmetic": Arithmetic(5),
+    "hops": Hops(hops=2, vocabulary=4),
     "recall": Recall(keys=64, values=16),
     "copying": Copying(symbols=8, shown=8),
-    "hops": Hops(hops=2, vocabulary=4),
-    "a5": permuting(5, even=True),
-    "s5": permuting(5),
 }

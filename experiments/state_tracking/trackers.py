@@ -46,7 +46,7 @@ MIXERS: dict[str, Callable[[int], Mixer]] = {
     "MinGRU": MinGRU,
     "Mamba": Mamba,
     "Mamba2": partial(Mamba2, state_size=32),
-    "Mamba3": partial(Mamba3, state_size=32),
+    "Mamba3": partial(Mamba3, state_size=32, dt_min=0.5, dt_max=2.0),  # it turns by pi dt at most
     "Attention": Attention,
 }
 

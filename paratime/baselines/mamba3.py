@@ -43,9 +43,12 @@ class Mamba3(Mixer):
         head_size: P; by default 64, or the greatest power of two below it that fits.
         expand: Channels inside, in widths of the input.
         rank: R.
+        dt_min: Least dt at the beginning. An angle grows by less than pi dt a step, so that a state
+            that is to turn by half within one step has to find its way to a dt above 1.
+        dt_max: Greatest dt at the beginning.
 
     Raises:
-        InputError: Sizes that do not divide, or are below 1.
+        InputError: Sizes that do not divide, or are below 1; a range of dt that is none.
     """
 
     complete = True
@@ -59,6 +62,8 @@ class Mamba3(Mixer):
         head_size: int | None = None,
         expand: int = 2,
         rank: int = 1,
+        dt_min: float = ssm.SMALLEST,
+        dt_max: float = ssm.LARGEST,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -71,6 +76,9 @@ class Mamba3(Mixer):
         if state_size < 4 or state_size % 4:
             got, remedy = str(state_size), "half of it is turned, in pairs"
             raise InputError("state_size", "a multiple of 4", got, remedy)
+        if not 0 < dt_min <= dt_max:
+            got = f"{dt_min} and {dt_max}"
+            raise InputError("dt_min and dt_max", "0 < dt_min <= dt_max", got, "correct them")
         self.head_size, self.rank = head, rank
         self.sizes = inner, inner, rank * state_size, rank * state_size, heads, heads, heads, angles
         self.shapes = {
@@ -80,7 +88,7 @@ class Mamba3(Mixer):
             "angles": (heads, angles),
         }
         self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False)
-        self.dt_bias = nn.Parameter(ssm.initial_bias(heads))
+        self.dt_bias = nn.Parameter(ssm.initial_bias(heads, dt_min, dt_max))
         self.B_bias = nn.Parameter(torch.ones(heads, rank, state_size))
         self.C_bias = nn.Parameter(torch.ones(heads, rank, state_size))
         self.B_norm = RMSNorm(state_size, eps=1e-5)

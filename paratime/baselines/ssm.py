@@ -38,10 +38,9 @@ class Conv1d(nn.Conv1d):
         return causal_conv(x, weight, self.bias, memory, reset, lengths)
 
 
-def initial_bias(count: int) -> Tensor:
+def initial_bias(count: int, least: float = SMALLEST, most: float = LARGEST) -> Tensor:
     """Draw biases whose softplus are sizes of steps."""
-    low, high = math.log(SMALLEST), math.log(LARGEST)
-    dt = torch.empty(count).uniform_(low, high).exp()
+    dt = torch.empty(count).uniform_(math.log(least), math.log(most)).exp()
     return dt + (-torch.expm1(-dt)).log()
 
 

@@ -143,7 +143,7 @@ def gathered(runs: Iterable[Result], name: str, most: int = MOST) -> Curve | Non
         return None
     values = np.array([steps, *([table[step] for step in steps] for table in tables)])
     parts = np.array_split(values, min(most, len(steps)), axis=1)
-    with np.errstate(invalid="ignore"):  # infinities of both signs have no mean
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs have no mean
         places, *seeds = np.stack([part.mean(axis=1) for part in parts], axis=1)
         found = (places, np.mean(seeds, 0), np.min(seeds, 0), np.max(seeds, 0))
         return Curve(*(x.tolist() for x in found))

@@ -14,7 +14,7 @@ from paratime.compare.config import Comparison
 from paratime.compare.kind import Build
 from paratime.compare.matching import jobs_of
 from paratime.compare.pool import Pool, alone, warm_up
-from paratime.compare.result import Grid
+from paratime.compare.result import Grid, Key
 from paratime.compare.view import view_of
 from paratime.errors import InputError
 from paratime.parser import Parser, mistakes_in_one_line, run_commands
@@ -41,18 +41,21 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
     check_folder(out, grid)
     keys = sorted(grid.runs(), key=lambda key: grid.seeds.index(key.seed))[first::count]
     left = [key for key in keys if not key.path(out).exists()]
+    if len(left) < len(keys):
+        print(finished(keys, left))
     if left:
         warm_up(build, comparison.threads)
     with quiet():
         jobs = jobs_of(comparison, left, build)
     with alone(out):
+        check_folder(out, grid)  # since another process may have begun
         grid.save(out / GRID)
     view = view_of(len(keys), len(keys) - len(left))
     try:
-        elsewhere = Pool(build, comparison.processes, view).run(jobs)
+        Pool(build, comparison.processes, view).run(jobs)
     finally:
         view.close()
-    return finish(out, grid, len(elsewhere))
+    return finish(out, grid)
 
 
 def parts_of(shard: str) -> tuple[int, int]:
@@ -68,31 +71,39 @@ def parts_of(shard: str) -> tuple[int, int]:
 
 
 def check_folder(out: Path, grid: Grid) -> None:
-    """Refuse a folder of another comparison.
+    """Refuse a folder of another comparison, or with files that cannot be read.
 
     Raises:
-        InputError: It is one.
+        InputError: It is one, or no folder.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError("out", "a folder", f"the file {str(out)!r}", "name another with --out")
     path = out / GRID
     if path.exists() and (there := Grid.load(path)) != grid:
         names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
         expected, got = f"the {' and '.join(names)} of {path}", "others"
         remedy = "name another folder with --out, or remove this one"
         raise InputError(f"out {out}", expected, got, remedy)
+    grid.results(out)  # which refuses a file that cannot be read, before anything is trained
 
 
-def finish(out: Path, grid: Grid, elsewhere: int) -> bool:
+def finish(out: Path, grid: Grid) -> bool:
     """Write and print the report if all runs have ended; return whether none of them failed."""
     keys = grid.runs()
-    failed = [k for k in keys if k.error(out).exists() and not k.path(out).exists()]
-    missing = len(keys) - len(grid.results(out)) - len(failed)
-    if missing:
-        print(f"not finished: {missing} runs, {elsewhere} of them in progress elsewhere")
+    left = [key for key in keys if not key.path(out).exists()]
+    failed = [key for key in left if key.error(out).exists()]
+    if len(failed) < len(left):
+        print(f"{finished(keys, left)}; the report comes with the last one, of another process")
         return not failed
     write_report(out)
     for key in failed:
         print(f"{key!s:<32} failed, see {key.error(out)}")
     return not failed
+
+
+def finished(keys: list[Key], left: list[Key]) -> str:
+    """Return how many runs are finished."""
+    return f"{len(keys) - len(left)} of {len(keys)} runs are finished"
 
 
 def write_report(out: Path) -> None:

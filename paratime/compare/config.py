@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ Mixer = str | dict[str, Any]
 VALIDATIONS, POINTS = 4, 50
 """Validations of a run, and points of its curves."""
 
+FIXED = (
+    *("trainer.max_steps", "trainer.logger", "data.seed", "seed_everything"),
+    *(f"model.encoder.{name}" for name in ("width", "depth", "mlp_size", "mixer")),
+)
+"""Options of ``paratime fit`` that a comparison sets."""
+
+MOST_SEED = 2**32 - 1
+"""The largest seed that all generators take."""
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -41,7 +51,8 @@ class Domain:
         overrides: Further options of ``paratime fit``, by their names.
 
     Raises:
-        InputError: A number below 1, or a config that is not there.
+        InputError: A number below 1, a config that is not there, or an override of what the
+            comparison sets itself.
     """
 
     config: str
@@ -57,6 +68,15 @@ class Domain:
         if not Path(self.config).is_file():
             remedy = f"relative ones start from {Path.cwd()}"
             raise InputError("config", "an existing file", repr(self.config), remedy)
+        for name in self.overrides:
+            if name in FIXED:
+                expected, remedy = "options that the comparison does not set", "leave it out"
+                raise InputError("overrides", expected, repr(name), remedy)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the config, as it was when this was first asked for."""
+        return digest(self.config)
 
     def options(self, mixer: Mixer, mlp_size: int, seed: int) -> list[str]:
         """Return the options of ``paratime fit`` for a run that leaves nothing behind."""
@@ -124,6 +144,8 @@ class Comparison:
             if not values or len({*values}) < len(values):
                 raise InputError(name, "one or more, all different", str(values), "correct it")
         check_at_least(0, seeds=min(self.seeds))
+        if max(self.seeds) > MOST_SEED:
+            raise InputError("seeds", f"at most {MOST_SEED}", str(max(self.seeds)), "lower it")
 
     def grid(self) -> Grid:
         """Return all runs, with what decides their results."""
@@ -137,13 +159,12 @@ class Comparison:
 
     def _described(self, name: str) -> dict[str, Any]:
         kind, domain = KINDS[name], self.domains[name]
-        digest = sha256(Path(domain.config).read_bytes()).hexdigest()
         return {
             "config": domain.config,
             "headline": kind.headline,
             "unit": kind.unit,
             "what": kind.what,
-            "settings": asdict(domain) | {"threads": self.threads, "sha256": digest},
+            "settings": asdict(domain) | {"threads": self.threads, "sha256": domain.digest},
         }
 
 
@@ -151,15 +172,22 @@ def label(mixer: Mixer) -> str:
     """Return what a mixer is called, such as ``ParaGRU(block_size=4)``.
 
     Raises:
-        InputError: It has no ``class_path``, or more than this and ``init_args``.
+        InputError: It is no ``class_path`` with ``init_args``.
     """
     if isinstance(mixer, str):
         return mixer
-    if "class_path" not in mixer or mixer.keys() - {"class_path", "init_args"}:
+    path, arguments = mixer.get("class_path"), mixer.get("init_args", {})
+    known = not mixer.keys() - {"class_path", "init_args"}
+    if not (known and isinstance(path, str) and isinstance(arguments, dict)):
         expected = "names, or class_path and init_args"
-        raise InputError("mixers", expected, ", ".join(mixer) or "{}", "correct it")
-    arguments = (f"{key}={value}" for key, value in mixer.get("init_args", {}).items())
-    return f"{mixer['class_path']}({', '.join(arguments)})"
+        raise InputError("mixers", expected, str(mixer), "correct it")
+    given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    return " ".join(f"{path}({given})".split())
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file."""
+    return sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _text(value: Any) -> str:

@@ -44,6 +44,7 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
             "steps": domain.steps,
             "config": domain.config,
         },
+        domain.digest,
         parameters,
         comparison.threads,
     )
@@ -103,7 +104,7 @@ class Encoders:
 
     def __init__(self, cli: LightningCLI, mixer: Mixer) -> None:
         self._parser = Parser(prog="paratime compare")
-        self._parser.add_class_arguments(Encoder, "encoder")
+        self._parser.add_class_arguments(Encoder, "encoder", fail_untyped=False)
         given = cli.config.model.init_args.encoder.as_dict() | {"mixer": mixer}
         self._config = self._parser.parse_object({"encoder": given})
 

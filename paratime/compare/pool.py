@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from multiprocessing import forkserver
@@ -93,20 +93,18 @@ class Pool:
         self._build, self._processes, self._view = build, processes, view
         self._running: dict[Connection, Running] = {}
 
-    def run(self, jobs: Iterable[Job]) -> list[Job]:
-        """Do jobs; return those that another process is at.
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Do jobs, apart from those that another process is at.
 
         A job whose process ends without a result leaves a file that says why.
         """
-        waiting, elsewhere = deque(jobs), list[Job]()
+        waiting = deque(jobs)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self._processes:
                     job = waiting.popleft()
-                    try:
+                    with suppress(BlockingIOError):
                         self._start(job, Claim(job.key.lock(job.out)))
-                    except BlockingIOError:
-                        elsewhere.append(job)
                 for connection in wait([*self._running]):
                     assert isinstance(connection, Connection)
                     self._hear(connection)
@@ -115,12 +113,12 @@ class Pool:
                 running.process.kill()
                 running.process.join()
                 running.claim.release()
-        return elsewhere
 
     def _start(self, job: Job, claim: Claim) -> None:
         if job.key.path(job.out).exists():  # since another process was faster
             claim.release()
             return
+        job.key.error(job.out).unlink(missing_ok=True)
         places = {running.place for running in self._running.values()}
         place = min({*range(self._processes)} - places)
         ours, theirs = CONTEXT.Pipe(duplex=False)
@@ -159,8 +157,7 @@ def _outcome(job: Job, status: int | None) -> str:
     """Return a line on what came of a job; what it printed stays if it has failed."""
     path, log, error = (name(job.out) for name in (job.key.path, job.key.log, job.key.error))
     if path.exists():
-        for file in (log, error):
-            file.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
         result = Result.load(path)
         (name, value), *_ = result.quality.items()
         return f"{job.key!s:<32} {name} {value:.4f}, {result.cost['train_seconds']:.0f} s"

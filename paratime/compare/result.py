@@ -1,11 +1,19 @@
 """What a comparison was asked for, and what its runs found, as files."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from paratime.atomic import replacing
+from paratime.errors import InputError, one_line
+
+LONGEST = 100
+"""Letters of a folder's name."""
 
 
 class Key(NamedTuple):
@@ -18,9 +26,14 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         return f"{self.domain} {self.mixer} seed {self.seed}"
 
+    @property
+    def place(self) -> Path:
+        """Where what is of the run lies, below a folder of that of all runs."""
+        return Path(self.domain, _folder(self.mixer), f"seed-{self.seed}")
+
     def path(self, out: Path) -> Path:
         """Return the file of the run, which is there as soon as the run is finished."""
-        return out / "runs" / self.domain / self.mixer / f"seed-{self.seed}.json"
+        return (out / "runs" / self.place).with_suffix(".json")
 
     def lock(self, out: Path) -> Path:
         """Return the file that is locked while the run goes on."""
@@ -68,8 +81,13 @@ class Result:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: The file is cut off, or another one.
+        """
+        with _mistakes(path):
+            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -95,8 +113,13 @@ class Grid:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote."""
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: The file is cut off, or another one.
+        """
+        with _mistakes(path):
+            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
 
     def runs(self) -> list[Key]:
         """Return all runs in order."""
@@ -105,6 +128,26 @@ class Grid:
     def results(self, out: Path) -> list[Result]:
         """Return the finished runs of a folder, in the order of the grid."""
         return [Result.load(p) for p in (key.path(out) for key in self.runs()) if p.exists()]
+
+
+@contextmanager
+def _mistakes(path: str | Path) -> Iterator[None]:
+    """Say which file it is that cannot be read."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        remedy = "remove it, and the same command makes it anew"
+        expected = "a file that paratime compare wrote"
+        raise InputError(str(path), expected, f"another: {one_line(error)}", remedy) from error
+
+
+def _folder(mixer: str) -> str:
+    """Return a mixer's name, or where that is no good name of a folder, its beginning and a digest.
+
+    Names have the values of options in them, such as paths.
+    """
+    plain = re.sub(r"^\.|[^\w.,()= -]", "_", mixer, flags=re.ASCII)[:LONGEST]
+    return plain if plain == mixer else f"{plain}-{sha256(mixer.encode()).hexdigest()[:8]}"
 
 
 def _save(content: dict[str, Any], path: str | Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paratime.compare.config import KINDS
+from paratime.compare.config import KINDS, digest
 from paratime.compare.cost import machine, peak_memory_mib, step_ms
 from paratime.compare.kind import Build
 from paratime.compare.recording import Curves, Observer
@@ -35,6 +35,7 @@ class Job:
         out: Folder of the comparison.
         options: Of ``paratime fit``.
         settings: What they come to, for the report.
+        digest: Of the config, when the comparison began.
         parameters: Number of parameters that the model should have.
         threads: Threads of the run.
     """
@@ -43,6 +44,7 @@ class Job:
     out: Path
     options: list[str]
     settings: dict[str, Any]
+    digest: str
     parameters: int
     threads: int
 
@@ -71,11 +73,13 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
         progress: Is called with the steps done and the last loss.
 
     Raises:
-        InputError: The model is not of the size that it should have.
+        InputError: The model is not of the size that it should have, the config is not what it was,
+            or training ended before its last step.
     """
     torch.set_num_threads(job.threads)
     resting, kind = peak_memory_mib(), KINDS[job.key.domain]
     cli = build([*job.options, *_logger(job)])
+    check_config(job)
     if (parameters := count(cli.model)) != job.parameters:
         remedy = "build mixers of a size that depends on their width alone"
         raise InputError("parameters", f"{job.parameters:,}", f"{parameters:,}", remedy)
@@ -84,6 +88,9 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
     cli.trainer.loggers = [*cli.trainer.loggers, curves]
     cli.trainer.callbacks.append(observer)  # type: ignore[attr-defined]
     cli.trainer.fit(cli.model, cli.datamodule)
+    if (done := cli.trainer.global_step) != (steps := job.settings["steps"]):
+        remedy = "leave out what ends training at another step, such as trainer.max_epochs"
+        raise InputError("steps", f"{steps:,}", f"{done:,}", remedy)
     quality, pictures = kind.evaluate(cli)
     settings = job.settings | {"batch_size": cli.datamodule.batch_size}
     cost = {
@@ -98,6 +105,18 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
     return Result(*job.key, parameters, settings, quality, points, pictures, cost)
 
 
+def check_config(job: Job) -> None:
+    """Refuse a config that was edited since the comparison began.
+
+    Raises:
+        InputError: It was.
+    """
+    path = job.settings["config"]
+    if digest(path) != job.digest:
+        expected, remedy = "what it was when the comparison began", "undo the change"
+        raise InputError(f"config {path}", expected, "another text", remedy)
+
+
 def encoder_of(task: nn.Module) -> Encoder:
     """Return the encoder of a task."""
     return next(module for module in task.modules() if isinstance(module, Encoder))
@@ -110,10 +129,9 @@ def count(module: nn.Module) -> int:
 
 def _logger(job: Job) -> list[str]:
     """Return the options of a run's TensorBoard; what an earlier attempt has left there goes."""
-    domain, mixer, seed = job.key
-    folder = job.out / "tensorboard"
-    shutil.rmtree(folder / domain / mixer / f"seed-{seed}", ignore_errors=True)
-    where = {"save_dir": str(folder), "name": f"{domain}/{mixer}", "version": f"seed-{seed}"}
+    folder, place = job.out / "tensorboard", job.key.place
+    shutil.rmtree(folder / place, ignore_errors=True)
+    where = {"save_dir": str(folder), "name": str(place.parent), "version": place.name}
     options = where | {"default_hp_metric": False}
     described = {"class_path": "TensorBoardLogger", "init_args": options}
     return ["--trainer.logger", json.dumps(described)]

@@ -145,7 +145,18 @@ def test_sizes_that_do_not_divide_are_refused():
         Mamba3(WIDTH, state_size=6)
     with pytest.raises(InputError, match="rank: expected at least 1, got 0"):
         Mamba3(WIDTH, rank=0)
+    for least, most in ((0.0, 1.0), (1.0, 0.5)):
+        with pytest.raises(InputError, match="0 < dt_min <= dt_max"):
+            Mamba3(WIDTH, dt_min=least, dt_max=most)
     with pytest.raises(InputError, match="x: expected 24 channels, got 8"):
         Mamba(WIDTH)(torch.zeros(1, 2, 8))
     with pytest.raises(InputError, match="h0: expected a tuple of memory, state, got Tensor"):
         Mamba(WIDTH)(torch.zeros(1, 2, WIDTH), torch.zeros(1, 3))
+
+
+def test_steps_of_mamba3_begin_in_their_range():
+    for least, most in ((1e-3, 0.1), (0.5, 2.0)):
+        layer = Mamba3(64, head_size=1, dt_min=least, dt_max=most)
+        dt = functional.softplus(layer.dt_bias)
+        assert least * 0.999 <= dt.min() < dt.max() <= most * 1.001
+        assert dt.log().std() > 0.2 * math.log(most / least)

@@ -44,6 +44,16 @@ class Killed(MinGRU):
 """
 
 
+MINE = """\
+from paratime import Recurrent
+from paratime.cells.elman import ElmanCell
+
+class Mine(Recurrent):
+    def __init__(self, width):
+        super().__init__(ElmanCell(width, width))
+"""
+
+
 def check_result(path: Path, domain: str, headline: str) -> None:
     result = Result.load(path)
     assert next(iter(result.quality)) == headline and min(result.quality.values()) >= 0
@@ -81,13 +91,13 @@ def test_results_depend_on_the_seed_alone(folder, compare):
     only(folder, "series")
     claim = Claim(Key("series", "MinGRU", 0).lock(Path("out")))
     status, out = compare()
-    assert status == 0 and "not finished: 1 runs, 1 of them in progress elsewhere" in out
+    assert status == 0 and "1 of 2 runs are finished; the report comes with the last" in out
     assert not Path("out/results.csv").exists()
     claim.release()
     assert compare()[0] == 0
     for shard in ("1/2", "2/2"):
         status, out = compare("--out", "parts", "--processes", 1, "--shard", shard)
-        assert status == 0 and ("not finished: 1" in out) == (shard == "1/2")
+        assert status == 0 and ("1 of 2 runs are finished; " in out) == (shard == "1/2")
     assert results(Path("out")) == results(Path("parts")) != {}
     assert Path("out/results.csv").read_bytes() == Path("parts/results.csv").read_bytes()
     assert compare("--out", "other", "--mixers", "[ParaGRU]", "--seeds", "[1]")[0] == 0
@@ -123,22 +133,26 @@ def test_a_run_that_fails_leaves_the_others_alone(folder, compare, monkeypatch):
     assert ours.quality == theirs.quality
 
 
-def test_a_mixer_may_have_options(folder, compare):
+def test_a_mixer_may_have_options_or_be_ones_own(folder, compare, monkeypatch):
     only(folder, "trajectories")
     blocks = {"class_path": "ParaGRU", "init_args": {"block_size": 4}}
-    change(folder, mixers=["ParaGRU", blocks])
+    change(folder, mixers=["ParaGRU", blocks, "mine.Mine"])
+    (folder / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(folder)
     status, out = compare()
-    assert status == 0 and "\nParaGRU(block_size=4) " in out
-    first, other = Grid.load("out/grid.json").results(Path("out"))
+    assert status == 0 and "\nParaGRU(block_size=4) " in out and "\nmine.Mine " in out
+    first, other, _ = Grid.load("out/grid.json").results(Path("out"))
     assert other.mixer == "ParaGRU(block_size=4)" and first.quality != other.quality
     assert first.settings["mlp_size"] > other.settings["mlp_size"]
 
 
 MISTAKES = {
     "entry": ("mixers", [{"name": "ParaGRU"}], ["mixers: expected names, or class_path and"]),
+    "options": ("mixers", [{"class_path": "ParaGRU", "init_args": None}], ["mixers: expected nam"]),
     "mixer": ("mixers", ["ParaGRU", "Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),
     "twice": ("mixers", ["ParaGRU", "ParaGRU"], ["mixers: expected one or more, all different"]),
     "seed": ("seeds", [-1], ["seeds: expected at least 0, got -1"]),
+    "large": ("seeds", [2**32], ["seeds: expected at most 4294967295, got 4294967296; lower it"]),
     "processes": ("processes", 0, ["processes: expected at least 1, got 0"]),
     "size": ("mixers", ["ParaGRU", "Mamba2"], ["Mamba2 on tokens: expected ", "raise mlp_size"]),
     "first": ("mixers", ["Mamba9"], ["unknown class 'Mamba9'; nearest: Mamba"]),

@@ -151,6 +151,18 @@ def test_curves_are_of_the_steps_that_all_seeds_have_and_keep_nan():
     np.testing.assert_array_equal(curve.mean, [3.0, NAN])
 
 
+def test_a_mean_too_large_for_a_number_is_infinite():
+    runs = [Result("d", "m", i, 1, {}, {}, {"x": [[1, 1.7e308]]}, [], {}) for i in range(2)]
+    assert charts.gathered(runs, "x").mean == [math.inf]
+
+
+def test_long_names_keep_what_tells_them_apart():
+    names = ["ParaGRU", "ParaGRU(block_size=4)", "ParaLSTM(block_size=4)", "mine.layers.First"]
+    found = [svg.shortened(name) for name in (*names, "mine.layers.Second")]
+    assert len({*found}) == 5 and max(map(len, found)) <= svg.LONGEST
+    assert found[0] == "ParaGRU"
+
+
 def test_the_figure_of_a_curve_has_a_line_a_mixer_and_its_numbers():
     found = summary()
     figure = charts.curve(found, "tokens", "train/loss")

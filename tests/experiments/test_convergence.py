@@ -12,8 +12,9 @@ import run
 import torch
 from charts import FIGURES
 from solves import LIMIT, Problem, count, default, lyapunov, slopes
-from sweeps import CHUNK, problem
-from verdict import BOUNDS, bound, handed_over, markdown, slow, verdict
+from sweeps import CHUNK, CHUNKS, SCALES, SEEDS, problem
+from verdict import BOUNDS, bound, handed_over, markdown, shown, slow, verdict, worst
+from zoo import ZOO
 
 from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.lru import LRUCell
@@ -88,6 +89,19 @@ def test_elmans_channels_that_take_an_iteration_a_segment_have_two_stable_states
     assert slopes(p)["exponent"] < -0.4
 
 
+def test_single_steps_find_the_basin_that_segments_miss():
+    p, wrong = problem("BRC, latched", 3.0), {}
+    h0 = torch.zeros_like(p.truth[:, 0])
+    for chunk in (1, CHUNK):
+        _, second = islice(iterate(p.cell, p.u, h0, None, chunk), 2)
+        signs = second.states.flatten(1, 2).sign() != p.truth.sign()
+        wrong[chunk] = float(signs.double().mean())
+    assert wrong[1] < 1e-4 and 0.4 < wrong[CHUNK] < 0.6
+    single, segments = Newton(chunk=1, max_iters=10), Newton(chunk=CHUNK, max_iters=10)
+    assert single.solve(p.cell, p.u, None, None).loop_share == 0
+    assert segments.solve(p.cell, p.u, None, None).loop_share > 0.6
+
+
 @pytest.mark.parametrize("steps", (1, 2, 64, 65, 127, 1000, 1024, 1025, 5000))
 def test_the_default_chunk_is_newtons(steps):
     p = Problem(None, torch.zeros(1, steps), None, None)
@@ -97,23 +111,60 @@ def test_the_default_chunk_is_newtons(steps):
 @pytest.mark.parametrize(
     ("measured", "expected"),
     [
-        ((0.9, 0.1, -1.0, 5), 0),
-        ((1.1, 0.1, -1.0, 5), 1),
-        ((1.1, 1.1, -0.1, 5), 2),
-        ((1.1, 1.1, 0.1, 5), 3),
-        ((0.9, 0.1, -1.0, 32), 4),
-        ((1.1, 9.0, 0.1, LIMIT + 1), 4),
+        ((0.9, 0.1, -1.0), 0),
+        ((1.1, 0.1, -1.0), 1),
+        ((1.1, 1.1, -0.1), 2),
+        ((1.1, 1.1, 0.1), 3),
     ],
 )
 def test_the_verdict_is_the_strongest_bound(measured, expected):
-    names = ("step_norm", "segment_norm", "exponent", "iterations", "segments")
-    assert bound(pd.Series([*measured, 32], index=names)) == BOUNDS[expected]
+    names = ("step_norm", "segment_norm", "exponent")
+    assert bound(pd.Series(measured, index=names)) == BOUNDS[expected]
+
+
+def test_an_iteration_a_segment_is_marked():
+    assert [shown(8), shown(8, 32), shown(32, 32), shown(LIMIT + 1, 128)] == [
+        "8",
+        "8",
+        "32 = S",
+        f">{LIMIT}",
+    ]
+
+
+def test_the_worst_of_the_seeds_is_taken_column_by_column():
+    table = pd.DataFrame(
+        {
+            "seed": [0, 0, 1, 1],
+            "cell": ["b", "a", "b", "a"],
+            "scale": [1.0, 1.0, 1.0, 1.0],
+            "iterations": [3, 7, 4, 5],
+            "exponent": [-0.1, -0.5, -0.2, 0.5],
+        }
+    )
+    found = worst(table)
+    assert found.cell.tolist() == ["b", "a"] and "seed" not in found
+    assert found.iterations.tolist() == [4, 7] and found.exponent.tolist() == [-0.1, 0.5]
+    assert worst(found) is found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_scale_is_a_larger_spectral_radius_for_elman_than_for_its_blocks(seed):
+    single = problem("Elman", 1.0, 1, seed=seed).cell.weight_hh.abs().max()
+    blocks = problem("BlockElman", 1.0, 1, seed=seed).cell.weight_hh.movedim(-1, 0)
+    assert 1.8 < single < 3.1
+    assert 1.1 < torch.linalg.eigvals(blocks).abs().max() < 1.5
 
 
 def test_failures_are_told_by_their_first_scale():
     runs = pd.DataFrame(
         [
-            {"scale": scale, "chunk": chunk, "iterations": iterations, "loop_share": share}
+            {
+                "scale": scale,
+                "chunk": chunk,
+                "iterations": iterations,
+                "segments": 1024 // chunk,
+                "loop_share": share,
+            }
             for scale, chunk, iterations, share in (
                 (1.0, 1, 9, 0.9),
                 (1.0, CHUNK, 4, 0.0),
@@ -125,6 +176,7 @@ def test_failures_are_told_by_their_first_scale():
     )
     assert slow(runs) == "scale 2"
     assert handed_over(runs) == "scale 2: would take 7, 25% of steps"
+    assert handed_over(runs[runs.scale == 3]) == "scale 3: would take 32 = S, 80% of steps"
     tame = runs[runs.scale == 1]
     assert slow(tame) == handed_over(tame) == "never"
 
@@ -156,7 +208,13 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tables():
-    return {name: pd.read_csv(run.HERE / f"{name}.csv") for name in run.PARTS}
+    return run.results()
+
+
+def test_every_seed_of_the_sweep_of_scales_is_there():
+    for part, rows in (("scale", len(CHUNKS)), ("slopes", 1)):
+        found = pd.read_csv(run.HERE / f"{part}.csv").groupby(["seed", "cell", "scale"]).size()
+        assert len(found) == len(SEEDS) * len(ZOO) * len(SCALES) and (found == rows).all()
 
 
 def test_the_readme_has_the_verdict_of_the_results(tables):
@@ -178,9 +236,10 @@ def test_the_figures_are_drawn_from_the_results(name, tables, tmp_path):
 @pytest.mark.parametrize("part", ("reset", "trajectories"))
 def test_a_part_runs(part, tmp_path):
     code = (
-        f"import sys, pathlib; sys.path.insert(0, {str(run.HERE)!r}); import run\n"
+        f"import sys, pathlib; sys.path.insert(0, {str(run.HERE)!r}); import sweeps\n"
+        "sweeps.SEEDS = (0,); import run\n"
         f"run.HERE = pathlib.Path({str(tmp_path)!r}); run.main(['--part', {part!r}])"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    rows = pd.read_csv(tmp_path / f"{part}.csv")
-    assert len(rows) == len(pd.read_csv(Path(run.HERE) / f"{part}.csv"))
+    rows, kept = (pd.read_csv(Path(at) / f"{part}.csv") for at in (tmp_path, run.HERE))
+    assert len(rows) == len(kept[kept.seed == 0] if "seed" in kept else kept)

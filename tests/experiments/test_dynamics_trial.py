@@ -1,12 +1,15 @@
 """The models of the comparison are of one size, and a run measures what it says."""
 
 import math
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import trial
 from mixers import DEPTH, MIXERS, MLP, WIDTH, encoder_of, parameters
 from systems import recording
+from tables import scores, solves
 
 from paratime import Encoder, ParaGRU
 from paratime.layers.block import Block
@@ -76,6 +79,24 @@ def test_a_model_that_has_learnt_nothing_predicts_the_mean_change(small):
     expected = ((change - mean) / spread).square().mean().sqrt()
     with torch.inference_mode():
         assert trial.one_step(task, batch) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_noise_is_in_what_is_read_and_not_in_what_happened(small):
+    clean, noisy = (trial.WORLDS[f"Lorenz-96, {name}"] for name in ("3 of 6", "noisy"))
+    truth, seen = (trial.unseen(world)["observation"] for world in (clean, noisy))
+    off = (seen - truth) / truth.std((0, 1))
+    assert off[:, : trial.CONTEXT].std() == pytest.approx(noisy.noise, rel=0.15)
+    assert not off[:, trial.CONTEXT :].any()
+    found = trial.dynamics(noisy, "MinGRU", seed=0)
+    assert math.isnan(found.pop("one_step")) and all(map(math.isfinite, found.values()))
+
+
+def test_the_readme_has_the_tables():
+    folder = Path(trial.__file__).parent
+    table, readme = pd.read_csv(folder / "results.csv"), (folder / "README.md").read_text()
+    for _, rows in table.groupby("data"):
+        assert scores(rows) in readme
+    assert solves(table) in readme
 
 
 def test_simulations_of_different_seeds_are_close_in_climate(small):

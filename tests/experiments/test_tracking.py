@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import training
-from tasks import TASKS, Arithmetic, Copying, Hops, Recall, cyclic, permuting
+from tasks import TASKS, Arithmetic, Copying, Hops, Recall, cyclic
 from trackers import MIXERS, Tracker
 from training import LENGTHS, SETTINGS, accuracy, train
 
@@ -69,20 +69,18 @@ def test_words_of_a_cyclic_group_are_sums(order):
         assert targets == [sum(tokens[: t + 1]) % order for t in range(63)]
 
 
-@pytest.mark.parametrize(("points", "even"), [(3, False), (5, True), (5, False)])
-def test_words_of_permutations_are_products_of_matrices(points, even):
+@pytest.mark.parametrize(
+    ("name", "points", "even"), [("s3", 3, False), ("a5", 5, True), ("s5", 5, False)]
+)
+def test_words_of_permutations_are_products_of_matrices(name, points, even):
     matrices = [torch.eye(points)[list(p)].T for p in permutations(range(points))]
     matrices = [m for m in matrices if not even or torch.linalg.det(m) > 0]
-    task = permuting(points, even=even)
-    assert (
-        len(matrices)
-        == task.classes
-        == {(3, False): 6, (5, True): 60, (5, False): 120}[points, even]
-    )
+    task = TASKS[name]
+    assert len(matrices) == task.classes
     for tokens, targets, mask in rows(draw(task, 40)):
         product = torch.eye(points)
         for token, target in zip(tokens, targets, strict=True):
-            product = product @ matrices[token]
+            product = product @ matrices[task.letters[token]]
             assert torch.equal(product, matrices[target])
         assert all(mask)
 
@@ -212,6 +210,13 @@ def test_an_unknown_name_is_refused_in_one_line(option, known, capsys):
         run.parse([f"--{option}", f"{next(iter(known))},other"])
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"{option}: expected " in message and "got 'other'" in message
+
+
+def test_the_readme_has_the_table():
+    here = Path(training.__file__).parent
+    table = run.markdown(pd.read_csv(here / "results.csv"))
+    assert table in (here / "README.md").read_text()
+    assert len(table.splitlines()) == len(MIXERS) + 3
 
 
 def test_by_default_parity_has_three_seeds_and_every_mixer_every_task():
