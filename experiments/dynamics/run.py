@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 from mixers import MIXERS
-from tables import scores, solves
+from scoreboard import scores, solves
 from tqdm import tqdm
 from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 

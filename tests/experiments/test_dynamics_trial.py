@@ -8,8 +8,8 @@ import pytest
 import torch
 import trial
 from mixers import DEPTH, MIXERS, MLP, WIDTH, encoder_of, parameters
+from scoreboard import scores, solves
 from systems import recording
-from tables import scores, solves
 
 from paratime import Encoder, ParaGRU
 from paratime.layers.block import Block
