@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from paratime.compare.markdown import pipes
+
 SCORES = {
     "one_step": ("one step", ".3f"),
     "nrmse@10": ("nRMSE, 10 steps", ".3f"),
@@ -35,7 +37,7 @@ def scores(rows: pd.DataFrame) -> str:
     for model, runs in rows.groupby("model", sort=False):
         cells = (_mean(runs[name], form) for name, (_, form) in shown.items())
         lines.append([str(model), str(len(runs)), *cells])
-    return markdown(lines)
+    return pipes(lines)
 
 
 def solves(table: pd.DataFrame) -> str:
@@ -45,14 +47,7 @@ def solves(table: pd.DataFrame) -> str:
     for key, runs in solved:
         most = (f"{runs[name].max():{form}}" for name, (_, form) in SOLVES.items())
         lines.append([*key, *most])
-    return markdown(lines)
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """Return lines of cells, the first of which is the heading, as a table."""
-    head, *rest = lines
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
+    return pipes(lines)
 
 
 def _mean(values: pd.Series, form: str) -> str:

@@ -22,6 +22,7 @@ from trackers import MIXERS
 from training import LENGTHS, SETTINGS, measure
 
 from paratime.atomic import replacing
+from paratime.compare.markdown import pipes
 from paratime.errors import InputError
 
 HERE = Path(__file__).parent
@@ -109,11 +110,11 @@ def markdown(table: pd.DataFrame) -> str:
         for length in (LENGTHS[2], LENGTHS[0])
     )
     tasks = [name for name in SETTINGS if name in far]
-    lines = [["mixer", *tasks], ["---", *["---:"] * len(tasks)]]
+    lines = [["mixer", *tasks]]
     for mixer in (name for name in MIXERS if name in far.index):
         lines.append([mixer, *(cell(far[x][mixer], near[x][mixer]) for x in tasks)])
     lines.append(["chance", *(f"{100 / TASKS[task].classes:.1f}" for task in tasks)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return pipes(lines)
 
 
 def cell(far: float, near: float) -> str:

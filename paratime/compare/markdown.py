@@ -34,11 +34,16 @@ def _of_domain(summary: Summary, domain: str) -> Iterator[str]:
         yield _pipes(["mixer", *efforts], summary.grid.mixers, columns)
 
 
+def pipes(lines: list[list[str]]) -> str:
+    """Return lines of cells, the first of which is the heading, as a table of Markdown."""
+    head, *rest = lines
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
+
+
 def _pipes(header: Row, mixers: Row, columns: list[Row]) -> str:
-    rows = [header, *(list(row) for row in zip(mixers, *columns, strict=True))]
-    lines = ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
-    rule = "|" + "|".join(["---", *["---:"] * len(columns)]) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    rows = [header, *zip(mixers, *columns, strict=True)]
+    return pipes([[*map(_plain, row)] for row in rows])
 
 
 def _plain(text: str) -> str:

@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +47,31 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Result:
+class Stored:
+    """What is kept in a file of JSON."""
+
+    def save(self, path: str | Path) -> None:
+        """Write it, whole or not at all."""
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: The file is cut off, or another one.
+        """
+        try:
+            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            expected, got = "a file that paratime compare wrote", f"another: {one_line(error)}"
+            remedy = "remove it, and the same command makes it anew"
+            raise InputError(str(path), expected, got, remedy) from error
+
+
+@dataclass(frozen=True)
+class Result(Stored):
     """What one finished run found.
 
     Attributes:
@@ -75,23 +97,9 @@ class Result:
     pictures: list[dict[str, Any]]
     cost: dict[str, Any]
 
-    def save(self, path: str | Path) -> None:
-        """Write the result as JSON, whole or not at all."""
-        _save(asdict(self), path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            InputError: The file is cut off, or another one.
-        """
-        with _mistakes(path):
-            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(Stored):
     """What a comparison was asked for.
 
     Attributes:
@@ -107,20 +115,6 @@ class Grid:
     mixers: list[str]
     seeds: list[int]
 
-    def save(self, path: str | Path) -> None:
-        """Write the grid as JSON, whole or not at all."""
-        _save(asdict(self), path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            InputError: The file is cut off, or another one.
-        """
-        with _mistakes(path):
-            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-
     def runs(self) -> list[Key]:
         """Return all runs in order."""
         return [Key(d, m, s) for d in self.domains for m in self.mixers for s in self.seeds]
@@ -130,17 +124,6 @@ class Grid:
         return [Result.load(p) for p in (key.path(out) for key in self.runs()) if p.exists()]
 
 
-@contextmanager
-def _mistakes(path: str | Path) -> Iterator[None]:
-    """Say which file it is that cannot be read."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        remedy = "remove it, and the same command makes it anew"
-        expected = "a file that paratime compare wrote"
-        raise InputError(str(path), expected, f"another: {one_line(error)}", remedy) from error
-
-
 def _folder(mixer: str) -> str:
     """Return a mixer's name, or where that is no good name of a folder, its beginning and a digest.
 
@@ -148,8 +131,3 @@ def _folder(mixer: str) -> str:
     """
     plain = re.sub(r"^\.|[^\w.,()= -]", "_", mixer, flags=re.ASCII)[:LONGEST]
     return plain if plain == mixer else f"{plain}-{sha256(mixer.encode()).hexdigest()[:8]}"
-
-
-def _save(content: dict[str, Any], path: str | Path) -> None:
-    with replacing(path) as draft:
-        draft.write_text(json.dumps(content), encoding="utf-8")
