@@ -6,6 +6,8 @@ Names are imported on first use, so that ``import paratime`` costs nothing by it
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from paratime import moved
+
 if TYPE_CHECKING:
     from paratime.baselines.attention import Attention as Attention
     from paratime.baselines.mamba import Mamba as Mamba
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from paratime.solvers.newton import Newton as Newton
     from paratime.solvers.sequential import Sequential as Sequential
     from paratime.testing import verify as verify
+
+moved.install()
 
 _HOMES = {
     "Attention": "baselines.attention",

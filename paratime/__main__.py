@@ -4,7 +4,7 @@ import sys
 from difflib import get_close_matches
 from importlib.metadata import version
 
-from paratime.messages import TRAINING
+from paratime.cli.messages import TRAINING
 
 USAGE = """\
 usage: paratime COMMAND [options]
@@ -42,28 +42,28 @@ def main() -> None:
     elif command == "--version":
         print(f"paratime {version('paratime')}")
     elif command == "info":
-        from paratime.info import report
+        from paratime.cli.info import report
 
         print(report())
     elif command == "language":
-        from paratime.language.cli import main as language
+        from paratime.language.commands import main as language
 
         language()
     elif command == "forecast":
-        from paratime.forecast.cli import main as forecast
+        from paratime.forecast.commands import main as forecast
 
         forecast()
     elif command == "world":
-        from paratime.world.cli import main as world
+        from paratime.world.commands import main as world
 
         world()
     elif command == "compare":
-        from paratime.cli import build
         from paratime.compare.command import main as compare
+        from paratime.main import build
 
         compare(build)
     elif command in TRAINING:
-        from paratime.cli import main as lightning
+        from paratime.main import main as lightning
 
         lightning()
     else:

@@ -1,4 +1,4 @@
-// The next token of a sequence, drawn from its logits: what paratime/language/sampling.py says, in
+// The next token of a sequence, drawn from its logits: what paratime/language/generation/sampling.py says, in
 // the same order and in float64, without a tensor for every intermediate result.
 #pragma once
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from trained import TRAININGS
 from verdict import markdown, verdict, worst
 
-from paratime.atomic import replacing
-from paratime.figures import save
+from paratime.io.atomic import replacing
+from paratime.io.figures import save
 
 HERE = Path(__file__).parent
 PARTS = SWEEPS | TRAININGS

@@ -19,18 +19,18 @@ from solves import Problem, count, default, slopes
 from zoo import ZOO
 
 from paratime import Encoder, Newton, Recurrent
-from paratime.cli import quieten
-from paratime.forecast.data import SeriesData
-from paratime.forecast.sources import Competition
-from paratime.forecast.task import ForecastTask
-from paratime.language.data import TokenData
-from paratime.language.plays import Quickstart
-from paratime.language.task import LanguageTask
-from paratime.optimizer import AdamW
-from paratime.task import DataModule, Task
-from paratime.world.data import TrajectoryData
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.environment import Gym
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.sources.base import Competition
+from paratime.forecast.model.task import ForecastTask
+from paratime.language.data.datamodule import TokenData
+from paratime.language.data.sources.bundled import Quickstart
+from paratime.language.model.task import LanguageTask
+from paratime.main import quieten
+from paratime.training.base import DataModule, Task
+from paratime.training.optimizer import AdamW
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.sources.gym import Gym
+from paratime.world.model.dynamics_task import DynamicsTask
 
 WIDTH, STEPS, ROWS = 32, 100, 4
 WATCHED = (0, STEPS // 2, STEPS - 1)

@@ -22,8 +22,8 @@ from scoreboard import scores, solves
 from tqdm import tqdm
 from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 
-from paratime.atomic import replacing
-from paratime.figures import save
+from paratime.io.atomic import replacing
+from paratime.io.figures import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

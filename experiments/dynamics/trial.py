@@ -16,20 +16,20 @@ from systems import Duffing, Lorenz96, System, recording
 from torch import Tensor
 
 from paratime import Newton
-from paratime.forecast.backtest import backtest
-from paratime.forecast.data import SeriesData
-from paratime.forecast.sources import Competition
-from paratime.forecast.task import ForecastTask
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.sources.base import Competition
+from paratime.forecast.evaluation.backtest import backtest
+from paratime.forecast.model.task import ForecastTask
 from paratime.layers.recurrent import Recurrent
-from paratime.optimizer import AdamW
-from paratime.task import DataModule, Task
-from paratime.world.data import TrajectoryData
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.episode import Layout, aligned
-from paratime.world.metrics import step_errors
-from paratime.world.openloop import RolloutScores, imagined
-from paratime.world.source import InMemory
-from paratime.world.windows import Whole, padded
+from paratime.training.base import DataModule, Task
+from paratime.training.optimizer import AdamW
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.episode import Layout, aligned
+from paratime.world.data.sources.base import InMemory
+from paratime.world.data.windows import Whole, padded
+from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.world.model.metrics import step_errors
+from paratime.world.model.rollout import RolloutScores, imagined
 
 Batch = dict[str, Tensor]
 Figures = dict[str, float]

@@ -22,13 +22,13 @@ import pandas as pd
 import torch
 
 from paratime import Encoder
-from paratime.forecast.backtest import Backtest, backtest
-from paratime.forecast.data import SeriesData
-from paratime.forecast.reference_models import seasonal_naive
-from paratime.forecast.report import table
-from paratime.forecast.series import Collection
-from paratime.forecast.sources import TsData
-from paratime.forecast.task import ForecastTask
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import TsData
+from paratime.forecast.evaluation.backtest import Backtest, backtest
+from paratime.forecast.evaluation.baselines import seasonal_naive
+from paratime.forecast.evaluation.report import table
+from paratime.forecast.model.task import ForecastTask
 
 HERE = Path(__file__).parent
 DAY, ORIGINS, EVERY, STEPS = 48, 500, 50, 12

@@ -9,11 +9,11 @@ from gluonts.torch.model.deepar import DeepAREstimator
 from torch import Tensor, nn
 
 from paratime import ParaGRU, ParaLSTM
-from paratime.forecast.backtest import Backtest, backtest
-from paratime.forecast.estimator import ParaRNNEstimator
-from paratime.forecast.reference_models import BASELINES, from_predictor
-from paratime.forecast.rolling import Windows
-from paratime.forecast.series import Collection
+from paratime.forecast.data.series import Collection
+from paratime.forecast.evaluation.backtest import Backtest, backtest
+from paratime.forecast.evaluation.baselines import BASELINES, from_predictor
+from paratime.forecast.evaluation.rolling import Windows
+from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.layers.mixer import Mixer
 
 Model = Callable[[Collection, Windows, int], Callable[[], Backtest]]

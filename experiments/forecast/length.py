@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from paratime.forecast.data import SeriesData
-from paratime.forecast.recipe import Recipe
-from paratime.forecast.series import Collection
-from paratime.forecast.sources import InMemory, TsData
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import InMemory, TsData
+from paratime.forecast.gluonts.recipe import Recipe
 
 LENGTHS = (6_250, 12_500, 25_000, 50_000)
 REPEATS, LIMIT = 5, 1.15

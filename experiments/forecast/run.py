@@ -28,10 +28,10 @@ from contestants import CLASSICAL, MODELS
 from gluonts.dataset.split import split
 from tqdm import tqdm
 
-from paratime.forecast.calendar import quiet
-from paratime.forecast.rolling import rolling
-from paratime.forecast.series import Collection
-from paratime.forecast.sources import Competition, Source, TsData
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Competition, Source, TsData
+from paratime.forecast.evaluation.rolling import rolling
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"

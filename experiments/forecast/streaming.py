@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paratime.forecast.data import SeriesData
-from paratime.forecast.recipe import Recipe
-from paratime.forecast.series import from_gluonts
-from paratime.forecast.sources import InMemory
-from paratime.forecast.streaming import Forecaster
-from paratime.forecast.task import ForecastTask
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.data.sources.base import InMemory
+from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.model.task import ForecastTask
+from paratime.forecast.streaming.forecaster import Forecaster
 
 FREQ, SEASON, HORIZON = "30min", 48, 48
 STEP = timedelta(minutes=30)

@@ -21,11 +21,11 @@ from tqdm import tqdm
 from paratime import ParaGRU, ParaLSTM
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
-from paratime.language.generate import complete
-from paratime.language.sampling import Sampler, Sampling
-from paratime.language.stepping import Plain, prefill, stepper
-from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.generation.generate import complete
+from paratime.language.generation.sampling import Sampler, Sampling
+from paratime.language.generation.stepping import Plain, prefill, stepper
+from paratime.language.model.task import LanguageTask
+from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.layers.encoder import Encoder
 from paratime.ops import native
 from paratime.testing import TOLERANCE

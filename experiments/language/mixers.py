@@ -22,10 +22,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tqdm import tqdm
 
 from paratime import Mamba2, ParaGRU
-from paratime.atomic import replacing
 from paratime.baselines.attention import Attention
 from paratime.baselines.rnn import TorchGRU
 from paratime.compare.matching import size_for
+from paratime.io.atomic import replacing
 from paratime.layers.encoder import Encoder
 
 HERE = Path(__file__).parent

@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from paratime import Mamba2, ParaGRU, ParaLSTM, Sequential
 from paratime.baselines.rnn import TorchGRU
-from paratime.language.task import LanguageTask
+from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
-from paratime.optimizer import AdamW, parameter_groups
-from paratime.peak import peak_flops
+from paratime.training.flops import peak_flops
+from paratime.training.optimizer import AdamW, parameter_groups
 
 RESULTS = Path(__file__).parent / "speed.csv"
 WIDTH, DEPTH, LENGTH, VOCABULARY = 192, 2, 256, 257

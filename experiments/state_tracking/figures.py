@@ -11,7 +11,7 @@ from tasks import TASKS
 from trackers import BLOCKS, MIXERS, WIDTH, name_of
 from training import LENGTHS, SETTINGS
 
-from paratime.figures import save
+from paratime.io.figures import save
 
 SHADES = {1: 0.35, 2: 0.55, 4: 0.75, 8: 1.0}
 FAMILIES = {"ParaGRU": (0.0, 0.3, 0.8), "ParaLSTM": (0.0, 0.5, 0.2)}

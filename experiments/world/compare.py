@@ -25,14 +25,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from paratime.figures import save
-from paratime.world.cli import FIRST_SEED, acting
-from paratime.world.environment import Gym, make, run
-from paratime.world.loading import load, unseen_episodes
-from paratime.world.metrics import HORIZONS
-from paratime.world.planning import CEM, Agent
-from paratime.world.report import scores_of
-from paratime.world.task import TrajectoryTask
+from paratime.io.figures import save
+from paratime.world.commands import FIRST_SEED, acting
+from paratime.world.data.sources.gym import Gym, make, run
+from paratime.world.evaluation.loading import load, unseen_episodes
+from paratime.world.evaluation.report import scores_of
+from paratime.world.model.metrics import HORIZONS
+from paratime.world.model.task import TrajectoryTask
+from paratime.world.planning.planners import CEM, Agent
 
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "compare.csv", HERE / "compare.png"

@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from paratime import Encoder
-from paratime.world.latent_task import WorldTask
-from paratime.world.latents import Categorical
+from paratime.world.model.latent_task import WorldTask
+from paratime.world.model.latents import Categorical
 
 RESULTS = Path(__file__).parent / "results.csv"
 BATCH, LENGTHS, OBSERVATION, ACTION, WIDTH = 16, (64, 512), 8, 2, 128

@@ -11,7 +11,7 @@ from paratime.compare.glossary import term
 from paratime.compare.result import Result
 from paratime.compare.summary import Cell, Summary, cost, number, quality
 from paratime.compare.tables import Row, exact
-from paratime.page import escaped
+from paratime.io.html import escaped
 
 MOST, SMOOTH = 60, 15
 """Points of a drawn curve, and of one of training, which is noisy."""

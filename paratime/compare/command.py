@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jsonargparse import ActionConfigFile
 
+from paratime.cli.parser import Parser, mistakes_in_one_line, run_commands
 from paratime.compare import report
 from paratime.compare.config import Comparison
 from paratime.compare.kind import Build
@@ -17,7 +18,6 @@ from paratime.compare.pool import Pool, alone, warm_up
 from paratime.compare.result import Grid, Key
 from paratime.compare.view import view_of
 from paratime.errors import InputError
-from paratime.parser import Parser, mistakes_in_one_line, run_commands
 
 GRID = "grid.json"
 

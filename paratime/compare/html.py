@@ -7,7 +7,7 @@ from paratime.compare import svg
 from paratime.compare.charts import Figure
 from paratime.compare.summary import Cell
 from paratime.compare.tables import Row, exact, texts
-from paratime.page import escaped
+from paratime.io.html import escaped
 
 
 def table(name: str, said: str, titles: Row, columns: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.cli import LightningCLI
 
-from paratime.task import Task
+from paratime.training.base import Task
 
 Build = Callable[[list[str]], LightningCLI]
 """Builds trainer, task and data from the options of ``paratime fit``; the command line's own."""

@@ -6,13 +6,13 @@ from pathlib import Path
 from lightning.pytorch.cli import LightningCLI
 from tqdm import tqdm
 
+from paratime.cli.parser import Parser
 from paratime.compare.config import KINDS, Comparison, Domain, Mixer, label
 from paratime.compare.kind import Build
 from paratime.compare.result import Key
 from paratime.compare.run import Job, count, encoder_of
 from paratime.errors import InputError
 from paratime.layers.encoder import Encoder
-from paratime.parser import Parser
 
 TOLERANCE = 0.02
 """Share of the first mixer's parameters that the others may have more or fewer."""

@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from paratime.atomic import replacing
 from paratime.compare.kind import Build
 from paratime.compare.result import Result
 from paratime.compare.run import Job, work
 from paratime.compare.view import View
+from paratime.io.atomic import replacing
 
 CONTEXT = multiprocessing.get_context("forkserver")
 

@@ -14,7 +14,7 @@ from paratime.compare.cost import peak_memory_mib
 from paratime.compare.kind import Kind
 from paratime.layers.recurrent import Recurrent
 from paratime.solvers.newton import Newton
-from paratime.task import Task
+from paratime.training.base import Task
 
 PROBES = 8
 """How often in a run Newton's method is tried."""

@@ -4,11 +4,11 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from paratime.atomic import replacing
 from paratime.compare import sections, tables
 from paratime.compare.markdown import markdown
 from paratime.compare.summary import Summary, read
-from paratime.page import document
+from paratime.io.atomic import replacing
+from paratime.io.html import document
 
 STYLE = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
 SCRIPT = Path(__file__).with_name("report.js").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from paratime.atomic import replacing
 from paratime.errors import InputError, one_line
+from paratime.io.atomic import replacing
 
 LONGEST = 100
 """Letters of a folder's name."""

@@ -25,7 +25,7 @@ from paratime.compare.tables import (
     results_rows,
     shown,
 )
-from paratime.page import escaped
+from paratime.io.html import escaped
 
 Parts = Iterator[str]
 

@@ -6,10 +6,10 @@ import numpy as np
 from lightning.pytorch.cli import LightningCLI
 
 from paratime.compare.kind import Found, Kind
-from paratime.forecast.backtest import Backtest, backtest
-from paratime.forecast.calendar import quiet
-from paratime.forecast.data import SeriesData
-from paratime.forecast.task import ForecastTask
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.evaluation.backtest import Backtest, backtest
+from paratime.forecast.model.task import ForecastTask
 
 SHOWN = 3
 """Series of the pictures."""

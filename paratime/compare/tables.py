@@ -17,7 +17,7 @@ from paratime.compare.summary import (
     solver,
     standings,
 )
-from paratime.page import aligned
+from paratime.io.html import aligned
 
 Row = list[str]
 

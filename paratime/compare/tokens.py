@@ -6,9 +6,9 @@ from lightning.pytorch.cli import LightningCLI
 
 from paratime.compare.kind import Found, Kind
 from paratime.errors import InputError
-from paratime.language.generate import generate
-from paratime.language.sampling import Sampling
-from paratime.language.task import LanguageTask
+from paratime.language.generation.generate import generate
+from paratime.language.generation.sampling import Sampling
+from paratime.language.model.task import LanguageTask
 
 PROMPT = "ROMEO:\n"
 WRITTEN = 300

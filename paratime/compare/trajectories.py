@@ -8,12 +8,12 @@ from lightning.pytorch.cli import LightningCLI
 from torch import Tensor
 
 from paratime.compare.kind import Found, Kind
-from paratime.world.data import TrajectoryData
-from paratime.world.episode import Layout, aligned
-from paratime.world.openloop import imagined, split
-from paratime.world.report import scores_of
-from paratime.world.task import TrajectoryTask
-from paratime.world.windows import Rows, Whole, padded
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.episode import Layout, aligned
+from paratime.world.data.windows import Rows, Whole, padded
+from paratime.world.evaluation.report import scores_of
+from paratime.world.model.rollout import imagined, split
+from paratime.world.model.task import TrajectoryTask
 
 HORIZON, EVERY = 50, 25
 """Steps of a rollout, and rows from one rollout's beginning to the next."""

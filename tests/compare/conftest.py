@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from small import prepare
+from compare.small import prepare
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from paratime.world.episode import make_episode
-from paratime.world.npz import write_npz
+from paratime.world.data.episode import make_episode
+from paratime.world.data.sources.dreamer import write_npz
 
 ENCODER = {"width": 16, "depth": 1, "mixer": "ParaGRU", "mlp_size": 32}
 TASKS = {

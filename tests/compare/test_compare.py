@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small import MIXERS, TASKS, change, only, refused, results
+from compare.small import MIXERS, TASKS, change, only, refused, results
 
-from paratime.cli import build
 from paratime.compare.config import Comparison, Domain
 from paratime.compare.glossary import term
 from paratime.compare.matching import TOLERANCE, matched
@@ -20,6 +19,7 @@ from paratime.compare.pool import Claim
 from paratime.compare.result import Grid, Key, Result
 from paratime.compare.run import count
 from paratime.compare.summary import cost
+from paratime.main import build
 
 ROOT = Path(__file__).parents[2]
 QUICK, FULL = (ROOT / "configs/compare" / f"{name}.yaml" for name in ("quick", "full"))

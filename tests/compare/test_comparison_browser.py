@@ -8,12 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
-import browser
-import grids
 import pytest
+from compare import browser, grids
 
 from paratime.compare.report import write
-from paratime.page import document
+from paratime.io.html import document
 
 PROGRAM = browser.find()
 pytestmark = pytest.mark.skipif(

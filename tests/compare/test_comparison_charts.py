@@ -4,9 +4,9 @@ import math
 import re
 from dataclasses import replace
 
-import grids
 import numpy as np
 import pytest
+from compare import grids
 
 from paratime.compare import charts, pictures, svg
 from paratime.compare.result import Result

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paratime.compare import report, svg
-from paratime.page import STYLE
+from paratime.io.html import STYLE
 
 TO_LMS = [
     [0.4122214708, 0.5363325363, 0.0514459929],

@@ -8,12 +8,11 @@ from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 
-import grids
 import pytest
 import yaml
-from small import change, only, refused, results
+from compare import grids
+from compare.small import change, only, refused, results
 
-from paratime.cli import build
 from paratime.compare import command
 from paratime.compare.command import check_folder, finish
 from paratime.compare.config import Comparison, Domain
@@ -22,6 +21,7 @@ from paratime.compare.pool import Claim, warm_up
 from paratime.compare.result import Key
 from paratime.compare.run import Job, measure
 from paratime.errors import InputError
+from paratime.main import build
 
 FORKING = """\
 import os, time

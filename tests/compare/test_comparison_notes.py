@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-import grids
 import pytest
+from compare import grids
 
 from paratime.compare import glossary, notes
 from paratime.compare.cost import machine

@@ -7,8 +7,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import grids
 import pytest
+from compare import grids
 
 from paratime.compare import sections
 from paratime.compare.report import page, table, write

@@ -13,9 +13,9 @@ from systems import recording
 
 from paratime import Encoder, ParaGRU
 from paratime.layers.block import Block
-from paratime.world.data import TrajectoryData
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.source import InMemory
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.sources.base import InMemory
+from paratime.world.model.dynamics_task import DynamicsTask
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

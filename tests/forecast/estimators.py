@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from paratime.forecast.estimator import ParaRNNEstimator
+from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 
 TINY = {"hidden_size": 8, "num_layers": 1, "max_steps": 2}
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from tables import frame_of
+from forecast.tables import frame_of
 from torch import nn
 
 from paratime import Attention, Encoder, ParaLSTM
-from paratime.forecast.calendar import quiet
-from paratime.forecast.data import describe
-from paratime.forecast.outputs import Gaussian, Quantiles
-from paratime.forecast.series import Collection
-from paratime.forecast.streaming import Forecaster
-from paratime.forecast.table import read_table
-from paratime.forecast.task import ForecastTask
-from paratime.forecast.windows import Standard, prepare, with_origins
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.datamodule import describe
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.table import read_table
+from paratime.forecast.data.windows import Standard, prepare, with_origins
+from paratime.forecast.model.outputs import Gaussian, Quantiles
+from paratime.forecast.model.task import ForecastTask
+from paratime.forecast.streaming.forecaster import Forecaster
 from paratime.testing import TOLERANCE
 
 H = 4

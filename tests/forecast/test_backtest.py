@@ -14,16 +14,16 @@ from torch import nn
 
 from paratime import Encoder
 from paratime.errors import InputError
-from paratime.forecast import backtest as module
-from paratime.forecast.backtest import Backtest, backtest, with_required
-from paratime.forecast.data import describe
-from paratime.forecast.evaluation import METRICS, REQUIRED
-from paratime.forecast.match import matched
-from paratime.forecast.outputs import Output, Quantiles, StudentT
-from paratime.forecast.rolling import Windows, rolling, with_future
-from paratime.forecast.series import Collection
-from paratime.forecast.task import ForecastTask
-from paratime.forecast.windows import Standard
+from paratime.forecast.data.datamodule import describe
+from paratime.forecast.data.features import matched
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.windows import Standard
+from paratime.forecast.evaluation import backtest as module
+from paratime.forecast.evaluation.backtest import Backtest, backtest, with_required
+from paratime.forecast.evaluation.metrics import METRICS, REQUIRED
+from paratime.forecast.evaluation.rolling import Windows, rolling, with_future
+from paratime.forecast.model.outputs import Output, Quantiles, StudentT
+from paratime.forecast.model.task import ForecastTask
 from paratime.testing import TOLERANCE
 
 H, LENGTHS = 6, (60, 31, 7, 5)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import (
+from paratime.forecast.data.calendar import (
     calendar,
     calendar_features,
     check_frequency,

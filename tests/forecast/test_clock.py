@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tables import refused
-from test_calendar import SEASONS
+from forecast.tables import refused
+from forecast.test_calendar import SEASONS
 
-from paratime.forecast.calendar import calendar, quiet
-from paratime.forecast.clock import BLOCK, LONGEST_GAP, Clock
+from paratime.forecast.data.calendar import calendar, quiet
+from paratime.forecast.streaming.clock import BLOCK, LONGEST_GAP, Clock
 
 FREQUENCIES = (*SEASONS, "s", "2D", "W-WED", "2M", "Q-MAR", "2Y-JUN")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -4,10 +4,10 @@ import re
 
 import pandas as pd
 import pytest
+from forecast.tables import frame_of
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from tables import frame_of
 
-from paratime.forecast.saved import to_frame, write
+from paratime.forecast.gluonts.saved import to_frame, write
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_terminated_run_says_so(paratime, table, monkeypatch):
     def terminated(*_, **__):
         raise SIGTERMException
 
-    monkeypatch.setattr("paratime.forecast.cli.ParaRNNEstimator.train_on", terminated)
+    monkeypatch.setattr("paratime.forecast.commands.ParaRNNEstimator.train_on", terminated)
     fit = ("forecast", "fit", "--data", table, "--out", "m", "--prediction_length", 5)
     status, _, err = paratime(*fit)
     assert status == 143 and err == "paratime: terminated before the end\n"

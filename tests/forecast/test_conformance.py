@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from estimators import arrays, make_estimator, waves
-from test_calendar import SEASONS
+from forecast.estimators import arrays, make_estimator, waves
+from forecast.test_calendar import SEASONS
 
 from paratime.errors import InputError
-from paratime.forecast.calendar import quiet
+from paratime.forecast.data.calendar import quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # GluonTS's use of pandas
 

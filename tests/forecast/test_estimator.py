@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from estimators import arrays, make_estimator, waves
+from forecast.estimators import arrays, make_estimator, waves
 from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.pandas import PandasDataset
 from gluonts.dataset.split import split
@@ -25,9 +25,9 @@ from lightning.pytorch.callbacks import Callback
 
 from paratime import ParaGRU
 from paratime.errors import InputError
-from paratime.forecast.kinds import AsDistribution, AsQuantiles, AsSamples
-from paratime.forecast.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
-from paratime.forecast.series import from_gluonts
+from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.inference.forecast_type import AsDistribution, AsQuantiles, AsSamples
+from paratime.forecast.model.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # GluonTS's use of pandas
 

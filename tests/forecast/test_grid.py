@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tables import frame_of
+from forecast.tables import frame_of
 
 from paratime.errors import InputError
-from paratime.forecast.grid import period_frequency
-from paratime.forecast.table import read_table
+from paratime.forecast.data.frequency import period_frequency
+from paratime.forecast.data.sources.table import read_table
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Period(Dtype|).*deprecated:FutureWarning",  # of business days, by pandas

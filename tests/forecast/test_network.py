@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from paratime import Encoder, ParaLSTM
-from paratime.forecast.network import ForecastNetwork, Memory, Shape, seasonal_naive
-from paratime.forecast.outputs import Quantiles, StudentT
+from paratime.forecast.model.network import ForecastNetwork, Memory, Shape, seasonal_naive
+from paratime.forecast.model.outputs import Quantiles, StudentT
 from paratime.testing import TOLERANCE
 
 LENGTHS = (30, 12, 1)

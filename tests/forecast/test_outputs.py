@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.forecast.outputs import (
+from paratime.forecast.model.outputs import (
     Gaussian,
     Mixture,
     NegativeBinomial,

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_training import Waves
+from forecast.test_training import Waves
 
 from paratime import Encoder
 from paratime.errors import InputError
-from paratime.forecast.data import SeriesData
-from paratime.forecast.outputs import Gaussian, Quantiles, StudentT
-from paratime.forecast.paths import sample_paths
-from paratime.forecast.series import Collection, from_gluonts
-from paratime.forecast.sources import InMemory
-from paratime.forecast.task import ForecastTask
+from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.series import Collection, from_gluonts
+from paratime.forecast.data.sources.base import InMemory
+from paratime.forecast.inference.sample_paths import sample_paths
+from paratime.forecast.model.outputs import Gaussian, Quantiles, StudentT
+from paratime.forecast.model.task import ForecastTask
 
 H = 6
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forecast.test_backtest import H, same, series
 from gluonts.model.forecast import QuantileForecast
 from gluonts.model.seasonal_naive import SeasonalNaivePredictor
-from test_backtest import H, same, series
 
 from paratime.errors import InputError
-from paratime.forecast.reference_models import from_predictor, seasonal_naive, statistical
-from paratime.forecast.rolling import rolling
+from paratime.forecast.evaluation.baselines import from_predictor, seasonal_naive, statistical
+from paratime.forecast.evaluation.rolling import rolling
 
 
 def test_seasonal_naive_is_that_of_gluonts_where_nothing_is_missing():

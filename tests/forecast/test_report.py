@@ -14,13 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from paratime.errors import InputError
-from paratime.forecast import charts
-from paratime.forecast.backtest import Backtest
-from paratime.forecast.evaluation import METRICS
-from paratime.forecast.reference_models import seasonal_naive
-from paratime.forecast.report import shown, table, write_report, write_series
-from paratime.forecast.rolling import Windows, rolling
-from paratime.forecast.series import Collection, from_gluonts
+from paratime.forecast.data.series import Collection, from_gluonts
+from paratime.forecast.evaluation import charts
+from paratime.forecast.evaluation.backtest import Backtest
+from paratime.forecast.evaluation.baselines import seasonal_naive
+from paratime.forecast.evaluation.metrics import METRICS
+from paratime.forecast.evaluation.report import shown, table, write_report, write_series
+from paratime.forecast.evaluation.rolling import Windows, rolling
 
 H = 6
 

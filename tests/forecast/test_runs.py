@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from estimators import arrays, make_estimator, waves
+from forecast.estimators import arrays, make_estimator, waves
 from lightning.pytorch.callbacks import Callback
 
 from paratime.errors import InputError
@@ -21,7 +21,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 sys.path.insert(0, sys.argv[1])
 import lightning.pytorch as lightning, os, signal
-from estimators import make_estimator, waves
+from forecast.estimators import make_estimator, waves
 
 class Killed(lightning.Callback):
     def on_train_batch_end(self, trainer, *_):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from paratime.forecast.scaling import FLOOR, Scaling, trailing
+from paratime.forecast.model.scaling import FLOOR, Scaling, trailing
 
 SCALING = Scaling(window=7, season=3)
 STARTS = (0, 40, 41, 60)
@@ -66,7 +66,7 @@ def test_no_step_sees_its_future():
 def test_pieces_of_windows_change_nothing(monkeypatch):
     target, reset = series()
     whole = trailing(target, reset, SCALING)
-    monkeypatch.setattr("paratime.forecast.scaling.PIECE", 100)
+    monkeypatch.setattr("paratime.forecast.model.scaling.PIECE", 100)
     pieces = trailing(target, reset, SCALING)
     assert torch.equal(whole.loc, pieces.loc) and torch.equal(whole.scale, pieces.scale)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from forecast.tables import entries_of, refused
 from gluonts.dataset.common import ListDataset
-from tables import entries_of, refused
 
-from paratime.forecast.series import from_gluonts
+from paratime.forecast.data.series import from_gluonts
 
 
 @pytest.mark.parametrize(

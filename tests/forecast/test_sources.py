@@ -8,15 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from forecast.tables import DAYS, HEAD, entries_of, frame_of, refused, same
 from gluonts.dataset.common import MetaData, TrainDatasets
 from gluonts.dataset.jsonl import JsonLinesWriter
 from jsonargparse import ArgumentParser
-from tables import DAYS, HEAD, entries_of, frame_of, refused, same
 
-from paratime.forecast.calendar import season_length
-from paratime.forecast.channels import Channels
-from paratime.forecast.series import from_gluonts
-from paratime.forecast.sources import (
+from paratime.forecast.data.calendar import season_length
+from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.data.sources.base import (
     FPP3,
     Competition,
     InMemory,
@@ -25,7 +24,8 @@ from paratime.forecast.sources import (
     Table,
     TsData,
 )
-from paratime.forecast.table import read_table
+from paratime.forecast.data.sources.channels import Channels
+from paratime.forecast.data.sources.table import read_table
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Period(Dtype|).*deprecated:FutureWarning",  # of business days, by pandas
@@ -118,10 +118,10 @@ def test_sources_are_injected():
     parser = ArgumentParser()
     parser.add_argument("--source", type=Source)
     init = {"path": "data.csv", "target": ["y", "z"], "known": ["x"], "item_id": None}
-    config = {"class_path": "paratime.forecast.sources.Table", "init_args": init}
+    config = {"class_path": "paratime.forecast.data.sources.base.Table", "init_args": init}
     source = parser.instantiate_classes(parser.parse_object({"source": config})).source
     assert source == Table("data.csv", target=("y", "z"), known=("x",), item_id=None)
-    given = ["--source=paratime.forecast.sources.TsData", "--source.name=vic_elec"]
+    given = ["--source=paratime.forecast.data.sources.base.TsData", "--source.name=vic_elec"]
     assert parser.instantiate_classes(parser.parse_args(given)).source == TsData("vic_elec")
 
 

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from streams import CASES, LEVELS, H, case, close
-from tables import frame_of, refused
+from forecast.streams import CASES, LEVELS, H, case, close
+from forecast.tables import frame_of, refused
 
-from paratime.forecast.streaming import Forecaster
-from paratime.forecast.table import read_table
+from paratime.forecast.data.sources.table import read_table
+from paratime.forecast.streaming.forecaster import Forecaster
 
 
 @pytest.mark.parametrize("dtype", (torch.float64, torch.float32), ids=str)

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from streams import ALL, CASES, case
-from tables import frame_of, refused
+from forecast.streams import ALL, CASES, case
+from forecast.tables import frame_of, refused
 
 from paratime import Attention, Encoder
 from paratime.errors import InputError
-from paratime.forecast.streaming import Forecaster
-from paratime.forecast.table import read_table
+from paratime.forecast.data.sources.table import read_table
+from paratime.forecast.streaming.forecaster import Forecaster
 
 REFUSED = {
     "a value without end": (

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from forecast.tables import DAYS, HEAD, frame_of, refused, same
 from gluonts.dataset.pandas import PandasDataset
-from tables import DAYS, HEAD, frame_of, refused, same
 
-from paratime.forecast.series import from_gluonts
-from paratime.forecast.sources import Table
-from paratime.forecast.table import read_table
+from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.data.sources.base import Table
+from paratime.forecast.data.sources.table import read_table
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Period(Dtype|).*deprecated:FutureWarning",  # of business days, by pandas

@@ -13,13 +13,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from paratime import Encoder
 from paratime.errors import InputError
-from paratime.forecast.data import SeriesData, ShuffledSeries, TrainingSeries
-from paratime.forecast.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
-from paratime.forecast.series import Collection
-from paratime.forecast.sources import Source
-from paratime.forecast.task import ForecastTask
-from paratime.forecast.windows import Standard, packed, prepare, with_origins
-from paratime.task import AdamW
+from paratime.forecast.data.datamodule import SeriesData, ShuffledSeries, TrainingSeries
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.windows import Standard, packed, prepare, with_origins
+from paratime.forecast.model.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
+from paratime.forecast.model.task import ForecastTask
+from paratime.training.base import AdamW
 
 LENGTHS = (60, 90, 33, 5)
 

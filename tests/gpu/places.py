@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_cuda import CASES, problem
-from test_recurrence import run
+from ops.test_cuda import CASES, problem
+from ops.test_recurrence import run
 from torch import Tensor
 
 from paratime.testing import TOLERANCE, relative_error

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 from cases import inputs
-from places import Outcome, all_of, check, moved, same
-from test_cuda import CASES, CHOICES, problem
-from test_recurrence import run
+from gpu.places import Outcome, all_of, check, moved, same
+from ops.test_cuda import CASES, CHOICES, problem
+from ops.test_recurrence import run
 
 from paratime import ParaGRU
 from paratime.ops import device

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from places import moved, on
-from test_cuda import CASES
-from test_recurrence import run
+from gpu.places import moved, on
+from ops.test_cuda import CASES
+from ops.test_recurrence import run
 from torch import Tensor
 
 from paratime.ops import device, native

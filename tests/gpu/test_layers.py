@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from cases import inputs, resets
-from places import all_of, everywhere, on
+from gpu.places import all_of, everywhere, on
 from torch import Tensor, nn
 
 from paratime import Encoder, ParaGRU, ParaLSTM, Sequential

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from places import all_of, check, close, everywhere, moved, on, same
-from test_cuda import CASES, CHOICES, DTYPES, STEPS, problem
-from test_recurrence import problem as draw
-from test_recurrence import run
+from gpu.places import all_of, check, close, everywhere, moved, on, same
+from ops.test_cuda import CASES, CHOICES, DTYPES, STEPS, problem
+from ops.test_recurrence import problem as draw
+from ops.test_recurrence import run
 
 from paratime.ops import device, native
 from paratime.ops.fused import gru

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from paratime.language.generate import generate
-from paratime.language.sampling import Sampling
-from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.generation.generate import generate
+from paratime.language.generation.sampling import Sampling
+from paratime.language.model.task import LanguageTask
+from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaLSTM

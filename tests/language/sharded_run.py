@@ -10,11 +10,11 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
-from paratime.language.task import LanguageTask
+from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
-from paratime.loader import ResumableLoader
-from paratime.optimizer import AdamW
+from paratime.training.optimizer import AdamW
+from paratime.training.samplers import ResumableLoader
 
 STEPS = 5
 

@@ -6,17 +6,17 @@ import re
 import pandas as pd
 import pytest
 import torch
-from models import BYTES, START, document, make_task, train
+from language.models import BYTES, START, document, make_task, train
 
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
 from paratime.errors import InputError
-from paratime.language import contexts
-from paratime.language.contexts import Carried, Sliding
-from paratime.language.curves import draw
-from paratime.language.evaluate import evaluate, log_likelihoods, perplexity
-from paratime.language.evaluate_command import ROWS, table
-from paratime.language.sources import Document
+from paratime.language.commands.evaluate import ROWS, table
+from paratime.language.data.sources.catalog import Document
+from paratime.language.evaluation import contexts
+from paratime.language.evaluation.charts import draw
+from paratime.language.evaluation.contexts import Carried, Sliding
+from paratime.language.evaluation.evaluate import evaluate, log_likelihoods, perplexity
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
 from paratime.testing import TOLERANCE
 

@@ -5,15 +5,21 @@ import warnings
 
 import pytest
 import torch
-from models import BYTES, make_task, train
+from language.models import BYTES, make_task, train
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import save as save_parts
 
 from paratime.baselines.attention import Attention
 from paratime.errors import InputError
-from paratime.language.export import build, export, export_checkpoint, from_exported, load
-from paratime.language.task import LanguageTask
-from paratime.language.weights import CONFIG, WEIGHTS
+from paratime.language.export.safetensors import (
+    build,
+    export,
+    export_checkpoint,
+    from_exported,
+    load,
+)
+from paratime.language.export.weights import CONFIG, WEIGHTS
+from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
 
@@ -92,7 +98,7 @@ class TestCheckpoint:
 
     def test_a_checkpoint_of_something_else(self, checkpoint, tmp_path):
         saved = torch.load(checkpoint, weights_only=True)
-        saved["hyper_parameters"]["_class_path"] = "paratime.forecast.task.ForecastTask"
+        saved["hyper_parameters"]["_class_path"] = "paratime.forecast.model.task.ForecastTask"
         torch.save(saved, tmp_path / "other.ckpt")
         torch.save([1], tmp_path / "list.ckpt")
         for name, message in {"other": "a language model", "list": "a checkpoint of"}.items():
@@ -156,7 +162,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("no space")
 
-    monkeypatch.setattr("paratime.language.export.write_weights", fail)
+    monkeypatch.setattr("paratime.language.export.safetensors.write_weights", fail)
     with pytest.raises(OSError, match="no space"):
         export(make_task(), tmp_path / "out", LSTM)
     assert not list(tmp_path.iterdir())
@@ -190,7 +196,7 @@ def test_folders_that_cannot_be_loaded(tmp_path):
 
 def test_a_config_builds_without_weights():
     arguments = {"encoder": LSTM, "vocab_size": 257, "tokenizer": BYTES.spec()}
-    recipe = {"class_path": "paratime.language.task.LanguageTask", "init_args": arguments}
+    recipe = {"class_path": "paratime.language.model.task.LanguageTask", "init_args": arguments}
     assert build(recipe)(IDS)[0].shape == (2, 30, 257)
 
 
@@ -198,6 +204,8 @@ def test_a_config_builds_without_weights():
 def test_texts_in_a_tokenizer_stay_texts(text):
     spec = {"name": "another", "content": text}
     arguments = {"encoder": LSTM, "vocab_size": 257, "tokenizer": spec}
-    task = build({"class_path": "paratime.language.task.LanguageTask", "init_args": arguments})
+    task = build(
+        {"class_path": "paratime.language.model.task.LanguageTask", "init_args": arguments}
+    )
     for kept in (task.tokenizer, task.hparams["tokenizer"], spec):
         assert kept == {"name": "another", "content": text}

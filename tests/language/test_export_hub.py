@@ -4,14 +4,14 @@ import json
 
 import pytest
 import torch
-from models import BYTES, START, greedy, make_task
-from test_tokenizers import make
+from language.models import BYTES, START, greedy, make_task
+from language.test_tokenizers import make
 from torch.nn import functional
 
 from paratime.errors import InputError
-from paratime.language.export import export, from_exported
-from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import BPE
+from paratime.language.export.safetensors import export, from_exported
+from paratime.language.model.task import LanguageTask
+from paratime.language.tokenizers.characters import BPE
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
 from paratime.testing import TOLERANCE
@@ -42,7 +42,7 @@ def tokenizer(folder):
 
 
 def loaded(folder, **options):
-    import paratime.language.hub  # noqa: F401 (it registers the classes)
+    import paratime.language.export.transformers  # noqa: F401 (it registers the classes)
 
     transformers.utils.logging.disable_progress_bar()
     return transformers.AutoModelForCausalLM.from_pretrained(folder, **options)
@@ -182,7 +182,7 @@ def test_a_saved_model_comes_back(model, folder, tmp_path):
 
 
 def test_a_saved_model_with_shared_weights_comes_back(tmp_path, monkeypatch):
-    from paratime.language import hub
+    from paratime.language.export import transformers as hub
 
     build = hub.build
     monkeypatch.setattr(hub, "build", lambda recipe: tie(build(recipe)))
@@ -208,7 +208,7 @@ def test_another_precision(folder):
 
 
 def test_what_is_refused(model, tokenizer):
-    from paratime.language.hub import ParatimeConfig, ParatimeForCausalLM
+    from paratime.language.export.transformers import ParatimeConfig, ParatimeForCausalLM
 
     tokenizer.padding_side = "right"
     batch = tokenizer(["abc", "a"], padding=True, return_tensors="pt")

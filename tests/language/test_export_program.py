@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from models import make_task, train
+from language.models import make_task, train
 
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
 from paratime.errors import InputError
-from paratime.language.export import load
-from paratime.language.program import export_step, load_step
+from paratime.language.export.safetensors import load
+from paratime.language.export.torch_export import export_step, load_step
 from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
 from paratime.testing import TOLERANCE
 

@@ -8,14 +8,14 @@ import torch
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
 from paratime.errors import InputError
-from paratime.language import stepping
-from paratime.language.generate import complete, generate
-from paratime.language.sampling import Sampler, Sampling
-from paratime.language.states import leaves
-from paratime.language.stepping import Compact, Plain, prefill, stepper
-from paratime.language.stops import Stops
-from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.generation import stepping
+from paratime.language.generation.generate import complete, generate
+from paratime.language.generation.sampling import Sampler, Sampling
+from paratime.language.generation.states import leaves
+from paratime.language.generation.stepping import Compact, Plain, prefill, stepper
+from paratime.language.generation.stops import Stops
+from paratime.language.model.task import LanguageTask
+from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
 from paratime.ops import native
@@ -146,8 +146,10 @@ def write(text: bytes, monkeypatch, **options):
     """Let a model write a text, and return the pieces that come out and how it ended."""
     task = Scripted(text)
     first = 9.0 * torch.nn.functional.one_hot(task.script[:1], 257)
-    monkeypatch.setattr("paratime.language.generate.prefill", lambda *_: (first, (first,)))
-    monkeypatch.setattr("paratime.language.generate.stepper", Plain)
+    monkeypatch.setattr(
+        "paratime.language.generation.generate.prefill", lambda *_: (first, (first,))
+    )
+    monkeypatch.setattr("paratime.language.generation.generate.stepper", Plain)
     how = Sampling(temperature=0.0, **options)
     pieces = list(generate(task, "", how))
     task.position = 0

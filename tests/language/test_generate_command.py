@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paratime.errors import InputError
-from paratime.language.generate_command import read_prompts
+from paratime.language.commands.generate import read_prompts
 
 CONFIG = """\
 model:
@@ -122,6 +122,6 @@ def test_a_key_that_interrupts_leaves_no_trace(paratime, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paratime.language.generate_command.load", interrupt)
+    monkeypatch.setattr("paratime.language.commands.generate.load", interrupt)
     status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
     assert (status, out, err) == (130, "", "\nparatime: interrupted\n")

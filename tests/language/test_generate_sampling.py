@@ -7,8 +7,15 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.language.generate_command import generate_text
-from paratime.language.sampling import AHEAD, Occurred, Sampler, Sampling, probabilities, stream
+from paratime.language.commands.generate import generate_text
+from paratime.language.generation.sampling import (
+    AHEAD,
+    Occurred,
+    Sampler,
+    Sampling,
+    probabilities,
+    stream,
+)
 from paratime.ops.program import Program
 
 VOCABULARY = 11

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 import torch
-from models import BYTES, START, document, greedy, make_task, train
+from language.models import BYTES, START, document, greedy, make_task, train
 
 from paratime.errors import InputError
-from paratime.language.contexts import Sliding
-from paratime.language.evaluate import evaluate
-from paratime.language.sources import Document
+from paratime.language.data.sources.catalog import Document
+from paratime.language.evaluation.contexts import Sliding
+from paratime.language.evaluation.evaluate import evaluate
 
 pytest.importorskip("lm_eval")
 
@@ -43,7 +43,7 @@ metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
 
 @pytest.fixture
 def model():
-    from paratime.language.harness import Harness
+    from paratime.language.export.lm_eval import Harness
 
     task = make_task().double()
     task.head.weight.data[128:] = 0  # so that it writes characters of one byte
@@ -149,7 +149,7 @@ def quotes(tmp_path, monkeypatch):
 def test_a_task_through_the_harness(tmp_path, quotes):
     checkpoint = train(tmp_path)
     command = [
-        *(sys.executable, "-m", "paratime.language.harness", "run", "--model", "paratime"),
+        *(sys.executable, "-m", "paratime.language.export.lm_eval", "run", "--model", "paratime"),
         *("--model_args", f"ckpt_path={checkpoint}", "--tasks", "quotes"),
         *("--include_path", str(quotes), "--output_path", str(tmp_path / "results")),
         "--log_samples",
@@ -157,7 +157,7 @@ def test_a_task_through_the_harness(tmp_path, quotes):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "quotes" in done.stdout
-    from paratime.language.export import load
+    from paratime.language.export.safetensors import load
 
     task = load(checkpoint)
     (samples,) = (tmp_path / "results").glob("**/samples_quotes_*.jsonl")
@@ -175,7 +175,7 @@ def test_a_task_through_the_harness(tmp_path, quotes):
 
 def test_ids_and_sizes(model):
     assert model.eot_token_id == START and model.tok_encode("a") == BYTES.encode("a").tolist()
-    from paratime.language.harness import Harness
+    from paratime.language.export.lm_eval import Harness
 
     with pytest.raises(InputError, match="batch_size: expected at least 1"):
         Harness(task=model.task, batch_size=0)

@@ -4,22 +4,22 @@ from functools import partial
 
 import pytest
 import torch
+from language.test_task import BYTES, make_data, make_task, make_trainer
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
     ModelCheckpoint,
 )
-from test_task import BYTES, make_data, make_task, make_trainer
 
-from paratime.compiling import CompileBlocks
 from paratime.errors import InputError
-from paratime.language.task import LanguageTask
-from paratime.language.width import WidthTransfer
+from paratime.language.model.mup import WidthTransfer
+from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
-from paratime.optimizer import AdamW, recurrent_weights
-from paratime.peak import peak_flops, precision_of
 from paratime.testing import TOLERANCE
+from paratime.training.compile import CompileBlocks
+from paratime.training.flops import peak_flops, precision_of
+from paratime.training.optimizer import AdamW, recurrent_weights
 
 EXACT = TOLERANCE[torch.float64]
 MIXERS = pytest.mark.parametrize("mixer", (ParaGRU, ParaLSTM), ids=lambda m: m.__name__)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from paratime.language import loss
-from paratime.language.loss import next_token_loss, next_token_loss_reference
+from paratime.language.model import loss
+from paratime.language.model.loss import next_token_loss, next_token_loss_reference
 from paratime.testing import TOLERANCE
 
 VOCABULARY, WIDTH = 37, 8

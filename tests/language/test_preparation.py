@@ -14,11 +14,18 @@ import numpy as np
 import pytest
 
 from paratime.errors import InputError
-from paratime.language import encoding, preparation, shards
-from paratime.language.corpus import HoldOut
-from paratime.language.preparation import Preparation
-from paratime.language.sources import Document, InMemory, Prepared, TextFiles, TokenFiles
-from paratime.language.tokenizer import BPE, ByteTokenizer, Characters
+from paratime.language.data.corpus import builder as preparation
+from paratime.language.data.corpus import encoding, shards
+from paratime.language.data.corpus.builder import Preparation
+from paratime.language.data.sources.catalog import (
+    Document,
+    InMemory,
+    Prepared,
+    TextFiles,
+    TokenFiles,
+)
+from paratime.language.data.split import HoldOut
+from paratime.language.tokenizers.characters import BPE, ByteTokenizer, Characters
 
 DOCUMENTS = [Document(f"d{i}", f"document {i}: " + "abc" * (i % 50)) for i in range(1, 400)]
 SOURCE = InMemory(DOCUMENTS)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from paratime.errors import InputError
-from paratime.language import preparation, shards
-from paratime.language.corpus import HoldOut
-from paratime.language.preparation import Preparation
-from paratime.language.sources import Document, InMemory, Source
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.data.corpus import builder as preparation
+from paratime.language.data.corpus import shards
+from paratime.language.data.corpus.builder import Preparation
+from paratime.language.data.sources.catalog import Document, InMemory, Source
+from paratime.language.data.split import HoldOut
+from paratime.language.tokenizers.characters import ByteTokenizer
 
 DOCUMENTS = [Document(f"d{i}", f"document {i}") for i in range(40)]
 

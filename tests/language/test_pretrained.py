@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.language.pretrained import INDEX, from_transformers
+from paratime.language.model.pretrained import INDEX, from_transformers
 
 CLOSE = 1e-5
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4, "vocab_size": 31}

@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from language.models import train
+from language.test_task import make_data, make_task, make_trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateFinder
-from models import train
-from test_task import make_data, make_task, make_trainer
 from torch.utils.data.distributed import DistributedSampler
 
 from paratime.errors import InputError
-from paratime.language.data import TokenData
-from paratime.language.sources import Document, InMemory
-from paratime.language.task import LanguageTask
-from paratime.optimizer import AdamW
+from paratime.language.data.datamodule import TokenData
+from paratime.language.data.sources.catalog import Document, InMemory
+from paratime.language.model.task import LanguageTask
+from paratime.training.optimizer import AdamW
 
 DOCUMENTS = [Document(f"d{i}", f"text {i} " + "abcdefghij"[i % 10] * (i % 37)) for i in range(60)]
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from sharded_run import run
+from language.sharded_run import run
 
 from paratime.errors import InputError
-from paratime.language.sharding import data_mesh
-from paratime.language.weights import read_checkpoint
+from paratime.language.export.weights import read_checkpoint
+from paratime.language.model.fsdp import data_mesh
 
 ROOT = Path(__file__).parent.parent.parent
 

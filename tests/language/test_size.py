@@ -11,9 +11,9 @@ from torch import Tensor
 from paratime import ParaGRU, ParaLSTM
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
-from paratime.language.size import activations, on_meta, parameters_by_part, part_of
-from paratime.language.size_command import table
-from paratime.language.task import LanguageTask
+from paratime.language.commands.size import table
+from paratime.language.model.footprint import activations, on_meta, parameters_by_part, part_of
+from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "language"

@@ -8,18 +8,18 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from paratime.errors import InputError
-from paratime.language.data import TokenData
-from paratime.language.generate import generate
-from paratime.language.metrics import LanguageScores
-from paratime.language.sampling import Sampling
-from paratime.language.sources import TextFiles
-from paratime.language.task import LanguageTask
-from paratime.language.tokenizer import ByteTokenizer
+from paratime.language.data.datamodule import TokenData
+from paratime.language.data.sources.catalog import TextFiles
+from paratime.language.generation.generate import generate
+from paratime.language.generation.sampling import Sampling
+from paratime.language.model.metrics import LanguageScores
+from paratime.language.model.task import LanguageTask
+from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
 from paratime.ops import native
-from paratime.task import AdamW, parameter_groups
 from paratime.testing import TOLERANCE
+from paratime.training.base import AdamW, parameter_groups
 
 BYTES = ByteTokenizer()
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.language import corpus, shards
-from paratime.language.corpus import HoldOut
-from paratime.language.data import TokenData
-from paratime.language.prepare import prepare, summary
-from paratime.language.sources import (
+from paratime.language.commands.prepare import prepare, summary
+from paratime.language.data import split as corpus
+from paratime.language.data.corpus import shards
+from paratime.language.data.datamodule import TokenData
+from paratime.language.data.sources.catalog import (
     Document,
     InMemory,
     Prepared,
@@ -22,9 +22,10 @@ from paratime.language.sources import (
     Splits,
     TextFiles,
 )
-from paratime.language.tokenizer import BPE, ByteTokenizer, Characters
-from paratime.language.windows import ShuffledWindows, Windows
-from paratime.loader import Lanes
+from paratime.language.data.split import HoldOut
+from paratime.language.data.windows import ShuffledWindows, Windows
+from paratime.language.tokenizers.characters import BPE, ByteTokenizer, Characters
+from paratime.training.samplers import Lanes
 
 TOKENIZER = ByteTokenizer()
 DOCUMENTS = [Document(f"d{i}", f"document {i}: " + "ab" * i) for i in range(1, 21)]

@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from paratime.errors import InputError
-from paratime.language import text_sources
-from paratime.language.sources import (
+from paratime.language.data.sources import text as text_sources
+from paratime.language.data.sources.catalog import (
     HuggingFace,
     InMemory,
     JsonLines,
@@ -200,7 +200,7 @@ def ids_of(source: Source) -> list[list[int]]:
 class TestTokenFiles:
     @pytest.mark.parametrize("dtype", ("uint16", "uint32"))
     def test_documents_lie_between_starts(self, dtype, tmp_path, monkeypatch):
-        monkeypatch.setattr("paratime.language.token_sources.BLOCK", 3)
+        monkeypatch.setattr("paratime.language.data.sources.tokens.BLOCK", 3)
         np.array([9, 1, 2, 9, 9, 3, 4, 5, 9, 6], dtype).tofile(tmp_path / "a.bin")
         np.array([7, 8, 9], dtype).tofile(tmp_path / "b.bin")
         (tmp_path / "c.bin").touch()

@@ -12,9 +12,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from paratime.errors import InputError
-from paratime.language.ranks import RankTokenizer
-from paratime.language.recipe import Tokenizer, describe, unpacked
-from paratime.language.tokenizer import (
+from paratime.language.tokenizers.base import Tokenizer, describe, unpacked
+from paratime.language.tokenizers.characters import (
     BPE,
     ByteTokenizer,
     Characters,
@@ -22,6 +21,7 @@ from paratime.language.tokenizer import (
     TokenizerFile,
     from_spec,
 )
+from paratime.language.tokenizers.tiktoken import RankTokenizer
 
 TEXTS = (
     "",

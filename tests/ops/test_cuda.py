@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 import torch
-from test_recurrence import run
+from ops.test_recurrence import run
 from torch import Tensor
 
 from paratime import ParaGRU

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paratime import info
+from paratime.cli import info
 from paratime.ops import build, driver, native, targets
 
 SOURCE = """

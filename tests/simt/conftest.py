@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from programs import compiled
+from simt.programs import compiled
 
 from paratime.ops import build, targets
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from programs import FOLDER, SANITIZERS, Done, compiled, run, sanitized
+from simt.programs import FOLDER, SANITIZERS, Done, compiled, run, sanitized
 
 from paratime.ops import build
 

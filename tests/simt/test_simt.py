@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import FOLDER, SANITIZERS, Done, compiled, run, sanitized
+from simt.programs import FOLDER, SANITIZERS, Done, compiled, run, sanitized
 
 LAUNCH_FAILURE = 719
 INVALID_CONFIGURATION = 9

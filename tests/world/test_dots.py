@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from paratime import Encoder
-from paratime.world.cli import acting
-from paratime.world.data import TrajectoryData
-from paratime.world.environment import run
-from paratime.world.image_error import ImageError
-from paratime.world.latent_task import WorldTask
-from paratime.world.latents import Categorical
-from paratime.world.openloop import imagined
-from paratime.world.planning import CEM, Agent
-from paratime.world.source import InMemory, Recording
+from paratime.world.commands import acting
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.sources.base import InMemory, Recording
+from paratime.world.data.sources.gym import run
+from paratime.world.model.image_error import ImageError
+from paratime.world.model.latent_task import WorldTask
+from paratime.world.model.latents import Categorical
+from paratime.world.model.rollout import imagined
+from paratime.world.planning.planners import CEM, Agent
 
 MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
 SIDE, DOT, STEPS = 16, 4, 12

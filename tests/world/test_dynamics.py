@@ -9,12 +9,12 @@ from paratime import Encoder, ParaGRU, ParaLSTM
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.testing import TOLERANCE
-from paratime.world.data import Moments
-from paratime.world.dynamics import DynamicsNetwork
-from paratime.world.episode import Layout, aligned, make_episode
-from paratime.world.openloop import imagined, with_actions_of_others
-from paratime.world.task import transitions
-from paratime.world.windows import PackedWindows, Whole, padded
+from paratime.world.data.datamodule import Moments
+from paratime.world.data.episode import Layout, aligned, make_episode
+from paratime.world.data.windows import PackedWindows, Whole, padded
+from paratime.world.model.dynamics import DynamicsNetwork
+from paratime.world.model.rollout import imagined, with_actions_of_others
+from paratime.world.model.task import transitions
 
 LENGTHS = (9, 3, 14)
 MIXERS = {"gru": ParaGRU, "lstm": ParaLSTM}

@@ -6,11 +6,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Tuple
-from trajectories import same
+from world.trajectories import same
 
 from paratime.errors import InputError
-from paratime.world.environment import Gym, check_observed, choices_of, run
-from paratime.world.episode import as_row, make_episode
+from paratime.world.data.episode import as_row, make_episode
+from paratime.world.data.sources.gym import Gym, check_observed, choices_of, run
 
 BOX = Box(-1, 1, (1,))
 

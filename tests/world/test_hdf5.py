@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 import pytest
 from jsonargparse import ArgumentParser
-from trajectories import KINDS, aligned, echo, echoes, refused, same
+from world.trajectories import KINDS, aligned, echo, echoes, refused, same
 
-from paratime.world.d4rl import D4RL
-from paratime.world.hdf5 import Minari, write_minari
-from paratime.world.source import Recording, Source
+from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.sources.d4rl import D4RL
+from paratime.world.data.sources.minari import Minari, write_minari
 
 h5py = pytest.importorskip("h5py")
 

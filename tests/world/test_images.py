@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from test_dynamics import CLOSE, LENGTHS, double
-from test_dynamics import rows as vectors
 from torch import Tensor, nn
+from world.test_dynamics import CLOSE, LENGTHS, double
+from world.test_dynamics import rows as vectors
 
 from paratime import Encoder
 from paratime.errors import InputError
-from paratime.world.data import Moments
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.episode import Layout, aligned, as_row, make_episode
-from paratime.world.image_error import ImageError
-from paratime.world.images import ImageDecoder, ImageEncoder
-from paratime.world.latent import LatentNetwork
-from paratime.world.latent_task import WorldTask
-from paratime.world.latents import Categorical
-from paratime.world.openloop import imagined
-from paratime.world.planning import repeated
-from paratime.world.windows import PackedWindows, Whole, padded
+from paratime.world.data.datamodule import Moments
+from paratime.world.data.episode import Layout, aligned, as_row, make_episode
+from paratime.world.data.windows import PackedWindows, Whole, padded
+from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.world.model.image_error import ImageError
+from paratime.world.model.images import ImageDecoder, ImageEncoder
+from paratime.world.model.latent_task import WorldTask
+from paratime.world.model.latents import Categorical
+from paratime.world.model.rollout import imagined
+from paratime.world.model.rssm import LatentNetwork
+from paratime.world.planning.planners import repeated
 
 SIZES = ((8, 8, 1), (16, 16, 3), (32, 33, 3), (15, 70, 2), (64, 64, 3), (84, 84, 4))
 KEYS = {"eye": (9, 8, 3), "hand": (16, 11, 1)}

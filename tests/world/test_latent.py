@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from test_dynamics import CLOSE, LENGTHS, double, packed, rows, whole
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, OneHotCategorical, kl_divergence
+from world.test_dynamics import CLOSE, LENGTHS, double, packed, rows, whole
 
 from paratime import Encoder
 from paratime.errors import InputError
-from paratime.world.data import Moments
-from paratime.world.latent import LatentNetwork
-from paratime.world.latent_task import WorldTask
-from paratime.world.latents import Categorical, Gaussian, Latent
+from paratime.world.data.datamodule import Moments
+from paratime.world.model.latent_task import WorldTask
+from paratime.world.model.latents import Categorical, Gaussian, Latent
+from paratime.world.model.rssm import LatentNetwork
 
 LATENTS: dict[str, Latent] = {"classes": Categorical(3, 4), "numbers": Gaussian(5)}
 POSTERIORS = {"decoupled": False, "recurrent": True}

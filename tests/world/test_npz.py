@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from jsonargparse import ArgumentParser
-from trajectories import KINDS, aligned, echo, echoes, refused, same
+from world.trajectories import KINDS, aligned, echo, echoes, refused, same
 
-from paratime.world.npz import Npz, write_npz
-from paratime.world.source import Source
+from paratime.world.data.sources.base import Source
+from paratime.world.data.sources.dreamer import Npz, write_npz
 
 
 def archive(steps=3, **others):
@@ -203,5 +203,9 @@ def test_keys_that_would_not_be_read_are_not_written(key, tmp_path):
 def test_the_source_is_injected():
     parser = ArgumentParser()
     parser.add_argument("--source", type=Source)
-    given = ["--source=paratime.world.npz.Npz", "--source.path=a", "--source.discrete=true"]
+    given = [
+        "--source=paratime.world.data.sources.dreamer.Npz",
+        "--source.path=a",
+        "--source.discrete=true",
+    ]
     assert parser.instantiate_classes(parser.parse_args(given)).source == Npz("a", discrete=True)

@@ -6,25 +6,34 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import test_latent
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_dynamics import LENGTHS, network, rows
 from torch.utils.data import DataLoader
+from world import test_latent
+from world.test_dynamics import LENGTHS, network, rows
 
 from paratime import Encoder
-from paratime.world import pictures, report
-from paratime.world.charts import CURSOR, draw, film
-from paratime.world.data import Moments
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.film import GAP, PACE, REST, TITLE, encoded, image_film, tiles, write
-from paratime.world.openloop import RolloutScores, imagined
-from paratime.world.report import names_of, scores_of, tables
-from paratime.world.scenes import Scenes, drawn, sampling, scenes_of
-from paratime.world.windows import Whole, padded
+from paratime.world.data.datamodule import Moments
+from paratime.world.data.windows import Whole, padded
+from paratime.world.evaluation import pictures, report
+from paratime.world.evaluation.charts import CURSOR, draw, film
+from paratime.world.evaluation.report import names_of, scores_of, tables
+from paratime.world.evaluation.scenes import Scenes, drawn, sampling, scenes_of
+from paratime.world.evaluation.video import (
+    GAP,
+    PACE,
+    REST,
+    TITLE,
+    encoded,
+    image_film,
+    tiles,
+    write,
+)
+from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.world.model.rollout import RolloutScores, imagined
 
 ABOUT = {"moments": vars(Moments.of(rows()))}
 
@@ -183,7 +192,7 @@ def test_without_matplotlib_there_is_one_warning(tmp_path, monkeypatch):
     real = builtins.__import__
 
     def missing(name: str, *arguments: object, **options: object):
-        if name == "paratime.world.charts":
+        if name == "paratime.world.evaluation.charts":
             raise ImportError("No module named 'matplotlib'")
         return real(name, *arguments, **options)
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from test_dynamics import network, whole
 from torch import Tensor, nn
+from world.test_dynamics import network, whole
 
 from paratime.errors import InputError
-from paratime.world.model import Prediction
-from paratime.world.planning import CEM, MPPI, Agent, RandomShooting, repeated
+from paratime.world.model.base import Prediction
+from paratime.world.planning.planners import CEM, MPPI, Agent, RandomShooting, repeated
 
 
 class Line(nn.Module):

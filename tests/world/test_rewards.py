@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from paratime.errors import InputError
 from paratime.testing import TOLERANCE
-from paratime.world.rewards import MSE, RewardHead, Symlog, TwoHot, symexp, symlog
+from paratime.world.model.rewards import MSE, RewardHead, Symlog, TwoHot, symexp, symlog
 
 CLOSE = TOLERANCE[torch.float64].value
 HEADS: dict[str, RewardHead] = {"mse": MSE(), "symlog": Symlog(), "two-hot": TwoHot(9, 2.0)}

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from test_dynamics import network, rows, whole
 from torch import Tensor
+from world.test_dynamics import network, rows, whole
 
-from paratime.world.data import Moments
-from paratime.world.metrics import ImaginationError, Sensitivity
-from paratime.world.model import Prediction
-from paratime.world.openloop import RolloutScores
-from paratime.world.outcomes import Continuation, RewardError
+from paratime.world.data.datamodule import Moments
+from paratime.world.model.base import Prediction
+from paratime.world.model.metrics import ImaginationError, Sensitivity
+from paratime.world.model.outcomes import Continuation, RewardError
+from paratime.world.model.rollout import RolloutScores
 
 SCALE = torch.tensor([1.0, 2.0])
 

@@ -4,22 +4,22 @@ import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from test_dynamics import CLOSE, double, network, rows, whole
-from test_trajectory_windows import make_data
 from torch import Tensor, nn
+from world.test_dynamics import CLOSE, double, network, rows, whole
+from world.test_trajectory_windows import make_data
 
 from paratime import Encoder, ParaGRU, ParaLSTM
 from paratime.errors import InputError
-from paratime.loader import Lanes
-from paratime.world.data import Moments
-from paratime.world.dynamics import shown
-from paratime.world.dynamics_task import DynamicsTask
-from paratime.world.latent_task import WorldTask
-from paratime.world.latents import Categorical
-from paratime.world.openloop import imagined
-from paratime.world.rewards import TwoHot
-from paratime.world.task import transitions
-from paratime.world.windows import PackedWindows
+from paratime.training.samplers import Lanes
+from paratime.world.data.datamodule import Moments
+from paratime.world.data.windows import PackedWindows
+from paratime.world.model.dynamics import shown
+from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.world.model.latent_task import WorldTask
+from paratime.world.model.latents import Categorical
+from paratime.world.model.rewards import TwoHot
+from paratime.world.model.rollout import imagined
+from paratime.world.model.task import transitions
 
 ABOUT = {"moments": vars(Moments.of(rows()))}
 

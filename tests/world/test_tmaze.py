@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from paratime.world.environment import collect, make, run
+from paratime.world.data.sources.gym import collect, make, run
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from jsonargparse import ArgumentParser
-from trajectories import aligned, echo, refused
+from world.trajectories import aligned, echo, refused
 
-from paratime.world.source import Source
-from paratime.world.table import LeRobot, Table
+from paratime.world.data.sources.base import Source
+from paratime.world.data.sources.table import LeRobot, Table
 
 COLUMNS = {"observation": ("x", "y"), "action": ("u", "v")}
 
@@ -293,8 +293,8 @@ def test_sources_are_injected():
     parser = ArgumentParser()
     parser.add_argument("--source", type=Source)
     init = {"path": "a.csv", "observation": ["x", "y"], "action": ["u"], "step": None}
-    config = {"class_path": "paratime.world.table.Table", "init_args": init}
+    config = {"class_path": "paratime.world.data.sources.table.Table", "init_args": init}
     source = parser.instantiate_classes(parser.parse_object({"source": config})).source
     assert source == Table("a.csv", ("x", "y"), ("u",), step=None)
-    given = ["--source=paratime.world.table.LeRobot", "--source.path=a"]
+    given = ["--source=paratime.world.data.sources.table.LeRobot", "--source.path=a"]
     assert parser.instantiate_classes(parser.parse_args(given)).source == LeRobot("a")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from paratime.errors import InputError
-from paratime.world.data import TrajectoryData
-from paratime.world.episode import Episode, Layout, aligned, make_episode
-from paratime.world.source import InMemory, Recording
-from paratime.world.windows import PackedWindows, Shuffled, Whole, padded
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.episode import Episode, Layout, aligned, make_episode
+from paratime.world.data.sources.base import InMemory, Recording
+from paratime.world.data.windows import PackedWindows, Shuffled, Whole, padded
 
 LENGTHS = (5, 1, 9, 3, 14)
 

@@ -212,14 +212,14 @@ def test_world_mistakes_end_in_one_line(name, paratime, home):
 
 def test_a_checkpoint_of_another_task_is_refused(paratime, home):
     torch.save(
-        {"hyper_parameters": {"_class_path": "paratime.language.task.LanguageTask"}}, "x.ckpt"
+        {"hyper_parameters": {"_class_path": "paratime.language.model.task.LanguageTask"}}, "x.ckpt"
     )
     status, _, err = paratime("world", "plan", "--ckpt_path", "x.ckpt")
     assert status == 2 and "of DynamicsTask or WorldTask, got LanguageTask" in err
 
 
 def test_an_interrupted_collection_leaves_nothing(home, monkeypatch):
-    from paratime.world import environment
+    from paratime.world.data.sources import gym as environment
 
     def broken(*_: object):
         yield from ()

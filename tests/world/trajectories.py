@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paratime.errors import InputError
-from paratime.world.episode import make_episode
+from paratime.world.data.episode import make_episode
 
 KINDS = ("vector", "number", "discrete", "dict", "image")
 

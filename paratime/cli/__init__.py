@@ -1,0 +1,1 @@
+"""What the command lines share: the parser, its messages, and facts about the installation."""

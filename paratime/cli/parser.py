@@ -1,0 +1,104 @@
+"""What all command lines share: the parser, and mistakes that end in one line."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+from jsonargparse import auto_cli
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+
+from paratime.baselines.attention import Attention
+from paratime.baselines.mamba import Mamba
+from paratime.baselines.mamba2 import Mamba2
+from paratime.baselines.mamba3 import Mamba3
+from paratime.baselines.mingru import MinGRU, MinLSTM
+from paratime.baselines.rnn import TorchGRU, TorchLSTM
+from paratime.cli.messages import explain
+from paratime.errors import InputError
+
+BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
+"""Mixers that every command line may name without their modules, because they are imported here."""
+
+MISTAKES = (InputError, MisconfigurationException, OSError)
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Print what is wrong, where, and the nearest names; exit with status 2."""
+        keys = [action.dest for action in self._actions]
+        for parser in getattr(self._subcommands_action, "choices", {}).values():
+            keys += [action.dest for action in parser._actions]
+        text = explain(message, keys=keys, classes=_known_classes(), args=sys.argv)
+        sys.stderr.write(f"paratime: {text}\n")
+        self.exit(2)
+
+
+def run_commands(prog: str, commands: dict[str, Callable[..., None]], description: str) -> None:
+    """Run one of some functions, as ``sys.argv`` behind the command's second word says."""
+    with mistakes_in_one_line():
+        auto_cli(
+            commands,  # type: ignore[arg-type]
+            args=sys.argv[2:],
+            parser_class=Parser,
+            prog=prog,
+            description=description,
+            as_positional=False,
+            allow_abbrev=False,
+        )
+
+
+def check_checkpoint(path: str) -> None:
+    """Refuse a path that is not a whole checkpoint file or folder."""
+    remedy = f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}"
+    if not Path(path).exists():
+        raise InputError("ckpt_path", "an existing checkpoint", repr(path), remedy)
+    if Path(path).is_file() and not is_zipfile(path):
+        raise InputError("ckpt_path", "a checkpoint", f"another or a cut file, {path!r}", remedy)
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Print an ``InputError``, however deep it was raised, and exit with status 2.
+
+    Lightning ends a run that was terminated in good order; the status says so nevertheless. A key
+    that interrupts is no mistake, and needs no trace.
+    """
+    try:
+        yield
+    except SIGTERMException:
+        sys.stderr.write("paratime: terminated before the end\n")
+        sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nparatime: interrupted\n")
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MISTAKES):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        sys.stderr.write(f"paratime: {cause}\n")
+        sys.exit(2)
+
+
+def _known_classes() -> set[type]:
+    """Return the classes that a config can name: paratime's, Lightning's callbacks and loggers."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
+    classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
+    own = {c for c in classes if c.__module__.startswith("paratime.")}
+    own = {c for c in own if not issubclass(c, BaseException)}
+    return own | _subclasses(Callback) | _subclasses(Logger)
+
+
+def _subclasses(base: type) -> set[type]:
+    below: list[type] = type.__subclasses__(base)
+    return {base}.union(*(_subclasses(c) for c in below))

@@ -1,0 +1,217 @@
+"""The data module of forecasting."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from paratime.errors import InputError, check_at_least
+from paratime.forecast.data.calendar import calendar_features
+from paratime.forecast.data.features import COVARIATES, check_ahead
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.windows import Prepared, Standard, prepare, with_origins
+from paratime.training.base import DataModule
+from paratime.training.samplers import EpochSampler, ResumableLoader
+
+SPACING = 32
+"""Steps of a long series for each origin that is drawn from it."""
+
+Example = tuple[Prepared, Tensor]
+
+
+class SeriesData(DataModule):
+    """Series, split by time: the last windows are for testing, those before them for validation.
+
+    Training lays whole series end to end and draws origins from each of them; nothing is cut, and
+    nothing is padded. Series that are too short for a split take no part in it.
+
+    Args:
+        source: Where the series come from.
+        prediction_length: Steps of a forecast; the data's official horizon by default.
+        batch_size: Series a batch.
+        origins: Origins that are drawn from a series at a time; more from long ones.
+        validation_windows: Forecasts of each series that are held out for validation.
+        test_windows: Likewise for testing, at the end of each series.
+        seed: Seed of the order of series and of the origins.
+        num_workers: Processes that load batches.
+
+    Raises:
+        InputError: Unreadable series, or none that is long enough (when the data is set up).
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        prediction_length: int | None = None,
+        batch_size: int = 32,
+        origins: int = 48,
+        validation_windows: int = 1,
+        test_windows: int = 1,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        check_at_least(1, batch_size=batch_size, origins=origins)
+        check_at_least(0, validation_windows=validation_windows, test_windows=test_windows)
+        self.source, self.batch_size, self.origins = source, batch_size, origins
+        self.validation_windows, self.test_windows = validation_windows, test_windows
+        self.seed, self.num_workers = seed, num_workers
+        self._prediction_length = prediction_length
+
+    @cached_property
+    def collection(self) -> Collection:
+        """The series, read once a process."""
+        return self.source.read()
+
+    @property
+    def prediction_length(self) -> int:
+        """Steps of a forecast."""
+        given, official = self._prediction_length, self.collection.prediction_length
+        length = official if given is None else given
+        if length is None or length < 1:
+            remedy = "give another" if given is not None else "give it: no horizon is official here"
+            raise InputError("prediction_length", "at least 1", str(length), remedy)
+        return length
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What the task must know of the series, under the name ``series``."""
+        data, length = self.collection, self.prediction_length
+        held_out = length * (self.validation_windows + self.test_windows)
+        standard = Standard.of(self._cut(held_out), data.dated)
+        return {"series": describe(data, length, standard) | {"held_out": held_out}}
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
+        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
+        series = TrainingSeries(self._prepared(held_out), self.origins)
+        return ResumableLoader(
+            series,
+            batch_size=self.batch_size,
+            sampler=ShuffledSeries(len(series), self.seed),
+            collate_fn=self._collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation windows."""
+        return self._windows(self.validation_windows, self.test_windows)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test windows."""
+        return self._windows(self.test_windows, 0)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the ends of all series: what comes is not in the data."""
+        check_ahead(self.collection.entries, self.prediction_length)
+        series = self._prepared(0)
+        return self._loader([(x, torch.tensor([len(x.target) - 1])) for x in series])
+
+    def _windows(self, windows: int, after: int) -> DataLoader[Any]:
+        series = self._prepared(after * self.prediction_length)
+        examples = last_windows(series, self.prediction_length, windows)
+        if windows and not examples:
+            expected = f"one of more than {self.prediction_length} steps"
+            raise InputError("series", expected, "none", "give longer series")
+        return self._loader(examples)
+
+    def _loader(self, examples: list[Example]) -> DataLoader[Any]:
+        return DataLoader(
+            examples,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            collate_fn=self._collate,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),  # else a worker's seed is drawn from training's numbers
+        )
+
+    def _collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        series, origins = zip(*examples, strict=True)
+        return with_origins(series, origins, self.prediction_length)
+
+    def _prepared(self, held_out: int) -> list[Prepared]:
+        standard = Standard(**self.facts["series"]["standard"])
+        return [prepare(x, standard, self.prediction_length) for x in self._cut(held_out)]
+
+    def _cut(self, held_out: int) -> list[dict[str, Any]]:
+        """Return the series without their last steps, those that are longer."""
+        cut = [_until(e, e["target"].shape[-1] - held_out) for e in self.collection.entries]
+        known = [entry for entry in cut if entry["target"].size]
+        if not known:
+            remedy = "give longer series, or hold out fewer windows"
+            raise InputError("series", f"more than {held_out} steps", "none", remedy)
+        return known
+
+
+def describe(data: Collection, prediction_length: int, standard: Standard) -> dict[str, Any]:
+    """Return, as plain data, what a network must know of series."""
+    first = data.entries[0]
+    return {
+        "freq": data.freq,
+        "prediction_length": prediction_length,
+        "season": data.seasonality,
+        "target": np.atleast_2d(first["target"]).shape[0],
+        "known": calendar_features(data.freq) * data.dated + len(data.known),
+        "past": len(data.past),
+        "static_real": len(data.static_real),
+        "names": {kind: list(getattr(data, kind)) for kind in COVARIATES},
+        "categories": {name: list(values) for name, values in data.categories.items()},
+        "standard": asdict(standard),
+    }
+
+
+def last_windows(series: Sequence[Prepared], prediction_length: int, windows: int) -> list[Example]:
+    """Return series with the origins of their last windows, those that are longer than one."""
+    back = prediction_length * torch.arange(windows, 0, -1)
+    last = [(x, len(x.target) - 1 - back) for x in series]
+    return [(x, origins[origins >= 0]) for x, origins in last if (origins >= 0).any()]
+
+
+class TrainingSeries(Dataset[Example]):
+    """Series with origins that are drawn by a seed, indexed by (series, seed).
+
+    Args:
+        series: The series; those without two steps are left out.
+        origins: Origins of a series; one in ``SPACING`` steps if that is more.
+    """
+
+    def __init__(self, series: Sequence[Prepared], origins: int) -> None:
+        self._series = [x for x in series if len(x.target) > 1]
+        self._origins = origins
+        if not self._series:
+            raise InputError("series", "some of at least 2 steps", "none", "give longer series")
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __getitem__(self, index: tuple[int, int]) -> Example:
+        series, seed = self._series[index[0]], index[1]
+        possible = len(series.target) - 1
+        count = min(possible, max(self._origins, possible // SPACING))
+        generator = torch.Generator().manual_seed(seed)
+        return series, torch.randperm(possible, generator=generator)[:count]
+
+
+class ShuffledSeries(EpochSampler):
+    """Each series once an epoch, with a seed for its origins; all is f(seed, epoch)."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        random, count = self.random(), len(self)
+        seeds = random.integers(2**63, size=count)
+        for index in random.permutation(count):
+            yield int(index), int(seeds[index])
+
+
+def _until(entry: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Return the first steps of a series; its known covariates go on."""
+    steps = max(0, steps)
+    return entry | {
+        "target": entry["target"][..., :steps],
+        "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :steps],
+    }

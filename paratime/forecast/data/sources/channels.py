@@ -1,0 +1,43 @@
+"""Multivariate series as series of their own."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Source
+
+
+@dataclass(frozen=True)
+class Channels(Source):
+    """Each channel of a multivariate source as a series, all forecast by one univariate model.
+
+    Their names are the series' and the channels', such as ``Kyoto / rain``; features are those of
+    the series, and the channel is a further label.
+
+    Args:
+        source: Where the series come from.
+    """
+
+    source: Source
+
+    def read(self) -> Collection:
+        """Return the channels, those of a series one after the other."""
+        data = self.source.read()
+        names = data.channel_names
+        entries = [part for entry in data.entries for part in _split(entry, names)]
+        labels = data.categories | {"channel": names}
+        return replace(data, entries=entries, categories=labels, channels=())
+
+
+def _split(entry: dict[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [
+        entry
+        | {
+            "item_id": f"{entry['item_id']} / {names[number]}",
+            "target": target,
+            "feat_static_cat": np.append(entry["feat_static_cat"], number),
+        }
+        for number, target in enumerate(np.atleast_2d(entry["target"]))
+    ]

@@ -1,0 +1,40 @@
+"""What is in a collection of series, for people."""
+
+import numpy as np
+
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.series import Collection
+
+
+def summary(data: Collection) -> str:
+    """Return an aligned table: how many series, how long, what is missing, which features."""
+    targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
+    steps = np.array([target.shape[1] for target in targets])
+    missing = sum(int(np.isnan(target).sum()) for target in targets)
+    season = data.seasonality
+    rows = {
+        "series": f"{len(targets):,}",
+        "frequency": f"{data.freq}, a season of {season} steps" if season > 1 else data.freq,
+        "dates": _span(data) if data.dated else "nominal",
+        "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
+        "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
+        "channels": ", ".join(data.channel_names) if len(targets[0]) > 1 else "1",
+        "known ahead": _known(data),
+        "known to the present": ", ".join(data.past),
+        "numbers of a series": ", ".join(data.static_real),
+        "labels of a series": ", ".join(f"{k} ({len(v)})" for k, v in data.categories.items()),
+        "columns not used": ", ".join(data.unused),
+        "official horizon": str(data.prediction_length or ""),
+    }
+    return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+
+
+def _known(data: Collection) -> str:
+    ahead = [e["feat_dynamic_real"].shape[1] - e["target"].shape[-1] for e in data.entries]
+    return f"{', '.join(data.known)}, for {min(ahead):,} steps" if data.known else ""
+
+
+def _span(data: Collection) -> str:
+    with quiet():
+        ends = [entry["start"] + (entry["target"].shape[-1] - 1) for entry in data.entries]
+    return f"{min(e['start'] for e in data.entries)} to {max(ends)}"

@@ -1,0 +1,1 @@
+"""Backtests: windows, metrics, baselines, charts and reports."""

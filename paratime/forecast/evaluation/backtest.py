@@ -1,0 +1,197 @@
+"""How good forecasts would have been, from many origins in the past of every series.
+
+A network whose every step depends on the past alone forecasts from all origins of a series in one
+pass over it; the history is not read again for each of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from paratime.errors import InputError
+from paratime.forecast.data.features import matched
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.windows import Standard, prepare, with_origins
+from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Sums, sums
+from paratime.forecast.evaluation.rolling import Floats, Windows, rolling
+from paratime.forecast.model.network import Memory
+from paratime.forecast.model.task import ForecastTask
+
+PIECE = 2**24
+"""Numbers that the head makes at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """Forecasts of N windows, H steps and C channels, with what came.
+
+    Attributes:
+        windows: Where and when: names, origins, targets, and seasonal errors up to the origin.
+        levels: Rising levels of the quantiles.
+        quantiles: (N, H, C, levels).
+        mean: (N, H, C).
+    """
+
+    windows: Windows
+    levels: tuple[float, ...]
+    quantiles: Floats
+    mean: Floats
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """The metrics over everything, by name."""
+        return {name: float(x) for name, x in self._sums.over((0, 1)).metrics().items()}
+
+    @property
+    def per_step(self) -> pd.DataFrame:
+        """The metrics by step of the horizon, from 1."""
+        steps = pd.RangeIndex(1, self.windows.prediction_length + 1, name="step")
+        return pd.DataFrame(self._sums.over(0).metrics(), index=steps)
+
+    @property
+    def per_channel(self) -> pd.DataFrame:
+        """The metrics by channel of the target."""
+        names = pd.Index(self.windows.collection.channel_names, name="channel")
+        parts = [self._sums_of(slice(i, i + 1)).over((0, 1)).metrics() for i in range(len(names))]
+        return pd.DataFrame(parts, index=names).astype(float)
+
+    @property
+    def per_series(self) -> pd.DataFrame:
+        """The metrics by series, with ``item_id`` and the number of ``windows``."""
+        firsts, over = self.windows.firsts, self._sums.over(1)
+        names = [self.windows.item_id[i] for i in firsts]
+        parts = Sums(*(np.add.reduceat(x, firsts) for x in (over.total, over.weight)))
+        counts = np.diff(firsts, append=len(self.windows))
+        table = {"item_id": names, "windows": counts} | parts.metrics()
+        return pd.DataFrame(table, columns=["item_id", "windows", *METRICS])
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """The share of targets in each central interval, ``empirical``, by its ``nominal`` one."""
+        target, rows = self.windows.target, []
+        there = ~np.isnan(target)
+        for low, level in enumerate(self.levels):
+            high = next((i for i, x in enumerate(self.levels) if abs(x + level - 1) < 1e-9), low)
+            if high > low:
+                inside = (self.quantiles[..., low] <= target) & (
+                    target <= self.quantiles[..., high]
+                )
+                share = inside[there].mean() if there.any() else np.nan
+                rows.append((self.levels[high] - level, share))
+        return pd.DataFrame(rows[::-1], columns=["nominal", "empirical"])
+
+    def quantile(self, level: float) -> Floats:
+        """Return the quantiles (N, H, C) of one of the levels."""
+        return self.quantiles[..., self.levels.index(level)]
+
+    @cached_property
+    def _sums(self) -> Sums:
+        return self._sums_of(slice(None))
+
+    def _sums_of(self, channels: slice) -> Sums:
+        w = self.windows
+        return sums(
+            w.target[:, :, channels],
+            self.quantiles[:, :, channels],
+            self.mean[:, :, channels],
+            w.seasonal_error[:, channels],
+            self.levels,
+        )
+
+
+def with_required(levels: Sequence[float]) -> tuple[float, ...]:
+    """Return levels with those that the metrics need, rising.
+
+    Raises:
+        InputError: One is not between 0 and 1.
+    """
+    if not all(0 < level < 1 for level in levels):
+        raise InputError("levels", "numbers between 0 and 1", str(tuple(levels)), "correct them")
+    return tuple(sorted({*REQUIRED, *levels}))
+
+
+def backtest(
+    task: ForecastTask,
+    collection: Collection,
+    *,
+    windows: int,
+    stride: int | None = None,
+    levels: Sequence[float] = (),
+    batch_size: int = 32,
+) -> Backtest:
+    """Forecast the last windows of every series, each from what was known at its origin.
+
+    Args:
+        task: A trained task.
+        collection: Series of the kind that it was trained on.
+        windows: Windows of a series, at most; the last one ends where the series does.
+        stride: Steps from one origin to the next; the horizon by default.
+        levels: Levels of quantiles, besides those that the metrics need.
+        batch_size: Series that are read at a time.
+
+    Raises:
+        InputError: The series are of another kind, or too short.
+    """
+    if batch_size < 1:
+        raise InputError("batch_size", "at least 1", str(batch_size), "correct it")
+    collection = replace(collection, entries=matched(collection, task.series))
+    chosen = rolling(collection, task.series["prediction_length"], windows, stride)
+    levels = with_required(levels)
+    with _evaluating(task):
+        parts = [_forecasts(task, x, levels) for x in _batches(task, chosen, batch_size)]
+    quantiles, mean = (np.concatenate(x) for x in zip(*parts, strict=True))
+    return Backtest(chosen, levels, quantiles, mean)
+
+
+@contextmanager
+def _evaluating(task: ForecastTask) -> Iterator[None]:
+    training = task.training
+    task.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        task.train(training)
+
+
+def _batches(task: ForecastTask, windows: Windows, size: int) -> Iterator[dict[str, Tensor]]:
+    standard, length = Standard(**task.series["standard"]), windows.prediction_length
+    parameter = next(task.parameters())
+    origins = np.split(windows.origin, windows.firsts[1:])
+    places = list(zip(windows.series[windows.firsts], origins, strict=True))
+    for first in range(0, len(places), size):
+        series, chosen = zip(*places[first : first + size], strict=True)
+        prepared = [prepare(windows.collection.entries[i], standard, length) for i in series]
+        batch = with_origins(prepared, [torch.from_numpy(x) for x in chosen], length)
+        yield {
+            key: x.to(parameter if x.is_floating_point() else task.device)
+            for key, x in batch.items()
+        }
+
+
+def _forecasts(
+    task: ForecastTask, batch: dict[str, Tensor], levels: tuple[float, ...]
+) -> tuple[Floats, Floats]:
+    """Return quantiles (N, H, C, levels) and mean (N, H, C) of a batch's origins."""
+    net, future = task.network, batch["future"]
+    memory = net.remember(batch, batch["origin"])
+    hidden = 0 if net.ahead is None else net.ahead.out.in_features
+    numbers = net.shape.prediction_length * (net.shape.target * len(levels) + hidden)
+    quantiles, means = [], []
+    for rows in torch.arange(len(future)).split(max(1, PIECE // numbers)):
+        found = net.forecast(_some(memory, rows), future[rows])
+        quantiles.append(net.output.quantiles(*found, levels).cpu().numpy())
+        means.append(net.output.mean(*found).cpu().numpy())
+    return np.concatenate(quantiles), np.concatenate(means)
+
+
+def _some(memory: Memory, rows: Tensor) -> Memory:
+    m = memory
+    parts = (m.recent[rows], m.loc[rows], m.scale[rows], m.age[rows], m.features[rows])
+    return Memory(*parts, state=None)

@@ -1,0 +1,213 @@
+"""Charts of backtests: a forecast with its intervals, coverage, and error by horizon.
+
+Lines are labelled where they end, instead of in a legend; a model has the same colour in all
+charts, by its place among the models.
+"""
+
+import base64
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.series import Collection
+from paratime.forecast.evaluation.backtest import Backtest
+
+COLORS = ("#1b62a5", "#d1701c", "#4d8b55", "#8a5aa6", "#a8324e", "#6f6f6f")
+INK, PALE, GRID = "#222222", "#767676", "#e4e4e4"
+HISTORY = 3
+"""Horizons of history in a chart of a forecast; at least two seasons."""
+
+WIDE, LOW, TALL = 5.4, 2.6, 3.7
+SPACE = 0.2
+"""Least distance of labels; like the sizes of charts, in inches."""
+
+PANELS = 12
+"""Forecasts in one figure."""
+
+LONGEST = 50
+"""Letters of a title."""
+
+
+def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
+    """Draw one forecast: median, the intervals of 80 % and 95 %, history, and what came.
+
+    Args:
+        backtest: Forecasts.
+        window: Which of them.
+        channel: Channel of the target.
+    """
+    with _style():
+        figure, axes = _canvas(LOW, "")
+        _fan(axes, backtest, window, channel)
+    return figure
+
+
+def fans(backtest: Backtest) -> Figure:
+    """Draw the first ``PANELS`` forecasts, of any channel, side by side."""
+    channels = backtest.windows.target.shape[-1]
+    places = [(i // channels, i % channels) for i in range(len(backtest.windows) * channels)]
+    places = places[:PANELS]
+    columns = min(len(places), 3)
+    rows = -(-len(places) // columns)
+    with _style():
+        figure = Figure(figsize=(WIDE * columns, LOW * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        for i, place in enumerate(places):
+            _fan(figure.add_subplot(rows, columns, i + 1), backtest, *place)
+    return figure
+
+
+def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
+    w = backtest.windows
+    origin, h, values = int(w.origin[window]), w.prediction_length, w.values(window)[:, channel]
+    first = max(0, origin + 1 - max(HISTORY * h, 2 * w.collection.seasonality))
+    with quiet():
+        start = w.period[window] - (origin - first)
+        times = pd.period_range(start, periods=origin + h + 1 - first, freq=start.freq)
+        dates = times.to_timestamp().to_numpy()
+    split = origin + 1 - first
+    axes.set_title(shortened(w.item_id[window]) + _channel(w.collection, channel))
+    axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
+    _bands(axes, backtest, window, channel, dates[split:])
+    axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
+    axes.axvline(dates[split - 1], color=PALE, lw=0.8, ls=(0, (2, 3)))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.margins(x=0.005)
+
+
+def _channel(data: Collection, channel: int) -> str:
+    """Return what a title says of the channel, where there are several."""
+    if len(names := data.channel_names) < 2:
+        return ""
+    return f", {names[channel]}" if data.channels else f", channel {channel}"
+
+
+def _bands(axes: Axes, backtest: Backtest, window: int, channel: int, dates: np.ndarray) -> None:
+    color = COLORS[0]
+    at = {q: backtest.quantile(q)[window, :, channel] for q in (0.025, 0.1, 0.5, 0.9, 0.975)}
+    if len(dates) == 1:
+        axes.vlines(dates, at[0.025], at[0.975], color=color, alpha=0.3, lw=5)
+        axes.vlines(dates, at[0.1], at[0.9], color=color, alpha=0.5, lw=5)
+    axes.fill_between(dates, at[0.025], at[0.975], color=color, alpha=0.16, lw=0)
+    axes.fill_between(dates, at[0.1], at[0.9], color=color, alpha=0.26, lw=0)
+    axes.plot(dates, at[0.5], color=color, lw=1.6, marker="o" if len(dates) == 1 else None)
+    actual = backtest.windows.target[window, :, channel]
+    ends = {"median": (at[0.5][-1], color), "95 %": (at[0.975][-1], "#8fb3d6")}
+    ends |= {"80 %": (at[0.9][-1], "#5b8fc2"), "actual": (actual[-1], INK)}
+    _label_ends(axes, {k: x for k, x in ends.items() if np.isfinite(x[0])}, SPACE / LOW)
+
+
+def coverage(backtests: dict[str, Backtest]) -> Figure:
+    """Draw how many targets lie in each central interval, beside how many should."""
+    with _style():
+        figure, axes = _canvas(TALL, "Coverage of central intervals")
+        axes.plot([0, 1], [0, 1], color=PALE, lw=1, ls=(0, (4, 3)))
+        ends = {"ideal": (1.0, PALE)}
+        for color, (name, backtest) in zip(_colors(len(backtests)), backtests.items(), strict=True):
+            shares = backtest.intervals
+            axes.plot(shares.nominal, shares.empirical, "o-", color=color, lw=1.6, ms=4)
+            ends[name] = (float(shares.empirical.iloc[-1]), color)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal", ylabel="targets inside")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        _label_ends(axes, ends, SPACE / TALL)
+    return figure
+
+
+def horizon(backtests: dict[str, Backtest], metric: str = "MASE") -> Figure:
+    """Draw a metric by step of the horizon."""
+    with _style():
+        figure, axes = _canvas(TALL, f"{metric} by step of the horizon")
+        ends = {}
+        for color, (name, backtest) in zip(_colors(len(backtests)), backtests.items(), strict=True):
+            values = backtest.per_step[metric].replace([np.inf, -np.inf], np.nan)
+            marker = "o" if len(values) <= 24 else None
+            axes.plot(values.index, values, color=color, lw=1.6, marker=marker, ms=3.5)
+            if np.isfinite(values.iloc[-1]):
+                ends[name] = (float(values.iloc[-1]), color)
+        axes.set(xlabel="steps ahead", ylabel=metric)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.01)
+        _label_ends(axes, ends, SPACE / TALL)
+    return figure
+
+
+def shortened(name: str) -> str:
+    """Return a name with its middle left out, where it is too long for a title."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]} … {name[-LONGEST // 2 :]}"
+
+
+def svg(figure: Figure) -> str:
+    """Return a figure as a data address, for a page that has no files beside it."""
+    buffer = BytesIO()
+    with _style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _canvas(height: float, title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDE, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _colors(count: int) -> Sequence[str]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]], apart: float) -> None:
+    """Write names right of the axes, at the height where lines end, moved apart."""
+    low, high = axes.get_ylim()
+    names = sorted(ends, key=lambda name: ends[name][0])
+    places = [(ends[name][0] - low) / (high - low) for name in names]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + apart)
+    over = max(0.0, max(places, default=0) - 1)
+    for name, place in zip(names, places, strict=True):
+        axes.annotate(
+            name,
+            (1, place - over),
+            xytext=(5, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=ends[name][1],
+            va="center",
+        )
+
+
+def _style() -> AbstractContextManager[None]:
+    return matplotlib.rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "axes.titleweight": "bold",
+            "axes.titlecolor": INK,
+            "axes.labelcolor": PALE,
+            "axes.edgecolor": "#bdbdbd",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": GRID,
+            "grid.linewidth": 0.7,
+            "xtick.color": "#bdbdbd",
+            "ytick.color": "#bdbdbd",
+            "xtick.labelcolor": PALE,
+            "ytick.labelcolor": PALE,
+            "svg.hashsalt": "paratime",
+        }
+    )

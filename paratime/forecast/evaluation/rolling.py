@@ -1,0 +1,184 @@
+"""Where forecasts are tested: rolling windows at the end of every series, the same for any model.
+
+A window is a series, an origin, which is the last step that a model may know, and the values that
+follow it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from paratime.errors import InputError
+from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.series import Collection
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The N windows of a collection, series by series, each from early to late.
+
+    Attributes:
+        collection: The series.
+        prediction_length: Steps H of a forecast.
+        series: Which entry of the collection each window is of, (N,).
+        origin: The last step that is known, (N,).
+    """
+
+    collection: Collection
+    prediction_length: int
+    series: Ints
+    origin: Ints
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @cached_property
+    def firsts(self) -> Ints:
+        """The first window of each series that has some, (S,)."""
+        return np.flatnonzero(np.diff(self.series, prepend=-1))
+
+    @cached_property
+    def item_id(self) -> list[str]:
+        """The name of each window's series."""
+        return [self.collection.entries[i]["item_id"] for i in self.series]
+
+    @cached_property
+    def period(self) -> list[pd.Period]:
+        """The period of each origin."""
+        starts = [self.collection.entries[i]["start"] for i in self.series]
+        with quiet():
+            return [s + int(o) for s, o in zip(starts, self.origin, strict=True)]
+
+    @cached_property
+    def target(self) -> Floats:
+        """What came after each origin, (N, H, C), NaN where missing."""
+        ahead = np.arange(1, self.prediction_length + 1)
+        return np.concatenate([y[o[:, None] + ahead] for y, o in self.by_series()])
+
+    @cached_property
+    def seasonal_error(self) -> Floats:
+        """What MASE divides by, (N, C), NaN where the history is too short for it."""
+        return np.concatenate(
+            [seasonal_error(y, o, self.collection.seasonality) for y, o in self.by_series()]
+        )
+
+    def by_series(self) -> Iterator[tuple[Floats, Ints]]:
+        """Go through the series that have windows: values (T, C), and origins (W,)."""
+        for origins in np.split(np.arange(len(self)), self.firsts[1:]):
+            yield self.values(origins[0]), self.origin[origins]
+
+    def values(self, window: int) -> Floats:
+        """Return the whole series (T, C) of a window."""
+        return np.atleast_2d(self.collection.entries[self.series[window]]["target"]).T
+
+    def until_origin(self, window: int) -> dict[str, Any]:
+        """Return the data entry of a window as it was at its origin.
+
+        Covariates that are known ahead go on to the end of the window. Features that the series
+        do not have are left out, as models of GluonTS want it.
+        """
+        entry, known = self.collection.entries[self.series[window]], int(self.origin[window]) + 1
+        dynamic = entry["feat_dynamic_real"][:, : known + self.prediction_length]
+        cut = entry | {
+            "target": entry["target"][..., :known],
+            "feat_dynamic_real": dynamic,
+            "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :known],
+        }
+        return {key: x for key, x in cut.items() if not isinstance(x, np.ndarray) or len(x)}
+
+
+def rolling(
+    collection: Collection, prediction_length: int, windows: int = 1, stride: int | None = None
+) -> Windows:
+    """Choose the last origins of every series; the last window ends where the series does.
+
+    A series that is too short for all of them has fewer windows, or none.
+
+    Args:
+        collection: The series.
+        prediction_length: Steps of a forecast.
+        windows: Windows of a series.
+        stride: Steps from one origin to the next; ``prediction_length`` by default.
+
+    Raises:
+        InputError: A number is below 1, or no series is long enough for a window.
+    """
+    stride = prediction_length if stride is None else stride
+    numbers = {"prediction_length": prediction_length, "windows": windows, "stride": stride}
+    for name, number in numbers.items():
+        if number < 1:
+            raise InputError(name, "at least 1", str(number), "correct it")
+    lengths = np.array([entry["target"].shape[-1] for entry in collection.entries])
+    back = prediction_length + stride * np.arange(windows - 1, -1, -1)
+    origin = lengths[:, None] - 1 - back
+    series, place = np.nonzero(origin >= 0)
+    if not len(series):
+        expected, got = f"one of more than {prediction_length} steps", f"at most {lengths.max()}"
+        remedy = "give longer series, or a smaller prediction_length"
+        raise InputError("series", expected, got, remedy)
+    return Windows(collection, prediction_length, series, origin[series, place])
+
+
+def with_future(collection: Collection, prediction_length: int) -> Collection:
+    """Return series that go on for so many steps, whose values are missing."""
+
+    def longer(rows: Floats, value: float) -> Floats:
+        ends = [(0, 0)] * (rows.ndim - 1) + [(0, prediction_length)]
+        return np.pad(rows, ends, constant_values=value)
+
+    entries = [
+        entry
+        | {
+            "target": longer(entry["target"], np.nan),
+            "past_feat_dynamic_real": longer(entry["past_feat_dynamic_real"], 0.0),
+        }
+        for entry in collection.entries
+    ]
+    return replace(collection, entries=entries)
+
+
+def seasonal_error(values: Floats, origin: Ints, season: int) -> Floats:
+    """Return the mean absolute difference from a season before, up to some origins.
+
+    It is GluonTS's: with a history shorter than a season, differences are those of neighbours.
+
+    Args:
+        values: (T, C), NaN where missing.
+        origin: Steps (W,).
+        season: Steps of a season.
+
+    Returns:
+        (W, C), NaN where there is no difference.
+    """
+    seasonal, neighbours = (
+        mean_until(np.abs(differences(values, m)), origin + 1 - m) for m in (season, 1)
+    )
+    return np.where((origin + 1 >= season)[:, None], seasonal, neighbours)
+
+
+def differences(values: Floats, season: int) -> Floats:
+    """Return what values (T, C) differ by from those a season before, (max(0, T - season), C)."""
+    exact = values.astype(np.float64)
+    return exact[season:] - exact[:-season]
+
+
+def mean_until(values: Floats, count: Ints) -> Floats:
+    """Return the mean of the first numbers of values (T, C) for each count (W,), without NaN.
+
+    Returns:
+        (W, C), NaN where there is nothing to average.
+    """
+    there = ~np.isnan(values)
+    sums = [np.cumsum(np.where(there, values, 0.0), axis=0), np.cumsum(there, axis=0)]
+    total, known = (np.concatenate([np.zeros((1, values.shape[1])), x]) for x in sums)
+    count = count.clip(0, len(values))
+    with np.errstate(invalid="ignore"):
+        return total[count] / known[count]

@@ -1,0 +1,1 @@
+"""Training and forecasts under the interfaces of GluonTS."""

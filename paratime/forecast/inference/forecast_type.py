@@ -1,0 +1,118 @@
+"""Which of GluonTS's forecasts a predictor gives; every kind is a frozen dataclass."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import pandas as pd
+import torch
+from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
+from gluonts.torch.model.forecast import DistributionForecast
+from numpy.typing import NDArray
+from torch import Tensor
+
+from paratime.errors import InputError
+from paratime.forecast.model.outputs import Output, Parametric
+
+REPORTED = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
+"""Quantiles for nine deciles, and for intervals of 80, 90 and 95 %."""
+
+Origin = tuple[str, pd.Period]
+"""A series' name, and the first step of a forecast."""
+
+
+class Kind(ABC):
+    """What forecasts are made of a head's numbers."""
+
+    @abstractmethod
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield a forecast for each of N origins.
+
+        Args:
+            output: What ``raw`` means.
+            raw: Numbers (N, H, C, size).
+            loc: Location (N, H, C).
+            scale: Scale (N, H, C).
+            origins: Name of the series and first period of each forecast.
+        """
+
+
+@dataclass(frozen=True)
+class AsQuantiles(Kind):
+    """``QuantileForecast`` with the mean (of an ``Output`` of quantiles: the median).
+
+    Args:
+        levels: Which quantiles are computed; GluonTS interpolates between them.
+    """
+
+    levels: tuple[float, ...] = REPORTED
+
+    def __post_init__(self) -> None:
+        """Check the levels."""
+        different = 0 < len(self.levels) == len({*self.levels})
+        if not different or not all(0 < x < 1 for x in self.levels):
+            expected = "different numbers between 0 and 1"
+            raise InputError("levels", expected, str([*self.levels]), "correct them")
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[QuantileForecast]:
+        """Yield the forecasts."""
+        mean = output.mean(raw, loc, scale).unsqueeze(-1)
+        values = torch.cat([output.quantiles(raw, loc, scale, self.levels), mean], dim=-1)
+        keys = [*map(str, self.levels), "mean"]
+        for numbers, (name, start) in zip(values.movedim(-1, 1), origins, strict=True):
+            yield QuantileForecast(_array(numbers), start, keys, name)
+
+
+@dataclass(frozen=True)
+class AsSamples(Kind):
+    """``SampleForecast``; the steps of a sample are drawn independently of each other.
+
+    Args:
+        num_samples: Samples of a forecast.
+        seed: Seed of the samples, which are a function of it, of the series' name and of the date.
+    """
+
+    num_samples: int = 100
+    seed: int = 0
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield the forecasts."""
+        for n, (name, start) in enumerate(origins):
+            many = (x[n].expand(self.num_samples, *x[n].shape) for x in (raw, loc, scale))
+            with torch.random.fork_rng(devices=[raw.device] if raw.is_cuda else []):
+                torch.manual_seed(crc32(f"{self.seed} {name} {start}".encode()))
+                samples = output.sample(*many)
+            yield SampleForecast(_array(samples), start, name)
+
+
+@dataclass(frozen=True)
+class AsDistribution(Kind):
+    """``DistributionForecast``: torch distributions, for all outputs but quantiles."""
+
+    def __call__(
+        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+    ) -> Iterator[Forecast]:
+        """Yield the forecasts.
+
+        Raises:
+            InputError: The output is no distribution.
+        """
+        if not isinstance(output, Parametric):
+            remedy = "choose output=StudentT(), or forecasts AsQuantiles() or AsSamples()"
+            raise InputError("output", "a distribution", str(output), remedy)
+        for n, (name, start) in enumerate(origins):
+            parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))
+            yield DistributionForecast(output.distribution(*parts), start, name)
+
+
+def _array(values: Tensor) -> NDArray[Any]:
+    """Return (numbers, H, C) for GluonTS, which drops a single channel."""
+    return (values.squeeze(-1) if values.shape[-1] == 1 else values).cpu().numpy()

@@ -1,0 +1,1 @@
+"""The forecasting model: its task, network, scaling, outputs and metrics."""

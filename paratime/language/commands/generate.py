@@ -1,0 +1,136 @@
+"""``paratime language generate``: text from a checkpoint."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from paratime.errors import InputError
+from paratime.io.atomic import replacing
+from paratime.language.export.safetensors import load
+from paratime.language.generation.generate import Completion, complete, generate
+from paratime.language.generation.sampling import Sampling
+from paratime.language.model.task import LanguageTask
+
+
+def generate_text(
+    ckpt_path: str,
+    prompt: str = "",
+    prompts: str | None = None,
+    samples: int = 1,
+    out: str | None = None,
+    batch_size: int = 16,
+    max_new_tokens: int = 500,
+    repetition_penalty: float = 1.0,
+    repetition_window: int | None = None,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    stop: str | list[str] | None = None,
+    seed: int | None = None,
+) -> None:
+    r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
+
+    Args:
+        ckpt_path: Checkpoint of paratime fit, or folder of paratime language export.
+        prompt: Text to continue, as the beginning of a document.
+        prompts: File with many prompts instead: one a line, or, in a .jsonl file, a text or an
+            object with a "prompt" a line.
+        samples: Texts for each prompt.
+        out: File to write texts to instead of showing them, an object a line: prompt, sample,
+            text, reason (document, stop or length) and tokens.
+        batch_size: Texts that are generated at a time.
+        max_new_tokens: Most tokens to generate.
+        repetition_penalty: Makes tokens that occurred less likely, above 1.
+        repetition_window: How many of the last tokens count as having occurred; all by default.
+        temperature: Divides the logits; 0 takes the most likely token.
+        top_k: Sample among the k most likely tokens only.
+        top_p: Sample among the fewest most likely tokens whose probabilities add up to this.
+        min_p: Sample among tokens at least this times as likely as the most likely one.
+        stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
+        seed: Seed of the samples; another text each time by default.
+    """
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens,
+        repetition_penalty=repetition_penalty,
+        repetition_window=repetition_window,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        seed=seed,
+    )
+    if prompt and prompts is not None:
+        raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
+    given = [prompt] if prompts is None else read_prompts(prompts)
+    task = load(ckpt_path)
+    if len(given) * samples == 1 and out is None:
+        stream(task, given[0], sampling)
+        return
+    texts = complete(task, given, sampling, samples=samples, batch_size=batch_size)
+    bar = tqdm(texts, total=len(given) * samples, unit="text", delay=1, leave=False)
+    if out is not None:
+        write(bar, out)
+        return
+    for text in bar:
+        bar.clear()
+        heading = f"--- prompt {text.prompt!r}, sample {text.sample + 1} of {samples} ---"
+        print(f"{heading}\n{text.prompt}{text.text}\n")
+
+
+def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
+    """Print a prompt, and what continues it as it comes."""
+    pieces = generate(task, prompt, sampling)
+    print(prompt, end="", flush=True)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()
+
+
+def write(texts: Iterable[Completion], out: str) -> None:
+    """Write texts as they come, whole or not at all, and say where.
+
+    Raises:
+        InputError: There is a folder of that name.
+    """
+    if Path(out).is_dir():
+        raise InputError("out", "a file", f"a folder, {out!r}", "name a file in it")
+    with replacing(out) as draft, open(draft, "w", encoding="utf-8") as file:
+        for text in texts:
+            file.write(json.dumps(asdict(text), ensure_ascii=False) + "\n")
+    print(f"{'texts':<24} {out}")
+
+
+def read_prompts(path: str) -> list[str]:
+    """Return the prompts of a file, whose lines that are empty are none.
+
+    Raises:
+        InputError: There is no such file, it has no prompt, or a line that is none.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "give a text file with a prompt a line"
+        raise InputError("prompts", "a file of UTF-8 text", repr(path), remedy) from error
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise InputError("prompts", "at least one line with text", "none", "write a prompt a line")
+    if not path.endswith(".jsonl"):
+        return [line.removesuffix("\r") for line in lines]
+    return [_prompt_of(line) for line in lines]
+
+
+def _prompt_of(line: str) -> str:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        value = None
+    prompt = value.get("prompt") if isinstance(value, dict) else value
+    if not isinstance(prompt, str):
+        remedy = "see paratime language generate --help"
+        raise InputError("prompts", 'lines like {"prompt": "..."}', repr(line), remedy)
+    return prompt

@@ -1,0 +1,1 @@
+"""Tokens on disk: encoded once, by as many runs as it needs, and read from memory maps."""

@@ -1,0 +1,100 @@
+"""The shards of a split, written so that a later process can go on."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from paratime.language.data.corpus.encoding import Encoded
+from paratime.language.data.corpus.shards import digest_of
+
+
+class SplitWriter:
+    """Appends documents to a split's shards and to its index.
+
+    Args:
+        folder: Where they lie.
+        split: The split's name.
+        dtype: Type of the ids.
+        limit: Tokens of a shard.
+        state: Of an earlier writer, to go on behind what it had written then.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        dtype: np.dtype[Any],
+        limit: int,
+        state: dict[str, Any] | None,
+    ) -> None:
+        self._folder, self._split, self._dtype, self._limit = folder, split, dtype, limit
+        self._state = state or {"documents": 0, "tokens": 0, "bytes": 0, "shards": []}
+        self._index = _at(self._path("index"), 8 * self._state["documents"])
+        self._shard = self._open()
+
+    def add(self, part: Encoded) -> None:
+        """Write tokens behind those before."""
+        s, ids = self._state, part.ids
+        self._index.write((part.starts + s["tokens"]).astype("<u8").tobytes())
+        s["documents"] += len(part.starts)
+        s["bytes"] += part.num_bytes
+        while len(ids):
+            room = self._limit - s["tokens"] % self._limit
+            self._shard.write(ids[:room].tobytes())
+            s["tokens"] += len(ids[:room])
+            ids = ids[room:]
+            if s["tokens"] % self._limit == 0:
+                self._close()
+                self._shard = self._open()
+
+    def flush(self) -> dict[str, Any]:
+        """Bring all to the disk; return the state from which another writer goes on."""
+        for file in (self._index, self._shard):
+            file.flush()
+            os.fsync(file.fileno())
+        return self._state
+
+    def finish(self) -> dict[str, Any]:
+        """End the last shard; return what the manifest says of the split."""
+        if self._state["tokens"] % self._limit:
+            self._close()
+        else:
+            self.close()
+            self._path(_number(len(self._state["shards"]))).unlink()
+        self._index.close()
+        index = self._path("index")
+        return self._state | {"index": {"file": index.name, "sha256": digest_of(index)}}
+
+    def close(self) -> None:
+        """Close the files."""
+        self._index.close()
+        self._shard.close()
+
+    def _open(self) -> Any:
+        shard, filled = divmod(self._state["tokens"], self._limit)
+        return _at(self._path(_number(shard)), filled * self._dtype.itemsize)
+
+    def _close(self) -> None:
+        """End a shard, and note its checksum."""
+        self._shard.close()
+        path = Path(self._shard.name)
+        tokens = path.stat().st_size // self._dtype.itemsize
+        entry = {"file": path.name, "tokens": tokens, "sha256": digest_of(path)}
+        self._state["shards"].append(entry)
+
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self._split}{'' if kind[0] == '-' else '.'}{kind}"
+
+
+def _number(shard: int) -> str:
+    return f"-{shard:05}.bin"
+
+
+def _at(path: Path, size: int) -> Any:
+    """Open a file to write behind its first bytes; what was behind them is dropped."""
+    file = open(path, "r+b" if size else "wb")  # noqa: SIM115 (closed by the writer)
+    file.truncate(size)
+    file.seek(size)
+    return file

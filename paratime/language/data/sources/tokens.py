@@ -1,0 +1,140 @@
+"""Documents that are tokens already: files of ids, and litdata's folders."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paratime.errors import InputError, one_line
+from paratime.language.data.sources.base import Document, Source
+from paratime.language.data.sources.files import decoded, matched, named
+
+BLOCK = 2**22
+"""Ids that are searched for document starts at once."""
+
+LITDATA_TENSORS = {11: "u1", 12: "i1", 13: "i2", 14: "i2", 15: "i4", 16: "i4", 17: "i8"}
+LITDATA_TENSORS |= {18: "i8", 20: "u2"}
+LITDATA_ARRAYS = dict(enumerate(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")))
+"""Types of one-dimensional items by the numbers that litdata gives them."""
+
+
+@dataclass(frozen=True)
+class TokenFiles(Source):
+    """Files of ids and nothing else, as nanoGPT prepares them: ``train.bin``, ``val.bin``.
+
+    Args:
+        paths: Files, or glob patterns.
+        start: The id that stands between documents, before or behind each: 50256 of GPT-2. Each
+            file is one document by default.
+        dtype: Type of the ids, little-endian.
+    """
+
+    paths: list[str]
+    start: int | None = None
+    dtype: Literal["uint16", "uint32"] = "uint16"
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents, memory-mapped, files in order of their paths."""
+        for name, path in named(self.paths):
+            size = np.dtype(self.dtype).itemsize
+            if Path(path).stat().st_size % size:
+                got = f"{Path(path).stat().st_size} bytes"
+                raise InputError(path, f"ids of {size} bytes", got, "name its dtype, or copy again")
+            if Path(path).stat().st_size:
+                ids = np.memmap(path, np.dtype(self.dtype).newbyteorder("<"), mode="r")
+                yield from _documents(name, ids, self.start)
+
+    def files(self) -> list[Path]:
+        """Return the files that match."""
+        return [Path(name) for name in matched(self.paths)]
+
+
+@dataclass(frozen=True)
+class LitData(Source):
+    """A folder that ``litdata.optimize`` wrote, of tokens or of texts, read without litdata.
+
+    Items are one-dimensional tensors or arrays of ids (as for its ``TokensLoader``), or strings;
+    each is a document. Compressed and encrypted folders are refused.
+
+    Args:
+        path: The folder with ``index.json``.
+        start: An id that stands between documents within items, or begins or ends them.
+    """
+
+    path: str
+    start: int | None = None
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the items in order of their chunks."""
+        index = Path(self.path) / "index.json"
+        try:
+            about = json.loads(index.read_text())
+            chunks, config = about["chunks"], about["config"]
+            formats = list(config["data_format"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = "name the folder that litdata.optimize wrote"
+            raise InputError(str(index), "litdata's index", one_line(error), remedy) from None
+        packed = [key for key in ("compression", "encryption") if config.get(key)]
+        dtype = _dtype(formats)
+        if packed or (dtype is None and formats != ["str"]):
+            got = f"{packed[0]} {config[packed[0]]}" if packed else ", ".join(formats)
+            remedy = "write it so, or as JSON Lines"
+            raise InputError(self.path, "items that are strings or plain ids", got, remedy)
+        for chunk in chunks:
+            yield from self._items(Path(self.path) / chunk["filename"], chunk, dtype)
+
+    def files(self) -> list[Path]:
+        """Return the index and the chunks."""
+        return [*sorted(Path(self.path).glob("*.bin")), Path(self.path) / "index.json"]
+
+    def _items(self, path: Path, chunk: dict[str, Any], dtype: str | None) -> Iterator[Document]:
+        """Yield the items of a chunk: their number, where each begins and ends, and their bytes.
+
+        An item of several fields begins with the sizes of these; where there is a ``dim``, the
+        items are the ids of one long array, without sizes.
+        """
+        size = 4 if chunk.get("dim") is None else 0
+        try:
+            content = np.memmap(path, np.uint8, mode="r")
+            count = int(content[:4].view("<u4")[0])
+            ends = content[4 : 8 + 4 * count].view("<u4").astype(np.int64)
+            if len(ends) != count + 1 or ends[-1] != len(content):
+                raise ValueError(f"{len(content)} bytes")
+        except (OSError, ValueError, IndexError) as error:
+            raise InputError(str(path), "a whole chunk", one_line(error), "copy it again") from None
+        for number in range(count):
+            name, item = f"{path}[{number}]", content[ends[number] + size : ends[number + 1]]
+            if dtype is None:
+                yield Document(name, decoded(item.tobytes(), name))
+            else:
+                yield from _documents(name, np.frombuffer(item.tobytes(), dtype), self.start)
+
+
+def _dtype(formats: list[str]) -> str | None:
+    """Return the type of ids, if they are what the items are."""
+    kind, _, number = formats[0].partition(":")
+    types = {"no_header_tensor": LITDATA_TENSORS, "no_header_numpy": LITDATA_ARRAYS}
+    return types.get(kind, {}).get(int(number or -1)) if len(formats) == 1 else None
+
+
+def _documents(name: str, ids: NDArray[Any], start: int | None) -> Iterator[Document]:
+    """Yield what lies between the starts; what is empty is no document."""
+    begun = number = 0
+    for end in _starts(ids, start):
+        if end > begun:
+            yield Document(f"{name}:{number}", tokens=ids[begun:end])
+            number += 1
+        begun = end + 1
+
+
+def _starts(ids: NDArray[Any], start: int | None) -> Iterator[int]:
+    """Yield where the start stands, and the end."""
+    if start is not None:
+        for block in range(0, len(ids), BLOCK):
+            found = np.flatnonzero(ids[block : block + BLOCK] == start) + block
+            yield from found.tolist()
+    yield len(ids)

@@ -1,0 +1,164 @@
+"""How much of a document a model reads before each token that it is scored on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from paratime.errors import InputError, check_at_least
+from paratime.language.generation.states import select
+from paratime.language.model.task import LanguageTask
+
+TOKENS, LOGITS = 2**12, 2**27
+"""What is computed at a time: so many tokens, which a CPU's caches hold, but no more logits than
+these, 512 MiB in float32, where the vocabulary is large."""
+
+
+class Piece(NamedTuple):
+    """Scores of neighbouring tokens of a document.
+
+    Attributes:
+        document: Its place among the documents.
+        begin: Place of the first of these tokens among those that are scored.
+        log_likelihood: Of each token, in nats, (N,).
+        greedy: Whether none is more likely, bool (N,).
+    """
+
+    document: int
+    begin: int
+    log_likelihood: Tensor
+    greedy: Tensor
+
+
+class Context(ABC):
+    """A way to score documents: what is read before each token."""
+
+    @abstractmethod
+    def score(
+        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+    ) -> Iterator[Piece]:
+        """Yield the scores of all tokens but each document's first, which is only read.
+
+        Args:
+            task: The model, in evaluation mode.
+            documents: Ids of each, int64 (N,), at least two.
+            batch_size: Most sequences at a time.
+        """
+
+
+@dataclass(frozen=True)
+class Carried(Context):
+    """Everything since the document's beginning: the state is carried over the whole of it.
+
+    Documents of similar length run side by side, and leave the batch at their ends. What is
+    computed at a time, and the memory of a recurrent state, do not depend on their length.
+
+    Args:
+        chunk: Tokens of each document at a time; see ``TOKENS`` for the default.
+    """
+
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None:
+            check_at_least(1, chunk=self.chunk)
+
+    def score(
+        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+    ) -> Iterator[Piece]:
+        """Yield the scores of chunks; see ``Context.score``."""
+        order = sorted(range(len(documents)), key=lambda i: len(documents[i]), reverse=True)
+        for first in range(0, len(order), batch_size):
+            yield from self._score(task, documents, order[first : first + batch_size])
+
+    def _score(
+        self, task: LanguageTask, documents: Sequence[Tensor], rows: list[int]
+    ) -> Iterator[Piece]:
+        """Score documents side by side, the longest first."""
+        begin, state = 0, None
+        while rows:
+            size = self.chunk or max(1, _tokens(task) // len(rows))
+            parts = [documents[i][begin : begin + size + 1] for i in rows]
+            scores, state = score_batch(task, parts, state)
+            for i, (values, greedy) in zip(rows, scores, strict=True):
+                yield Piece(i, begin, values, greedy)
+            begin += size
+            rows = [i for i in rows if len(documents[i]) > begin + 1]
+            state = select(state, slice(len(rows)))
+
+
+@dataclass(frozen=True)
+class Sliding(Context):
+    """The last ``length`` tokens at most: windows that overlap, each from the initial state.
+
+    The first window of a document scores all its tokens, those after it the last ``stride`` of
+    theirs, so that every token is scored once, behind at least ``length - stride`` others. This is
+    how models without a state are compared; a small stride costs time and a large one context.
+
+    Args:
+        length: Tokens that a window reads.
+        stride: Tokens from one window to the next.
+    """
+
+    length: int = 256
+    stride: int = 128
+
+    def __post_init__(self) -> None:
+        check_at_least(1, length=self.length, stride=self.stride)
+        if self.stride > self.length:
+            expected = f"at most the length, {self.length}"
+            raise InputError("stride", expected, str(self.stride), "lower it, such as to half")
+
+    def score(
+        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+    ) -> Iterator[Piece]:
+        """Yield the scores of windows; see ``Context.score``."""
+        windows = [
+            (i, begin) for i, ids in enumerate(documents) for begin in self._begins(len(ids) - 1)
+        ]
+        windows.sort(key=lambda window: len(documents[window[0]]) - window[1], reverse=True)
+        size = max(1, min(batch_size, _tokens(task) // self.length))
+        for first in range(0, len(windows), size):
+            batch = windows[first : first + size]
+            parts = [documents[i][begin : begin + self.length + 1] for i, begin in batch]
+            scores, _ = score_batch(task, parts, None)
+            for (i, begin), (values, greedy) in zip(batch, scores, strict=True):
+                known = self.length - self.stride if begin else 0
+                yield Piece(i, begin + known, values[known:], greedy[known:])
+
+    def _begins(self, tokens: int) -> range:
+        """Return where windows begin: the last one is the first to reach the end."""
+        return range(0, max(1, tokens - self.length + self.stride), self.stride)
+
+
+def score_batch(
+    task: LanguageTask, parts: Sequence[Tensor], state: Any
+) -> tuple[list[tuple[Tensor, Tensor]], Any]:
+    """Score all tokens but the first of some sequences; return (nats, greedy) of each, and states.
+
+    Args:
+        task: The model.
+        parts: Ids of each, int64 (N,), at least two.
+        state: Before the first id of each.
+    """
+    ids = pad_sequence(list(parts), batch_first=True).to(task.device)
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    counts = torch.tensor([len(part) - 1 for part in parts], device=task.device)
+    alike = min(map(len, parts)) == ids.shape[1]
+    logits, state = task(inputs, state, lengths=None if alike else counts)
+    logits = (logits if logits.dtype == torch.float64 else logits.float()).flatten(0, 1)
+    nats = functional.cross_entropy(logits, targets.flatten(), reduction="none")
+    chosen = logits.gather(1, targets.reshape(-1, 1)).squeeze(1)
+    greedy = chosen == logits.amax(1)  # several times faster than argmax
+    rows = zip(nats.view_as(targets).cpu(), greedy.view_as(targets).cpu(), counts, strict=True)
+    return [(-nats[:count], greedy[:count]) for nats, greedy, count in rows], state
+
+
+def _tokens(task: LanguageTask) -> int:
+    """Return how many tokens to compute at a time."""
+    return min(TOKENS, LOGITS // task.head.out_features)

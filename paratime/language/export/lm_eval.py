@@ -1,0 +1,172 @@
+"""Language models in EleutherAI's lm-evaluation-harness, the package ``lm_eval``.
+
+Importing this module registers the model ``paratime``; running it is running ``lm_eval``:
+
+    python -m paratime.language.export.lm_eval --model paratime --model_args ckpt_path=FILE --tasks TASK
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from lm_eval.models.utils import normalize_gen_kwargs
+from torch import Tensor
+from tqdm import tqdm
+
+from paratime.errors import InputError, check_at_least
+from paratime.language.evaluation.contexts import Carried, Context
+from paratime.language.evaluation.evaluate import encode, log_likelihoods, tokenizer_of
+from paratime.language.export.safetensors import load
+from paratime.language.generation.generate import complete
+from paratime.language.generation.sampling import Sampling
+from paratime.language.model.task import LanguageTask
+
+KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
+"""Options of generation that are followed; greedy generation needs no others."""
+
+Scored = tuple[tuple[str, str], list[int], list[int]]
+"""A request: its texts, and the ids of the context and of the continuation."""
+
+
+@register_model("paratime")
+class Harness(TemplateLM):
+    """A ``LanguageTask`` for the harness's tasks.
+
+    Every text is a document from its start, of any length: nothing is truncated. Few-shot contexts
+    and questions are one document.
+
+    Args:
+        ckpt_path: Checkpoint of ``paratime fit``, or folder of ``paratime language export``.
+        batch_size: Texts that are scored at a time; "auto" is 16.
+        device: Where to compute, as torch names it; cpu where there is no GPU.
+        max_batch_size: Taken, as the harness gives it to every model, and not used.
+        task: The model, instead of a checkpoint.
+        context: What is read before each token that is scored.
+    """
+
+    def __init__(
+        self,
+        ckpt_path: str = "",
+        batch_size: int | str = 16,
+        device: str = "cpu",
+        max_batch_size: int | None = None,
+        *,
+        task: LanguageTask | None = None,
+        context: Context = Carried(),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__()
+        if not torch.cuda.is_available():
+            device = "cpu"  # the harness's own default is cuda
+        self.task = load(ckpt_path, device) if task is None else task
+        self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
+        self.context = context
+        check_at_least(1, batch_size=self.batch_size)
+        self._tokenizer = tokenizer_of(self.task)
+
+    @property
+    def eot_token_id(self) -> int:
+        """Id that starts a document, and so ends the one before."""
+        return self._tokenizer.start
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **options: Any
+    ) -> list[int]:
+        """Return the ids of a text, without the document start."""
+        return self._tokenizer.encode(string).tolist()
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Return the log-likelihood of each whole text, in nats."""
+        texts = [request.args[0] for request in requests]
+        found = self._score([encode(self._tokenizer, text) for text in texts], disable_tqdm)
+        results = [float(values.double().sum()) for values, _ in found]
+        self._keep("loglikelihood_rolling", requests, results)
+        return results
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Return what the model writes behind each text, up to any of the strings that end it."""
+        asked: Counter[str] = Counter()  # a request that is repeated has another seed
+        samplings = []
+        for prompt, options in (request.args for request in requests):
+            samplings.append(_sampling(options, seed=asked[prompt]))
+            asked[prompt] += 1
+        results = [""] * len(requests)
+        bar = tqdm(total=len(requests), desc="generating", disable=disable_tqdm)
+        for sampling in dict.fromkeys(samplings):
+            rows = [row for row, one in enumerate(samplings) if one == sampling]
+            prompts = [requests[row].args[0] for row in rows]
+            texts = complete(self.task, prompts, sampling, batch_size=self.batch_size)
+            for row, completion in zip(rows, texts, strict=True):
+                results[row] = completion.text
+                bar.update()
+        bar.close()
+        self._keep("generate_until", requests, results)
+        return results
+
+    def _loglikelihood_tokens(
+        self, requests: list[Scored], disable_tqdm: bool = False, **options: Any
+    ) -> list[tuple[float, bool]]:
+        start, documents = self.eot_token_id, []
+        for _, context, continuation in requests:
+            before = context if context[:1] == [start] else [start, *context]
+            documents.append(torch.tensor([*before, *continuation]))
+        found = self._score(documents, disable_tqdm)
+        results = []
+        for (texts, _, continuation), (values, greedy) in zip(requests, found, strict=True):
+            begin = len(values) - len(continuation)
+            result = float(values[begin:].double().sum()), bool(greedy[begin:].all())
+            self.cache_hook.add_partial("loglikelihood", texts, result)
+            results.append(result)
+        return results
+
+    def _score(self, documents: Sequence[Tensor], quiet: bool) -> list[tuple[Tensor, Tensor]]:
+        """Score documents; of one that is nothing but its start there is nothing."""
+        desc = None if quiet else "scoring"
+        size, scored = self.batch_size, [ids for ids in documents if len(ids) > 1]
+        found = log_likelihoods(self.task, scored, self.context, batch_size=size, desc=desc)
+        following, nothing = iter(found), (torch.zeros(0), torch.zeros(0, dtype=torch.bool))
+        return [next(following) if len(ids) > 1 else nothing for ids in documents]
+
+    def _keep(self, method: str, requests: list[Instance], results: list[Any]) -> None:
+        """Hand results to the harness's cache."""
+        for request, result in zip(requests, results, strict=True):
+            self.cache_hook.add_partial(method, request.args, result)
+
+
+def _sampling(options: dict[str, Any], seed: int) -> Sampling:
+    """Return how to draw tokens, as the harness says it; its default is the most likely one.
+
+    For that there is nothing to filter; otherwise a top_k of 0 is none, as in transformers.
+    """
+    options = normalize_gen_kwargs(options)
+    temperature = float(options.get("temperature", 0))
+    others = options.keys() - KNOWN
+    if others and temperature > 0:
+        got, remedy = ", ".join(sorted(others)), "leave them out"
+        raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
+    filters = options if temperature > 0 else {}
+    return Sampling(
+        max_new_tokens=options["max_gen_toks"],
+        temperature=temperature,
+        top_k=filters.get("top_k") or None,
+        top_p=filters.get("top_p"),
+        min_p=filters.get("min_p"),
+        stop=tuple(end for end in options["until"] if end),
+        seed=seed,
+    )
+
+
+def main() -> None:
+    """Run ``lm_eval`` with the model ``paratime`` registered."""
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The language model: its task, loss, metrics, sharding, scaling and footprint."""

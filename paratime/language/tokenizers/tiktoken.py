@@ -1,0 +1,139 @@
+"""Tokenizers of the package ``tiktoken``: byte-pair encodings given by ranks."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paratime.errors import InputError, one_line
+from paratime.language.data.sources.base import missing
+from paratime.language.tokenizers.base import Recipe, Texts, Tokenizer, packed, unpacked
+
+PATTERN = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
+    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+"""Where GPT-4's encoding (cl100k_base) cuts a text into words."""
+
+
+class RankTokenizer(Tokenizer):
+    """Byte-pair encoding by ranks; special tokens in a text are text like any other.
+
+    Args:
+        ranks: The id of each sequence of bytes.
+        pattern: Where a text is cut into words, a regular expression.
+        start: Id that starts a document.
+
+    Raises:
+        InputError: The start is the id of some bytes, a byte has no rank, or the pattern does not
+            work.
+    """
+
+    def __init__(self, ranks: dict[bytes, int], pattern: str, start: int) -> None:
+        try:
+            import tiktoken
+        except ImportError:
+            raise missing("tiktoken", "Tiktoken") from None
+        if lacking := [i for i in range(256) if bytes([i]) not in ranks]:
+            got, remedy = f"none of {lacking[0]:#04x}", "name a whole file"
+            raise InputError("ranks", "one of every byte", got, remedy)
+        if start < 0 or start in set(ranks.values()):
+            remedy = f"leave it out for {max(ranks.values()) + 1}"
+            raise InputError("start", "an id that stands for no bytes", str(start), remedy)
+        self._ranks, self._pattern, self.start = ranks, pattern, start
+        by_id = {i: piece for piece, i in ranks.items()}
+        self.pieces = [by_id.get(i, b"") for i in range(max(*by_id, start) + 1)]
+        try:
+            self._encoding = tiktoken.Encoding(
+                "paratime", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}
+            )
+        except ValueError as error:
+            remedy = "name the pattern of the encoding"
+            raise InputError("pattern", "a regular expression", one_line(error), remedy) from None
+
+    def encode(self, text: str) -> NDArray[np.int64]:
+        """Return the ids."""
+        return self._encoding.encode_to_numpy(text, disallowed_special=()).astype(np.int64)
+
+    def spec(self) -> dict[str, Any]:
+        """Return pattern, start and ranks: the lines of a ``.tiktoken`` file, compressed."""
+        ordered = sorted(self._ranks.items(), key=lambda item: item[1])
+        lines = "".join(f"{base64.b64encode(piece).decode()} {i}\n" for piece, i in ordered)
+        given = {"pattern": packed(self._pattern), "ranks": packed(lines)}
+        return {"name": "tiktoken", "start": self.start} | given
+
+    @classmethod
+    def unpacked(cls, pattern: str, start: int, ranks: str) -> "RankTokenizer":
+        """Make the tokenizer that a spec described."""
+        return cls(_ranks(unpacked(ranks).encode()), unpacked(pattern), start)
+
+
+@dataclass(frozen=True)
+class Tiktoken(Recipe):
+    """An encoding of the package ``tiktoken``, by its name, or from a ``.tiktoken`` file.
+
+    Args:
+        encoding: Its name, such as gpt2, cl100k_base or o200k_base; downloaded once.
+        path: A ``.tiktoken`` file instead.
+        pattern: Where a file's encoding cuts a text into words; as GPT-4's by default.
+        start: Id that starts a document; that of ``<|endoftext|>``, or for a file the one behind
+            its last.
+
+    Raises:
+        InputError: Neither name nor file, or both; an unknown name, or a download that failed.
+    """
+
+    encoding: str | None = None
+    path: str | None = None
+    pattern: str = PATTERN
+    start: int | None = None
+
+    def make(self, texts: Texts) -> Tokenizer:
+        """Return the tokenizer."""
+        return self._read()
+
+    def identity(self) -> str:
+        """Return name, size and hash."""
+        return self._read().identity()
+
+    def _read(self) -> RankTokenizer:
+        if (self.encoding is None) == (self.path is None):
+            got = "neither" if self.path is None else "both"
+            remedy = "give --data.tokenizer.encoding gpt2"
+            raise InputError("Tiktoken", "an encoding, or a path instead", got, remedy)
+        if self.path is None:
+            return self._named()
+        try:
+            ranks = _ranks(Path(self.path).read_bytes())
+        except (OSError, ValueError) as error:
+            expected = "lines of base64 text and a rank"
+            raise InputError(self.path, expected, one_line(error), "correct the path") from None
+        start = len(ranks) if self.start is None else self.start
+        return RankTokenizer(ranks, self.pattern, start)
+
+    def _named(self) -> RankTokenizer:
+        try:
+            import tiktoken
+        except ImportError:
+            raise missing("tiktoken", "Tiktoken") from None
+        try:
+            found = tiktoken.get_encoding(str(self.encoding))
+        except Exception as error:  # the name, or anything that a download can raise
+            remedy = (
+                f"of {', '.join(tiktoken.list_encoding_names())}, or give --data.tokenizer.path"
+            )
+            got = f"{type(error).__name__}: {one_line(error)[:100]}"
+            raise InputError(f"encoding {self.encoding}", "an encoding", got, remedy) from None
+        start = found.eot_token if self.start is None else self.start
+        return RankTokenizer(found._mergeable_ranks, found._pat_str, start)
+
+
+def _ranks(content: bytes) -> dict[bytes, int]:
+    pairs = (line.split() for line in content.splitlines() if line)
+    ranks = {base64.b64decode(piece, validate=True): int(rank) for piece, rank in pairs}
+    if not ranks:
+        raise ValueError("no lines")
+    return ranks

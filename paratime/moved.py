@@ -1,0 +1,196 @@
+"""Where classes were in version 0.1, for the checkpoints, predictors and configs that name them.
+
+Files name classes by their paths. An old path leads to the class in its new place: a module that
+is gone is found here, and a room that has the name of an old module asks ``old_names``.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+SHARED = {
+    "paratime.task": ("paratime.training.base",),
+    "paratime.optimizer": ("paratime.training.optimizer",),
+    "paratime.carry": ("paratime.training.carry",),
+    "paratime.loader": ("paratime.training.samplers",),
+    "paratime.peak": ("paratime.training.flops",),
+    "paratime.compiling": ("paratime.training.compile",),
+    "paratime.progress": ("paratime.training.progress",),
+    "paratime.predictions": ("paratime.training.predictions",),
+    "paratime.parser": ("paratime.cli.parser",),
+    "paratime.messages": ("paratime.cli.messages",),
+    "paratime.info": ("paratime.cli.info",),
+    "paratime.files": ("paratime.io.files",),
+    "paratime.atomic": ("paratime.io.atomic",),
+    "paratime.cache": ("paratime.io.cache",),
+    "paratime.figures": ("paratime.io.figures",),
+    "paratime.page": ("paratime.io.html",),
+}
+
+LANGUAGE = {
+    "paratime.language.data": ("paratime.language.data.datamodule",),
+    "paratime.language.windows": ("paratime.language.data.windows",),
+    "paratime.language.corpus": ("paratime.language.data.split",),
+    "paratime.language.source": ("paratime.language.data.sources.base",),
+    "paratime.language.text_sources": ("paratime.language.data.sources.text",),
+    "paratime.language.token_sources": ("paratime.language.data.sources.tokens",),
+    "paratime.language.plays": ("paratime.language.data.sources.bundled",),
+    "paratime.language.reading": ("paratime.language.data.sources.files",),
+    "paratime.language.sources": ("paratime.language.data.sources.catalog",),
+    "paratime.language.preparation": ("paratime.language.data.corpus.builder",),
+    "paratime.language.encoding": ("paratime.language.data.corpus.encoding",),
+    "paratime.language.shards": ("paratime.language.data.corpus.shards",),
+    "paratime.language.writing": ("paratime.language.data.corpus.writer",),
+    "paratime.language.recipe": ("paratime.language.tokenizers.base",),
+    "paratime.language.tokenizer": ("paratime.language.tokenizers.characters",),
+    "paratime.language.bpe": ("paratime.language.tokenizers.bpe",),
+    "paratime.language.ranks": ("paratime.language.tokenizers.tiktoken",),
+    "paratime.language.vocabulary": ("paratime.language.tokenizers.vocabulary",),
+    "paratime.language.task": ("paratime.language.model.task",),
+    "paratime.language.loss": ("paratime.language.model.loss",),
+    "paratime.language.metrics": ("paratime.language.model.metrics",),
+    "paratime.language.sharding": ("paratime.language.model.fsdp",),
+    "paratime.language.width": ("paratime.language.model.mup",),
+    "paratime.language.size": ("paratime.language.model.footprint",),
+    "paratime.language.pretrained": ("paratime.language.model.pretrained",),
+    "paratime.language.generate": ("paratime.language.generation.generate",),
+    "paratime.language.sampling": ("paratime.language.generation.sampling",),
+    "paratime.language.stepping": ("paratime.language.generation.stepping",),
+    "paratime.language.stops": ("paratime.language.generation.stops",),
+    "paratime.language.samples": ("paratime.language.generation.callback",),
+    "paratime.language.states": ("paratime.language.generation.states",),
+    "paratime.language.evaluate": ("paratime.language.evaluation.evaluate",),
+    "paratime.language.contexts": ("paratime.language.evaluation.contexts",),
+    "paratime.language.curves": ("paratime.language.evaluation.charts",),
+    "paratime.language.export": ("paratime.language.export.safetensors",),
+    "paratime.language.weights": ("paratime.language.export.weights",),
+    "paratime.language.hub": ("paratime.language.export.transformers",),
+    "paratime.language.program": ("paratime.language.export.torch_export",),
+    "paratime.language.harness": ("paratime.language.export.lm_eval",),
+    "paratime.language.cli": ("paratime.language.commands",),
+    "paratime.language.prepare": ("paratime.language.commands.prepare",),
+    "paratime.language.generate_command": ("paratime.language.commands.generate",),
+    "paratime.language.evaluate_command": ("paratime.language.commands.evaluate",),
+    "paratime.language.export_command": ("paratime.language.commands.export",),
+    "paratime.language.size_command": ("paratime.language.commands.size",),
+}
+
+FORECAST = {
+    "paratime.forecast.data": ("paratime.forecast.data.datamodule",),
+    "paratime.forecast.windows": ("paratime.forecast.data.windows",),
+    "paratime.forecast.series": ("paratime.forecast.data.series",),
+    "paratime.forecast.calendar": ("paratime.forecast.data.calendar",),
+    "paratime.forecast.grid": ("paratime.forecast.data.frequency",),
+    "paratime.forecast.match": ("paratime.forecast.data.features",),
+    "paratime.forecast.summary": ("paratime.forecast.data.summary",),
+    "paratime.forecast.rows": ("paratime.forecast.data.sources.rows",),
+    "paratime.forecast.table": ("paratime.forecast.data.sources.table",),
+    "paratime.forecast.files": ("paratime.forecast.data.sources.files",),
+    "paratime.forecast.sources": ("paratime.forecast.data.sources.base",),
+    "paratime.forecast.channels": ("paratime.forecast.data.sources.channels",),
+    "paratime.forecast.task": ("paratime.forecast.model.task",),
+    "paratime.forecast.network": ("paratime.forecast.model.network",),
+    "paratime.forecast.scaling": ("paratime.forecast.model.scaling",),
+    "paratime.forecast.outputs": ("paratime.forecast.model.outputs",),
+    "paratime.forecast.metrics": ("paratime.forecast.model.metrics",),
+    "paratime.forecast.direct": ("paratime.forecast.inference.direct",),
+    "paratime.forecast.paths": ("paratime.forecast.inference.sample_paths",),
+    "paratime.forecast.kinds": ("paratime.forecast.inference.forecast_type",),
+    "paratime.forecast.streaming": ("paratime.forecast.streaming.forecaster",),
+    "paratime.forecast.clock": ("paratime.forecast.streaming.clock",),
+    "paratime.forecast.reader": ("paratime.forecast.streaming.reader",),
+    "paratime.forecast.slots": ("paratime.forecast.streaming.slots",),
+    "paratime.forecast.states": ("paratime.forecast.streaming.states",),
+    "paratime.forecast.stored": ("paratime.forecast.streaming.stored",),
+    "paratime.forecast.estimator": ("paratime.forecast.gluonts.estimator",),
+    "paratime.forecast.predictor": ("paratime.forecast.gluonts.predictor",),
+    "paratime.forecast.recipe": ("paratime.forecast.gluonts.recipe",),
+    "paratime.forecast.serde": ("paratime.forecast.gluonts.serde",),
+    "paratime.forecast.resume": ("paratime.forecast.gluonts.resume",),
+    "paratime.forecast.saved": ("paratime.forecast.gluonts.saved",),
+    "paratime.forecast.backtest": ("paratime.forecast.evaluation.backtest",),
+    "paratime.forecast.rolling": ("paratime.forecast.evaluation.rolling",),
+    "paratime.forecast.reference_models": ("paratime.forecast.evaluation.baselines",),
+    "paratime.forecast.charts": ("paratime.forecast.evaluation.charts",),
+    "paratime.forecast.report": ("paratime.forecast.evaluation.report",),
+    "paratime.forecast.cli": ("paratime.forecast.commands",),
+}
+
+WORLD = {
+    "paratime.world.data": ("paratime.world.data.datamodule",),
+    "paratime.world.episode": ("paratime.world.data.episode",),
+    "paratime.world.windows": ("paratime.world.data.windows",),
+    "paratime.world.source": ("paratime.world.data.sources.base",),
+    "paratime.world.sources": ("paratime.world.data.sources.catalog",),
+    "paratime.world.environment": ("paratime.world.data.sources.gym",),
+    "paratime.world.minari": ("paratime.world.data.sources.minari_metadata",),
+    "paratime.world.hdf5": ("paratime.world.data.sources.minari",),
+    "paratime.world.d4rl": ("paratime.world.data.sources.d4rl",),
+    "paratime.world.npz": ("paratime.world.data.sources.dreamer",),
+    "paratime.world.table": ("paratime.world.data.sources.table",),
+    "paratime.world.tmaze": ("paratime.world.data.sources.tmaze",),
+    "paratime.world.model": ("paratime.world.model.base",),
+    "paratime.world.dynamics": ("paratime.world.model.dynamics",),
+    "paratime.world.latents": ("paratime.world.model.latents",),
+    "paratime.world.latent": ("paratime.world.model.rssm",),
+    "paratime.world.images": ("paratime.world.model.images",),
+    "paratime.world.rewards": ("paratime.world.model.rewards",),
+    "paratime.world.task": ("paratime.world.model.task",),
+    "paratime.world.dynamics_task": ("paratime.world.model.dynamics_task",),
+    "paratime.world.latent_task": ("paratime.world.model.latent_task",),
+    "paratime.world.openloop": ("paratime.world.model.rollout",),
+    "paratime.world.metrics": ("paratime.world.model.metrics",),
+    "paratime.world.image_error": ("paratime.world.model.image_error",),
+    "paratime.world.outcomes": ("paratime.world.model.outcomes",),
+    "paratime.world.planning": ("paratime.world.planning.planners",),
+    "paratime.world.charts": ("paratime.world.evaluation.charts",),
+    "paratime.world.film": ("paratime.world.evaluation.video",),
+    "paratime.world.scenes": ("paratime.world.evaluation.scenes",),
+    "paratime.world.report": ("paratime.world.evaluation.report",),
+    "paratime.world.pictures": ("paratime.world.evaluation.pictures",),
+    "paratime.world.loading": ("paratime.world.evaluation.loading",),
+    "paratime.world.cli": ("paratime.world.commands",),
+    "paratime.world.openloop_command": ("paratime.world.commands.openloop",),
+}
+
+MOVED = SHARED | LANGUAGE | FORECAST | WORLD
+"""Old modules, and the modules that hold their names now."""
+
+RENAMED: dict[str, str] = {}
+"""Old names in old modules that are called otherwise now."""
+
+
+def old_names(module: str) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` that finds the names of an old module in their new places."""
+
+    def find(name: str) -> Any:
+        current = RENAMED.get(f"{module}.{name}", name)
+        for home in MOVED[module] if not name.startswith("_") else ():
+            if hasattr(found := import_module(home), current):
+                return getattr(found, current)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds old modules where no file has their name any more."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for an old module, and nothing for any other."""
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Let the module find its names in their new places."""
+        module.__dict__["__getattr__"] = old_names(module.__name__)
+
+
+def install() -> None:
+    """Make old modules importable; importing paratime calls this."""
+    sys.meta_path.append(_Moved())

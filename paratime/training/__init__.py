@@ -1,0 +1,1 @@
+"""What Lightning trains with: tasks, data modules, optimizers, samplers and callbacks."""

@@ -1,0 +1,1 @@
+"""How far ahead a trained model can be trusted."""

@@ -1,0 +1,142 @@
+"""Tables of how far ahead models can be trusted, side by side."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from paratime.world.data.windows import Rows, Whole, padded
+from paratime.world.model.base import MARGIN
+from paratime.world.model.metrics import LIMIT
+from paratime.world.model.rollout import RolloutScores
+from paratime.world.model.task import TrajectoryTask
+
+Figures = dict[str, Tensor]
+
+COLUMNS = {"nRMSE": "nrmse", "median": "median", "skill": "skill", "sensitivity": "sensitivity"}
+"""Of each model, by title."""
+
+OF_IMAGES = {"PSNR": "image_psnr", "skill": "image_skill"}
+"""Likewise of images, in decibels and as for numbers."""
+
+OTHERS = {
+    "reward nRMSE": "reward_nrmse",
+    "AUROC": "proceeds_auroc",
+    "calibration": "calibration",
+    "diverged": "diverged",
+    "not finite": "not_finite",
+}
+"""Figures that are not of a horizon, by title."""
+
+
+def scores_of(
+    tasks: Sequence[TrajectoryTask], episodes: Sequence[Rows], horizon: int, every: int
+) -> list[Figures]:
+    """Return the figures of models, in the first one's units, of rollouts all over the episodes.
+
+    Args:
+        tasks: With the models.
+        episodes: Aligned episodes.
+        horizon: Steps of a rollout.
+        every: Rows from one rollout's beginning to the next; one more reaches the last row.
+    """
+    scores = [RolloutScores(tasks[0].trajectories, horizon) for _ in tasks]
+    dataset, pieces = Whole(episodes), -(-len(episodes) // 32)
+    for part in tqdm(
+        np.array_split(range(len(episodes)), pieces), desc="rollouts", disable=pieces == 1
+    ):
+        batch = padded([dataset[int(i)] for i in part])
+        last = max(1, batch["mask"].shape[1] - horizon)
+        for context in sorted({last, *range(1, last, every)}):
+            for task, score in zip(tasks, scores, strict=True):
+                with torch.inference_mode():
+                    score.update(task.network, batch, context)
+    return [score.compute() for score in scores]
+
+
+def names_of(tasks: Sequence[TrajectoryTask]) -> list[str]:
+    """Return what each model is, numbered where two are alike."""
+    names = [_name(task) for task in tasks]
+    alike, met, found = Counter(names), Counter[str](), []
+    for name in names:
+        met[name] += 1
+        found.append(f"{name} ({met[name]})" if alike[name] > 1 else name)
+    return found
+
+
+def _name(task: TrajectoryTask) -> str:
+    mixers = {type(block.core).__name__: None for block in task.network.encoder.blocks}  # type: ignore[union-attr]
+    solves = " in one solve" if getattr(task.network, "hidden", None) is not None else ""
+    action = "" if task.network.use_action else " without actions"
+    return f"{type(task).__name__} {'+'.join(mixers)}{solves}{action}"
+
+
+def tables(figures: dict[str, Figures]) -> str:
+    """Return an aligned table by horizon, and one of what is not, of the figures by model."""
+    numbers = by_horizon(figures, COLUMNS, "persist")
+    images = by_horizon(figures, OF_IMAGES, "images")
+    blocks = [block for block in (numbers, images, others(figures), [LEGEND]) if block]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def by_horizon(figures: dict[str, Figures], columns: dict[str, str], first: str) -> list[str]:
+    """Return the lines of a table whose rows are horizons; none where there are no figures.
+
+    Args:
+        figures: By model, which stand beside each other.
+        columns: Names of the figures of each, by title.
+        first: Title of the first column, of persistence if there is any.
+    """
+    width = sum(_wide(title) + 1 for title in columns)
+    widths = [max(width, len(name) + 2) for name in figures]
+    head = "".join(f"  {n:<{w - 1}}" for n, w in zip(figures, widths, strict=True))
+    titles = "".join(f" {title:>{_wide(title)}}" for title in columns)
+    below = "".join(f"{titles:<{w}} " for w in widths)
+    lines = [f"{'':>16}{head}".rstrip(), f"{'steps':>6} {first:>8} {below}".rstrip()]
+    split = [name.partition("@") for found in figures.values() for name in found]
+    for h in sorted({int(h) for name, _, h in split if name in columns.values()}):
+        parts = (
+            "".join(f" {_cell(f'{x}@{h}', found):>{_wide(t)}}" for t, x in columns.items())
+            for found in figures.values()
+        )
+        row = "".join(f"{x:<{w}} " for x, w in zip(parts, widths, strict=True))
+        stay = _cell(f"persistence@{h}", next(iter(figures.values()))) if first == "persist" else ""
+        lines.append(f"{h:>6} {stay:>8} {row}".rstrip())
+    return lines if len(lines) > 2 else []
+
+
+def others(figures: dict[str, Figures]) -> list[str]:
+    """Return the lines of a table whose rows are models."""
+    width = max(len(name) for name in figures)
+    titles = "".join(f" {title:>{_wide(title)}}" for title in OTHERS)
+    lines = [f"{'':<{width}}{titles}"]
+    for name, found in figures.items():
+        cells = (f" {_cell(x, found):>{_wide(title)}}" for title, x in OTHERS.items())
+        lines.append(f"{name:<{width}}{''.join(cells)}")
+    return lines
+
+
+def _wide(title: str) -> int:
+    return max(8, len(title))
+
+
+def _cell(name: str, found: Figures) -> str:
+    """Return a figure as it is printed; a dash where there is none."""
+    if name not in found:
+        return "-"
+    if name in ("diverged", "not_finite"):
+        return f"{found[name]:.1%}"
+    return f"{found[name]:.{2 if name.startswith(('sensitivity', 'image_psnr')) else 4}f}"
+
+
+LEGEND = (
+    "nRMSE: root mean square error, in standard deviations of each number\n"
+    "skill: 1 minus its ratio to that of the last observation seen (persist)\n"
+    "sensitivity: how many times larger errors are with the actions of another episode\n"
+    "calibration: mean distance of the probability to go on from the share that does\n"
+    f"diverged: more than {MARGIN:.0%} beyond the range of the training data, {LIMIT:g} standard"
+    " deviations off,\nor not finite, at any step; what is not finite is left out of means"
+)

@@ -1,0 +1,82 @@
+"""Films of imagination: frames, and the animated GIF that they make."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from paratime.io.atomic import replacing
+from paratime.world.evaluation.scenes import Scenes
+
+Frame = NDArray[np.uint8]
+"""Pixels (height, width, 3)."""
+
+TILE, GAP, TITLE, COLORS = 96, 4, 16, 128
+PACE, REST = 80, 1500
+"""Milliseconds that a frame is shown, and the last one."""
+
+
+def image_film(scenes: Scenes) -> Iterator[Frame]:
+    """Yield frames of images: episodes as rows; true, imagined and their difference side by side.
+
+    An episode that has ended keeps its last images.
+    """
+    names = [f"{kind} {key}" for key in scenes.images for kind in ("true", "imagined", "error")]
+    for step in range(scenes.truth.shape[1]):
+        at = torch.minimum(torch.tensor(step), (scenes.steps - 1).clamp(min=0))
+        columns = []
+        for pair in scenes.images.values():
+            true, found = (x[torch.arange(len(at)), at] for x in pair)
+            columns += [tiles(x) for x in (true, found, (true - found).abs())]
+        yield titled(np.concatenate(columns, axis=1), names, f"step {step + 1}")
+
+
+def tiles(images: Tensor) -> Frame:
+    """Return images (N, h, w, C) in [0, 1] one below the other, large enough, with a gap."""
+    times = max(1, TILE // images.shape[1])
+    large = images.clamp(0, 1).repeat_interleave(times, 1).repeat_interleave(times, 2)
+    colored = large.expand(*large.shape[:-1], 3) if large.shape[-1] == 1 else large[..., :3]
+    framed = torch.nn.functional.pad(colored, (0, 0, 0, GAP, 0, GAP), value=1.0)
+    return (255 * framed.flatten(0, 1)).round().byte().numpy()
+
+
+def titled(picture: Frame, names: Sequence[str], below: str) -> Frame:
+    """Return a picture with names above its columns, and a line below it."""
+    height, width = picture.shape[:2]
+    canvas = Image.new("RGB", (width, height + 2 * TITLE), "white")
+    canvas.paste(Image.fromarray(picture), (0, TITLE))
+    pen = ImageDraw.Draw(canvas)
+    for column, name in enumerate(names):
+        pen.text((2 + column * width // len(names), 2), name, fill="black")
+    pen.text((2, height + TITLE + 2), below, fill="black")
+    return np.asarray(canvas)
+
+
+def encoded(frames: Sequence[Frame]) -> bytes:
+    """Return an animated GIF, whose frames share the colours of the first, middle and last."""
+    few = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
+    palette = Image.fromarray(few).quantize(COLORS)
+    options: dict[str, Any] = {"palette": palette, "dither": Image.Dither.NONE}
+    first, *others = (Image.fromarray(x).quantize(**options) for x in frames)
+    pace = [PACE] * len(others) + [REST]
+    file = BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=others, duration=pace, loop=0)
+    return file.getvalue()
+
+
+def still(frame: Frame) -> bytes:
+    """Return a frame as PNG."""
+    file = BytesIO()
+    Image.fromarray(frame).save(file, "PNG")
+    return file.getvalue()
+
+
+def write(frames: Sequence[Frame], path: str) -> None:
+    """Write an animated GIF, whole or not at all."""
+    with replacing(path) as draft:
+        draft.write_bytes(encoded(frames))

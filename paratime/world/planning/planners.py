@@ -1,0 +1,246 @@
+"""Planning with a model: candidates are rolled out, and the plan moves to the better ones.
+
+A plan is a distribution of actions for each step ahead: of numbers, normal with a mean and a
+deviation, in units of half the range of actions; of choices, with a probability each. The
+cross-entropy method (Rubinstein, 1999) moves to the mean of the best candidates, MPPI (Williams et
+al., 2017) to a mean of all of them weighted by exp(return / temperature), and random shooting does
+not move at all. The first action of the best candidate, or of the plan, is what is done.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from paratime.errors import InputError, check_at_least
+from paratime.world.data.episode import VECTOR
+from paratime.world.model.base import Prediction, Seen, WorldModel, by_key
+
+Cost = Callable[[Prediction, Tensor], Tensor]
+"""From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
+
+
+@dataclass(frozen=True)
+class Planner(ABC):
+    """What all planners share.
+
+    Args:
+        horizon: Steps ahead.
+        candidates: Sequences of actions that are tried at a time.
+        iterations: How often the plan moves.
+        discount: Worth of a reward one step later.
+    """
+
+    horizon: int = 20
+    candidates: int = 256
+    iterations: int = 4
+    discount: float = 0.99
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_at_least(
+            1, horizon=self.horizon, candidates=self.candidates, iterations=self.iterations
+        )
+        check_share("discount", self.discount)
+
+    @abstractmethod
+    def weights(self, returns: Tensor) -> Tensor:
+        """Return how much each candidate (N,) counts in the plan that follows; they add up to 1."""
+
+
+@dataclass(frozen=True)
+class CEM(Planner):
+    """The cross-entropy method.
+
+    Args:
+        elites: Share of the candidates that the plan moves to.
+    """
+
+    elites: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        check_share("elites", self.elites)
+
+    def weights(self, returns: Tensor) -> Tensor:
+        """Count the best candidates alike."""
+        count = max(1, round(self.elites * len(returns)))
+        best = returns.topk(count).indices
+        return torch.zeros_like(returns).index_fill(0, best, 1 / count)
+
+
+@dataclass(frozen=True)
+class MPPI(Planner):
+    """Model predictive path integral control.
+
+    Args:
+        temperature: Difference in return, in standard deviations, that counts e times as much.
+    """
+
+    temperature: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        super().__post_init__()
+        if not self.temperature > 0:
+            raise InputError("temperature", "more than 0", f"{self.temperature:g}", "raise it")
+
+    def weights(self, returns: Tensor) -> Tensor:
+        """Count candidates by the exponential of their returns."""
+        return (returns / (returns.std(correction=0).clamp(min=1e-6) * self.temperature)).softmax(0)
+
+
+@dataclass(frozen=True)
+class RandomShooting(Planner):
+    """The best of candidates that are drawn once; further iterations draw near the best.
+
+    Args:
+        iterations: How often candidates are drawn.
+    """
+
+    iterations: int = 1
+
+    def weights(self, returns: Tensor) -> Tensor:
+        """Count the best candidate alone."""
+        return functional.one_hot(returns.argmax(), len(returns)).to(returns)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A distribution of actions ahead.
+
+    Attributes:
+        mean: Means (H, A) in units of half the range of actions, or probabilities of choices.
+        spread: Deviations (H, A); of no meaning for choices.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+
+class Agent:
+    """Acts in an environment by planning with a model: one episode at a time.
+
+    Args:
+        network: The model.
+        planner: How to plan.
+        discrete: Whether actions are choices.
+        cost: What is subtracted from the predicted reward at each step, or None.
+        seed: Seed of the candidates.
+    """
+
+    def __init__(
+        self,
+        network: WorldModel,
+        planner: Planner,
+        discrete: bool,
+        cost: Cost | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._network, self._planner, self.discrete = network.eval(), planner, discrete
+        self._cost, self._random = cost, torch.Generator().manual_seed(seed)
+        self.outside = 0
+        """Candidates whose rollouts left the range of the training data, or whose return is not
+        finite, of all that were tried; the latter count as the worst that is."""
+        self.tried = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self._state: tuple[Any, ...] | None = None
+        self._plan = self._blank(self._planner.horizon)
+
+    @torch.inference_mode()
+    def act(self, observation: Seen) -> Tensor:
+        """Return the action (A,) at an observation, (O,) or by key, one-hot if it is a choice."""
+        seen = alone(observation)
+        if not by_key(seen)[VECTOR].isfinite().all():
+            raise InputError("observation", "finite numbers", "others", "mend the environment")
+        plan, best, most = self._plan, self._plan.mean, -torch.inf
+        for _ in range(self._planner.iterations):
+            candidates = self._sample(plan)
+            returns = self._returns(seen, candidates)
+            if returns.max() > most:
+                best, most = candidates[int(returns.argmax())], float(returns.max())
+            plan = self._moved(plan, candidates, self._planner.weights(returns))
+        action = best[0] if self.discrete else self._scaled(best[0])
+        _, self._state = self._network.step(seen, action[None], self._state)
+        rest = self._blank(1)
+        self._plan = Plan(torch.cat([plan.mean[1:], rest.mean]), self._blank(len(best)).spread)
+        return action
+
+    def _returns(self, seen: Seen, candidates: Tensor) -> Tensor:
+        count = len(candidates)
+        actions = candidates if self.discrete else self._scaled(candidates)
+        state = None if self._state is None else repeated(self._state, count)
+        found, _ = self._network.imagine(seen, actions, state)
+        gain = found.reward if self._cost is None else found.reward - self._price(found, actions)
+        alive = torch.cat([torch.ones(count, 1), found.proceeds[:, :-1]], dim=1).cumprod(1)
+        worth = self._planner.discount ** torch.arange(gain.shape[1])
+        returns = (gain * alive * worth).sum(1)
+        finite = returns.isfinite()
+        if not finite.any():
+            remedy = "train the model longer or with a lower rate, and check the cost"
+            raise InputError("returns of rollouts", "finite numbers", "none that is", remedy)
+        self.outside += int((found.outside.any(1) | ~finite).sum())
+        self.tried += count
+        return returns.where(finite, returns[finite].min())
+
+    def _price(self, found: Prediction, actions: Tensor) -> Tensor:
+        assert self._cost is not None
+        price = self._cost(found, actions)
+        expected = tuple(found.reward.shape)
+        if tuple(getattr(price, "shape", ())) != expected:
+            got = str(tuple(price.shape)) if isinstance(price, Tensor) else repr(price)
+            raise InputError("cost", f"a tensor {expected}, a number a step", got, "return that")
+        return price.to(found.reward)
+
+    def _sample(self, plan: Plan) -> Tensor:
+        count, (horizon, size) = self._planner.candidates, plan.mean.shape
+        if self.discrete:
+            uniform = torch.rand(count, horizon, 1, generator=self._random)
+            choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=size - 1)
+            return functional.one_hot(choice, size).to(plan.mean)
+        noise = torch.randn(count, horizon, size, generator=self._random)
+        return (plan.mean + plan.spread * noise).clamp(-1, 1)
+
+    def _moved(self, plan: Plan, candidates: Tensor, weights: Tensor) -> Plan:
+        mean = torch.einsum("n,nha->ha", weights, candidates)
+        if self.discrete:
+            return Plan(0.9 * mean + 0.1 / mean.shape[-1], plan.spread)  # no choice dies out
+        variance = torch.einsum("n,nha->ha", weights, (candidates - mean).square())
+        return Plan(mean, variance.sqrt().clamp(min=0.05))
+
+    def _blank(self, steps: int) -> Plan:
+        size = self._network.action_range.shape[1]
+        mean = torch.full((steps, size), 1 / size if self.discrete else 0.0)
+        return Plan(mean, torch.ones(steps, size))
+
+    def _scaled(self, action: Tensor) -> Tensor:
+        low, high = self._network.action_range
+        return low + (action + 1) / 2 * (high - low)
+
+
+def check_share(name: str, value: float) -> None:
+    """Refuse a number that is not in (0, 1]."""
+    if not 0 < value <= 1:
+        raise InputError(name, "more than 0, and at most 1", f"{value:g}", "correct it")
+
+
+def alone(observation: Seen) -> Seen:
+    """Return an observation as a batch of one."""
+    if isinstance(observation, Tensor):
+        return observation[None]
+    return {key: x[None] for key, x in observation.items()}
+
+
+def repeated(state: Any, count: int) -> Any:
+    """Return a state of one sequence as that of ``count`` equal ones."""
+    if isinstance(state, Tensor):
+        return state.expand(count, *state.shape[1:])
+    return tuple(repeated(part, count) for part in state)
