@@ -12,7 +12,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 KERNELS := $(addprefix tests/ops/test_,activations.py conv.py norm.py recurrence.py scan.py selective.py ssd.py) \
-	tests/layers/test_record.py
+	tests/layers/test_capture.py
 
 .PHONY: demo test check slow sanitize static gpu bench clean
 

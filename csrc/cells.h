@@ -9,7 +9,7 @@
 // The state is `memory` rows that stay inside the cell, then the rows of the output. Each cell has
 //   step(u, w, h, next)                   the state after one step,
 //   linearize(u, w, h, next, jac)         and its Jacobian, jac[i * state + j] = dnext_i / dh_j,
-//   pull_back(u, w, h, lam, du, dh, add)  the gradients of sum_i lam_i next_i.
+//   vjp(u, w, h, lam, du, dh, add)  the gradients of sum_i lam_i next_i.
 #pragma once
 
 #include "activations.h"
@@ -75,7 +75,7 @@ struct Gru {
   }
 
   template <class V, class U, class W, class Add>
-  static PARATIME_INLINE void pull_back(const U& u, const W& w, const V* h, const V* lam, V* du,
+  static PARATIME_INLINE void vjp(const U& u, const W& w, const V* h, const V* lam, V* du,
                                         V* dh, Add&& add) {
     const Gates<V> gates(u, w, h);
     const V *z = gates.z, *r = gates.r, *c = gates.c;
@@ -167,7 +167,7 @@ struct Lstm {
   }
 
   template <class V, class U, class W, class Add>
-  static PARATIME_INLINE void pull_back(const U& u, const W& w, const V* s, const V* lam,
+  static PARATIME_INLINE void vjp(const U& u, const W& w, const V* s, const V* lam,
                                         V* du, V* d_state, Add&& add) {
     const Gates<V> gates(u, w, s);
     const V *f = gates.f, *g = gates.g, *o = gates.o, *t = gates.squashed;

@@ -3,10 +3,9 @@
 Names are imported on first use, so that ``import paratime`` costs nothing by itself.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from paratime import moved
+from paratime import lazy, moved
 
 if TYPE_CHECKING:
     from paratime.baselines.attention import Attention as Attention
@@ -33,38 +32,4 @@ if TYPE_CHECKING:
 
 moved.install()
 
-_HOMES = {
-    "Attention": "baselines.attention",
-    "Cell": "cells.base",
-    "Encoder": "layers.encoder",
-    "GRUCell": "cells.gru",
-    "LSTMCell": "cells.lstm",
-    "Mamba": "baselines.mamba",
-    "Mamba2": "baselines.mamba2",
-    "Mamba3": "baselines.mamba3",
-    "MinGRU": "baselines.mingru",
-    "MinLSTM": "baselines.mingru",
-    "Mixer": "layers.mixer",
-    "Newton": "solvers.newton",
-    "ParaGRU": "layers.recurrent",
-    "ParaLSTM": "layers.recurrent",
-    "Recurrent": "layers.recurrent",
-    "Sequential": "solvers.sequential",
-    "Solution": "solvers.base",
-    "TorchGRU": "baselines.rnn",
-    "TorchLSTM": "baselines.rnn",
-    "scan": "ops.scan",
-    "verify": "testing",
-}
-
-__all__ = sorted(_HOMES)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'paratime' has no attribute {name!r}")
-    return getattr(import_module(f"paratime.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__, __all__ = lazy.attach(__name__)

@@ -24,6 +24,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def describe_error(error: Exception) -> str:
+    """Return the type and the message of an error in one line."""
+    return f"{type(error).__name__}: {one_line(error)[:200]}"
+
+
 def check_at_least(least: int, **numbers: int) -> None:
     """Refuse numbers that are too small, by the names that they are given under."""
     for name, number in numbers.items():

@@ -1,94 +1,69 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
-import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningCLI
 
-from paratime.cli.parser import Parser, check_checkpoint, mistakes_in_one_line
+from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
+from paratime.forecast.data.sources.catalog import SOURCES as SERIES
 from paratime.forecast.model.task import ForecastTask
 from paratime.language.data.datamodule import TokenData
-from paratime.language.data.sources.catalog import SOURCES as TEXTS
+from paratime.language.data.sources.catalog import TEXT_SOURCES
 from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
-from paratime.language.tokenizers.characters import TOKENIZERS
+from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
+from paratime.training.checkpoint import check_checkpoint
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import TrainingProgress
+from paratime.training.quiet import quieten
 from paratime.world.data.datamodule import TrajectoryData
-from paratime.world.data.sources.catalog import SOURCES
-from paratime.world.model.dynamics_task import DynamicsTask
-from paratime.world.model.latent_task import WorldTask
+from paratime.world.data.sources.catalog import SOURCES as TRAJECTORIES
+from paratime.world.evaluation.tensorboard import RolloutVideos
+from paratime.world.model.task import DynamicsTask, WorldTask
 
 SLICES = (
-    *(LanguageTask, TokenData, TextSamples, CompileBlocks, *TEXTS, *TOKENIZERS),
-    *(ForecastTask, SeriesData),
-    *(DynamicsTask, WorldTask, TrajectoryData, *SOURCES),
+    *(LanguageTask, TokenData, TextSamples, CompileBlocks, *TEXT_SOURCES, *TOKENIZERS),
+    *(ForecastTask, SeriesData, *SERIES),
+    *(DynamicsTask, WorldTask, TrajectoryData, *TRAJECTORIES),
 )
 """Classes that configs may name without their modules, because they are imported here."""
 
 FINDER = "LearningRateFinder"
 
-LINKED = ("vocab_size", "tokenizer", "series", "trajectories")
-"""Arguments of tasks that follow from the data."""
-
 
 class Cli(LightningCLI):
     """Builds trainer, task and data from a config and runs one subcommand."""
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the arguments of tasks that follow from the data."""
-        for name in LINKED:
-            parser.link_arguments(
-                "data",
-                f"model.init_args.{name}",
-                compute_fn=lambda data, name=name: data.facts.get(name),
-                apply_on="instantiate",
-            )
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and refuse values that the data would silently replace."""
-        super().parse_arguments(parser, args)
-        config = self.config.get(str(self.config.get("subcommand")), self.config)
-        for name in LINKED:
-            if (value := config.get(f"model.init_args.{name}")) is not None:
-                remedy = "leave it out"
-                raise InputError(f"model.{name}", "what the data says", repr(value), remedy)
-
     def _parse_ckpt_path(self) -> None:
-        """Build the model that the config and the command line say, not a checkpoint's.
+        """Build the model of the config and the command line, not a checkpoint's.
 
         Lightning would let the checkpoint's arguments replace them silently.
         """
 
     def before_instantiate_classes(self) -> None:
-        """Refuse an unusable checkpoint before anything is built; drop an unwanted bar."""
+        """Refuse an unusable checkpoint before anything is built; drop an unwanted bar.
+
+        An interval of validation in steps counts them on from epoch to epoch.
+        """
         config = self.config.get(str(self.subcommand), self.config)
         trainer = config.trainer
         if type(trainer.val_check_interval) is int and trainer.check_val_every_n_epoch == 1:
-            trainer.check_val_every_n_epoch = None  # which counts steps on, from epoch to epoch
+            trainer.check_val_every_n_epoch = None
         if config.get("trainer.enable_progress_bar") is False:
-            self.trainer_defaults["callbacks"] = [SavePredictions()]
-        path = config.get("ckpt_path")
-        if path and (self.subcommand != "fit" or path not in ("last", "best", "hpc")):
-            check_checkpoint(path)  # Lightning would score an untrained model if it found no last
-        elif not path and self.subcommand not in ("fit", None):
-            remedy = "give --ckpt_path FILE, as paratime fit prints it"
-            raise InputError("ckpt_path", "the checkpoint to use", "none", remedy)
-        named = [callback.class_path for callback in config.get("trainer.callbacks") or []]
-        if path and self.subcommand == "fit" and any(FINDER in name for name in named):
-            got, remedy = "ckpt_path", "leave it out: the checkpoint keeps the rate that it found"
-            raise InputError(FINDER, "a run from its beginning", got, remedy)
+            callbacks = self.trainer_defaults["callbacks"]
+            kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
+            self.trainer_defaults["callbacks"] = kept
+        _check_ckpt_path(self.subcommand, config)
 
     def after_fit(self) -> None:
-        """Say how training ended and where the checkpoint is, in one of its processes."""
+        """Print the last scores and the checkpoint's path, in one of the processes."""
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
         lines = [f"{name:<24} {scores[name]:8.4f}" for name in sorted(scores, key=_by_horizon)]
         checkpoint = self.trainer.checkpoint_callback
@@ -99,7 +74,7 @@ class Cli(LightningCLI):
             print("\n".join(lines))
 
     def _saved(self, checkpoint: ModelCheckpoint, validated: bool) -> list[str]:
-        """Return lines on the checkpoint; save it, if Lightning has not at the end."""
+        """Return lines on the checkpoint; save it unless Lightning did so at the end."""
         scored, steps, lines = checkpoint._last_global_step_saved, self.trainer.global_step, []
         stale = scored < steps and not checkpoint._every_n_train_steps
         if self.trainer.limit_val_batches and (stale or not validated):
@@ -111,33 +86,43 @@ class Cli(LightningCLI):
         return [*lines, f"{'checkpoint':<24} {path}"]
 
     def _save(self) -> Path:
-        """Save a run that went on after its last validation, when Lightning saved it."""
+        """Save a run that continued after its last validation, when Lightning saved it."""
         folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
         path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
         self.trainer.save_checkpoint(path, weights_only=False)
         return path
 
 
+def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
+    """Refuse a checkpoint that is missing, unusable, or of no use to the run."""
+    path = config.get("ckpt_path")
+    if path and (subcommand != "fit" or path not in ("last", "best", "hpc")):
+        check_checkpoint(path)  # Lightning would score an untrained model if it found no last
+    elif not path and subcommand not in ("fit", None):
+        raise InputError(
+            "ckpt_path",
+            expected="the checkpoint to use",
+            got="none",
+            remedy="give --ckpt_path FILE, as paratime fit prints it",
+        )
+    named = [callback.class_path for callback in config.get("trainer.callbacks") or []]
+    if path and subcommand == "fit" and any(FINDER in name for name in named):
+        raise InputError(
+            FINDER,
+            expected="a run from its beginning",
+            got="ckpt_path",
+            remedy="leave it out: the checkpoint keeps the rate that it found",
+        )
+
+
 def _by_horizon(name: str) -> tuple[str, int]:
-    """Return what sorts figures by name, and by their horizon as a number."""
+    """Return a key that sorts scores by name, then by horizon."""
     what, _, horizon = name.partition("@")
     return what, int(horizon) if horizon.isdigit() else 0
 
 
-def quieten() -> None:
-    """Drop what Lightning says to advertise, about its own use of torch, or of no consequence."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
-    for message in (
-        ".*isinstance.treespec, LeafSpec.* is deprecated",
-        "The dirpath has changed",
-        "You're using the WeightAveraging callback with a model that overrides",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
 def build(options: list[str]) -> Cli:
-    """Return trainer, task and data as ``paratime fit`` with some options has them, before it runs.
+    """Return the trainer, task and data of ``paratime fit`` with some options, before it runs.
 
     Args:
         options: Of the command line, without the subcommand.
@@ -164,7 +149,7 @@ def _cli(run: bool = True) -> Cli:
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions()]},
+        trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions(), RolloutVideos()]},
         parser_class=Parser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},

@@ -17,7 +17,7 @@ SHARED = {
     "paratime.optimizer": ("paratime.training.optimizer",),
     "paratime.carry": ("paratime.training.carry",),
     "paratime.loader": ("paratime.training.samplers",),
-    "paratime.peak": ("paratime.training.flops",),
+    "paratime.peak": ("paratime.training.throughput",),
     "paratime.compiling": ("paratime.training.compile",),
     "paratime.progress": ("paratime.training.progress",),
     "paratime.predictions": ("paratime.training.predictions",),
@@ -31,53 +31,48 @@ SHARED = {
     "paratime.page": ("paratime.io.html",),
 }
 
+CORE = {
+    "paratime.cells.block_elman": ("paratime.cells.elman",),
+}
+
 LANGUAGE = {
     "paratime.language.data": ("paratime.language.data.datamodule",),
-    "paratime.language.windows": ("paratime.language.data.windows",),
     "paratime.language.corpus": ("paratime.language.data.split",),
     "paratime.language.source": ("paratime.language.data.sources.base",),
     "paratime.language.text_sources": ("paratime.language.data.sources.text",),
     "paratime.language.token_sources": ("paratime.language.data.sources.tokens",),
     "paratime.language.plays": ("paratime.language.data.sources.bundled",),
-    "paratime.language.reading": ("paratime.language.data.sources.files",),
-    "paratime.language.sources": ("paratime.language.data.sources.catalog",),
+    "paratime.language.sources": (
+        "paratime.language.data.sources.base",
+        "paratime.language.data.sources.text",
+        "paratime.language.data.sources.tokens",
+        "paratime.language.data.sources.bundled",
+        "paratime.language.data.corpus.shards",
+    ),
     "paratime.language.preparation": ("paratime.language.data.corpus.builder",),
-    "paratime.language.encoding": ("paratime.language.data.corpus.encoding",),
     "paratime.language.shards": ("paratime.language.data.corpus.shards",),
-    "paratime.language.writing": ("paratime.language.data.corpus.writer",),
     "paratime.language.recipe": ("paratime.language.tokenizers.base",),
-    "paratime.language.tokenizer": ("paratime.language.tokenizers.characters",),
+    "paratime.language.tokenizer": (
+        "paratime.language.tokenizers.characters",
+        "paratime.language.tokenizers.bpe",
+        "paratime.language.tokenizers.tiktoken",
+        "paratime.language.tokenizers.base",
+    ),
     "paratime.language.bpe": ("paratime.language.tokenizers.bpe",),
     "paratime.language.ranks": ("paratime.language.tokenizers.tiktoken",),
-    "paratime.language.vocabulary": ("paratime.language.tokenizers.vocabulary",),
     "paratime.language.task": ("paratime.language.model.task",),
     "paratime.language.loss": ("paratime.language.model.loss",),
     "paratime.language.metrics": ("paratime.language.model.metrics",),
-    "paratime.language.sharding": ("paratime.language.model.fsdp",),
     "paratime.language.width": ("paratime.language.model.mup",),
-    "paratime.language.size": ("paratime.language.model.footprint",),
     "paratime.language.pretrained": ("paratime.language.model.pretrained",),
-    "paratime.language.generate": ("paratime.language.generation.generate",),
     "paratime.language.sampling": ("paratime.language.generation.sampling",),
-    "paratime.language.stepping": ("paratime.language.generation.stepping",),
-    "paratime.language.stops": ("paratime.language.generation.stops",),
     "paratime.language.samples": ("paratime.language.generation.callback",),
-    "paratime.language.states": ("paratime.language.generation.states",),
-    "paratime.language.evaluate": ("paratime.language.evaluation.evaluate",),
     "paratime.language.contexts": ("paratime.language.evaluation.contexts",),
-    "paratime.language.curves": ("paratime.language.evaluation.charts",),
     "paratime.language.export": ("paratime.language.export.safetensors",),
-    "paratime.language.weights": ("paratime.language.export.weights",),
     "paratime.language.hub": ("paratime.language.export.transformers",),
-    "paratime.language.program": ("paratime.language.export.torch_export",),
     "paratime.language.harness": ("paratime.language.export.lm_eval",),
-    "paratime.language.cli": ("paratime.language.commands",),
-    "paratime.language.prepare": ("paratime.language.commands.prepare",),
-    "paratime.language.generate_command": ("paratime.language.commands.generate",),
-    "paratime.language.evaluate_command": ("paratime.language.commands.evaluate",),
-    "paratime.language.export_command": ("paratime.language.commands.export",),
-    "paratime.language.size_command": ("paratime.language.commands.size",),
 }
+"""Without ``generate`` and ``evaluate``, which are functions of ``paratime.language`` now."""
 
 FORECAST = {
     "paratime.forecast.data": ("paratime.forecast.data.datamodule",),
@@ -87,10 +82,19 @@ FORECAST = {
     "paratime.forecast.grid": ("paratime.forecast.data.frequency",),
     "paratime.forecast.match": ("paratime.forecast.data.features",),
     "paratime.forecast.summary": ("paratime.forecast.data.summary",),
-    "paratime.forecast.rows": ("paratime.forecast.data.sources.rows",),
+    "paratime.forecast.rows": ("paratime.forecast.data.rows",),
     "paratime.forecast.table": ("paratime.forecast.data.sources.table",),
-    "paratime.forecast.files": ("paratime.forecast.data.sources.files",),
-    "paratime.forecast.sources": ("paratime.forecast.data.sources.base",),
+    "paratime.forecast.files": (
+        "paratime.forecast.data.sources.json_lines",
+        "paratime.forecast.data.sources.table",
+    ),
+    "paratime.forecast.sources": (
+        "paratime.forecast.data.sources.base",
+        "paratime.forecast.data.sources.table",
+        "paratime.forecast.data.sources.json_lines",
+        "paratime.forecast.data.sources.competitions",
+        "paratime.forecast.data.sources.catalog",
+    ),
     "paratime.forecast.channels": ("paratime.forecast.data.sources.channels",),
     "paratime.forecast.task": ("paratime.forecast.model.task",),
     "paratime.forecast.network": ("paratime.forecast.model.network",),
@@ -103,21 +107,32 @@ FORECAST = {
     "paratime.forecast.streaming": ("paratime.forecast.streaming.forecaster",),
     "paratime.forecast.clock": ("paratime.forecast.streaming.clock",),
     "paratime.forecast.reader": ("paratime.forecast.streaming.reader",),
-    "paratime.forecast.slots": ("paratime.forecast.streaming.slots",),
+    "paratime.forecast.slots": ("paratime.forecast.streaming.states",),
     "paratime.forecast.states": ("paratime.forecast.streaming.states",),
-    "paratime.forecast.stored": ("paratime.forecast.streaming.stored",),
+    "paratime.forecast.stored": ("paratime.forecast.streaming.states",),
     "paratime.forecast.estimator": ("paratime.forecast.gluonts.estimator",),
     "paratime.forecast.predictor": ("paratime.forecast.gluonts.predictor",),
     "paratime.forecast.recipe": ("paratime.forecast.gluonts.recipe",),
-    "paratime.forecast.serde": ("paratime.forecast.gluonts.serde",),
-    "paratime.forecast.resume": ("paratime.forecast.gluonts.resume",),
-    "paratime.forecast.saved": ("paratime.forecast.gluonts.saved",),
+    "paratime.forecast.serde": ("paratime.forecast.gluonts.recipe",),
+    "paratime.forecast.resume": ("paratime.forecast.gluonts.estimator",),
+    "paratime.forecast.saved": (
+        "paratime.forecast.gluonts.predictor",
+        "paratime.forecast.commands.predict",
+    ),
     "paratime.forecast.backtest": ("paratime.forecast.evaluation.backtest",),
     "paratime.forecast.rolling": ("paratime.forecast.evaluation.rolling",),
     "paratime.forecast.reference_models": ("paratime.forecast.evaluation.baselines",),
     "paratime.forecast.charts": ("paratime.forecast.evaluation.charts",),
     "paratime.forecast.report": ("paratime.forecast.evaluation.report",),
-    "paratime.forecast.cli": ("paratime.forecast.commands",),
+    "paratime.forecast.cli": (
+        "paratime.forecast.commands",
+        "paratime.forecast.commands.fit",
+        "paratime.forecast.commands.predict",
+        "paratime.forecast.commands.backtest",
+        "paratime.forecast.commands.plot",
+        "paratime.forecast.commands.data",
+        "paratime.cli.arguments",
+    ),
 }
 
 WORLD = {
@@ -127,7 +142,7 @@ WORLD = {
     "paratime.world.source": ("paratime.world.data.sources.base",),
     "paratime.world.sources": ("paratime.world.data.sources.catalog",),
     "paratime.world.environment": ("paratime.world.data.sources.gym",),
-    "paratime.world.minari": ("paratime.world.data.sources.minari_metadata",),
+    "paratime.world.minari": ("paratime.world.data.sources.minari",),
     "paratime.world.hdf5": ("paratime.world.data.sources.minari",),
     "paratime.world.d4rl": ("paratime.world.data.sources.d4rl",),
     "paratime.world.npz": ("paratime.world.data.sources.dreamer",),
@@ -135,33 +150,60 @@ WORLD = {
     "paratime.world.tmaze": ("paratime.world.data.sources.tmaze",),
     "paratime.world.model": ("paratime.world.model.base",),
     "paratime.world.dynamics": ("paratime.world.model.dynamics",),
-    "paratime.world.latents": ("paratime.world.model.latents",),
+    "paratime.world.latents": ("paratime.world.model.rssm",),
     "paratime.world.latent": ("paratime.world.model.rssm",),
     "paratime.world.images": ("paratime.world.model.images",),
     "paratime.world.rewards": ("paratime.world.model.rewards",),
     "paratime.world.task": ("paratime.world.model.task",),
-    "paratime.world.dynamics_task": ("paratime.world.model.dynamics_task",),
-    "paratime.world.latent_task": ("paratime.world.model.latent_task",),
+    "paratime.world.dynamics_task": ("paratime.world.model.task",),
+    "paratime.world.latent_task": ("paratime.world.model.task",),
     "paratime.world.openloop": ("paratime.world.model.rollout",),
     "paratime.world.metrics": ("paratime.world.model.metrics",),
-    "paratime.world.image_error": ("paratime.world.model.image_error",),
-    "paratime.world.outcomes": ("paratime.world.model.outcomes",),
+    "paratime.world.image_error": ("paratime.world.model.metrics",),
+    "paratime.world.outcomes": ("paratime.world.model.metrics",),
     "paratime.world.planning": ("paratime.world.planning.planners",),
     "paratime.world.charts": ("paratime.world.evaluation.charts",),
     "paratime.world.film": ("paratime.world.evaluation.video",),
     "paratime.world.scenes": ("paratime.world.evaluation.scenes",),
     "paratime.world.report": ("paratime.world.evaluation.report",),
-    "paratime.world.pictures": ("paratime.world.evaluation.pictures",),
+    "paratime.world.pictures": ("paratime.world.evaluation.tensorboard",),
     "paratime.world.loading": ("paratime.world.evaluation.loading",),
-    "paratime.world.cli": ("paratime.world.commands",),
+    "paratime.world.cli": (
+        "paratime.world.commands",
+        "paratime.world.commands.collect",
+        "paratime.world.commands.inspect",
+        "paratime.world.commands.convert",
+        "paratime.world.commands.plan",
+    ),
     "paratime.world.openloop_command": ("paratime.world.commands.openloop",),
 }
 
-MOVED = SHARED | LANGUAGE | FORECAST | WORLD
+MOVED = SHARED | CORE | LANGUAGE | FORECAST | WORLD
 """Old modules, and the modules that hold their names now."""
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "paratime.forecast.kinds.Kind": "ForecastType",
+    "paratime.forecast.network.Shape": "SeriesShape",
+    "paratime.forecast.rolling.Windows": "RollingWindows",
+    "paratime.forecast.windows.Prepared": "SeriesTensors",
+    "paratime.forecast.windows.Standard": "CovariateScaler",
+    "paratime.language.preparation.Preparation": "CorpusBuilder",
+    "paratime.language.recipe.Recipe": "TokenizerRecipe",
+    "paratime.language.export.export": "export_task",
+    "paratime.language.export.load": "load_task",
+    "paratime.language.harness.Harness": "ParatimeLM",
+    "paratime.world.latent.LatentNetwork": "RSSM",
+}
 """Old names in old modules that are called otherwise now."""
+
+
+TASKS = (
+    "paratime.language.task",
+    "paratime.forecast.task",
+    "paratime.world.dynamics_task",
+    "paratime.world.latent_task",
+)
+"""Old modules of tasks: Lightning loads a checkpoint only if its task is in ``sys.modules``."""
 
 
 def old_names(module: str) -> Callable[[str], Any]:
@@ -194,3 +236,6 @@ class _Moved(MetaPathFinder, Loader):
 def install() -> None:
     """Make old modules importable; importing paratime calls this."""
     sys.meta_path.append(_Moved())
+    for name in TASKS:
+        module = sys.modules[name] = ModuleType(name)
+        module.__dict__["__getattr__"] = old_names(name)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paratime.cells.base import Cell
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import Recurrent
+from paratime.layers.state import select
 from paratime.solvers.base import Solver
 from paratime.solvers.newton import Newton
 from paratime.solvers.sequential import Sequential
@@ -47,7 +48,7 @@ TOLERANCE = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SolverComparison:
     """A solver against the loop, in one precision.
 
     Attributes:
@@ -79,14 +80,14 @@ class Comparison:
 
 def verify(
     layer: Recurrent, x: Tensor, h0: Tensor | None = None, *, reset: Tensor | None = None
-) -> list[Comparison]:
+) -> list[SolverComparison]:
     """Compare a layer's fast path with the loop, print a small table and return it.
 
     Outputs, and the gradients of inputs, h0 and weights under a linear loss, are compared in
     float64 and in the precision of ``x``. The layer itself is left as it is.
 
     Args:
-        layer: The layer; if it names no solver, the path that it takes here by itself is compared.
+        layer: The layer; without a solver, its default path here is compared.
         x: Inputs, (B, T, input_size).
         h0: State before the first step.
         reset: Restarts, bool (B, T).
@@ -98,8 +99,8 @@ def verify(
     if solver is None and layer.cell.fused(x.device) is None:
         solver = Newton()
     dtypes = dict.fromkeys((torch.float64, x.dtype))
-    compare(layer.cell, solver, x[:1, :64], None, None)  # so that no first call is timed
-    rows = [compare(layer.cell, solver, x.to(d), _cast(h0, d), reset) for d in dtypes]
+    compare_solvers(layer.cell, solver, x[:1, :64], None, None)  # so that no first call is timed
+    rows = [compare_solvers(layer.cell, solver, x.to(d), _cast(h0, d), reset) for d in dtypes]
     path = "the fused operator" if solver is None else solver
     print(f"{type(layer.cell).__name__}, (B, T, D) = {tuple(x.shape)}, {path} against the loop")
     print("dtype     error     gradient  iterations  defect    time      loop      ")
@@ -113,19 +114,19 @@ def verify(
     return rows
 
 
-def compare(
+def compare_solvers(
     cell: Cell, solver: Solver | None, x: Tensor, h0: Tensor | None, reset: Tensor | None
-) -> Comparison:
+) -> SolverComparison:
     """Run a cell by a solver and by the loop, forward and backward, in the precision of x.
 
-    Without a solver, the path is the one that a layer takes by itself.
+    Without a solver, it is the default path of a layer.
     """
     cell = copy.deepcopy(cell).to(x.dtype)
     fast, slow = Recurrent(cell, solver), Recurrent(cell, Sequential())
     y, gradients, seconds = _run(fast, x, h0, reset)
     y_loop, gradients_loop, loop_seconds = _run(slow, x, h0, reset)
     assert fast.solution is not None
-    return Comparison(
+    return SolverComparison(
         dtype=x.dtype,
         error=_gap(y, y_loop),
         gradient_error=max(map(relative_error, gradients, gradients_loop)),
@@ -150,7 +151,7 @@ def check_cell(cell: Cell, x: Tensor) -> None:
         x: Inputs, (B, T, input_size).
 
     Raises:
-        AssertionError: It says which promise is broken.
+        AssertionError: A promise is broken; the message names it.
     """
     cell, x = copy.deepcopy(cell).double(), x.double()
     allowed = TOLERANCE[torch.float64]
@@ -171,13 +172,8 @@ def check_cell(cell: Cell, x: Tensor) -> None:
     error = _gap(streamed, stepped)
     assert error <= allowed.value, f"step: one step at a time differs by {error:.1e}"
     for solver, path in ((Newton(), "Newton"), (None, "the default path")):
-        result = compare(cell, solver, x, None, None)
+        result = compare_solvers(cell, solver, x, None, None)
         assert result.passed, f"{path} and the loop differ: {result}"
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Return how many numbers a module learns, each once."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
@@ -188,12 +184,16 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
         x: Inputs, (B, T, input_size), with B at least 2 and T at least 4.
 
     Raises:
-        AssertionError: It says which promise is broken.
+        AssertionError: A promise is broken; the message names it.
         InputError: x is too small.
     """
     if x.dim() != 3 or x.shape[0] < 2 or x.shape[1] < 4:
-        remedy = "take more sequences, or steps"
-        raise InputError("x", "(B >= 2, T >= 4, input_size)", str(tuple(x.shape)), remedy)
+        raise InputError(
+            "x",
+            expected="(B >= 2, T >= 4, input_size)",
+            got=str(tuple(x.shape)),
+            remedy="take more sequences, or steps",
+        )
     mixer, x = build().double().eval(), x.double()
     batch, steps = x.shape[:2]
     reset = torch.zeros(batch, steps, dtype=torch.bool)
@@ -205,7 +205,7 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
             pieces = _in_pieces(mixer, x, reset, size)
             _same(mixer, x, pieces, whole, f"a state handed over every {size} steps")
         apart = mixer(x[:1, steps // 2 :])[0]
-        _equal(whole[0][:1, steps // 2 :], apart, "an episode in a pack and by itself")
+        _equal(whole[0][:1, steps // 2 :], apart, "an episode in a pack and alone")
         for t in (steps // 2, steps - 1):
             later = torch.cat([x[:, :t], x[:, t:] + 1], dim=1)
             _equal(mixer(later, reset=reset)[0][:, :t], whole[0][:, :t], "causality")
@@ -215,7 +215,7 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
         beyond[0, -1] = True  # where it restarts nothing
         padded, state = mixer(x, reset=beyond, lengths=lengths)
         short = mixer(x[:1, : steps - 2], reset=reset[:1, : steps - 2])
-        _same(mixer, x[:1], (padded[:1, : steps - 2], _row(state)), short, "lengths")
+        _same(mixer, x[:1], (padded[:1, : steps - 2], select(state, slice(1))), short, "lengths")
         assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
         _check_precisions(mixer, x, reset, whole[0])
     _check_gradients(mixer, x, reset)
@@ -283,11 +283,6 @@ def _in_pieces(mixer: Mixer, x: Tensor, reset: Tensor, size: int) -> Run:
 def _equal(x: Tensor, truth: Tensor, what: str) -> None:
     error = _gap(x, truth)
     assert error <= TOLERANCE[x.dtype].value, f"{what}: differ by {error:.1e}"
-
-
-def _row(state: Any) -> Any:
-    """Return the first sequence's part of a state."""
-    return state[:1] if isinstance(state, Tensor) else tuple(map(_row, state))
 
 
 def _gap(x: Tensor, y: Tensor) -> float:

@@ -13,10 +13,9 @@ from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cells.base import Cell
-from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.brc import BRCCell
 from paratime.cells.cfc import CfCCell
-from paratime.cells.elman import ElmanCell
+from paratime.cells.elman import BlockElmanCell, ElmanCell
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import NormalInit
 from paratime.cells.lru import LRUCell

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from paratime.ops import native, targets
+from paratime.ops.native import library, targets
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests of kernels on those for every capability of this processor, and on their twin."""
     only = metafunc.config.getoption("backend")
-    backends = (only,) if only else native.backends()
+    backends = (only,) if only else library.backends()
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", backends, indirect=True)
     if "capability" in metafunc.fixturenames:
-        others = (native.REFERENCE, targets.SIMT)
+        others = (library.REFERENCE, targets.SIMT)
         kernels = [name for name in backends if name not in others]
         metafunc.parametrize("capability", kernels, indirect=True)
 
@@ -35,14 +35,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test on a backend: the kernels for a capability, or their twin."""
-    with native.using(request.param):
+    with library.force_backend(request.param):
         yield request.param
 
 
 @pytest.fixture
 def capability(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a test on the kernels for a capability."""
-    with native.using(request.param):
+    with library.force_backend(request.param):
         yield request.param
 
 

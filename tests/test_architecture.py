@@ -53,9 +53,13 @@ NUMERICS = {"errors", "ops", "cells", "solvers", "layers", "baselines", "testing
 MODULES_A_FOLDER, LINES_A_FILE, LINES_A_FUNCTION = 12, 600, 60
 
 SAME_IDEA = {
+    "Gaussian": "a normal distribution: of forecasts, and of latents",
+    "InMemory": "a source of what is in memory already",
+    "JsonLines": "a source that reads JSON Lines",
     "Source": "where a slice's data comes from",
     "Table": "a source that reads a long table",
     "main": "the entry of a command line",
+    "run": "a command",
 }
 """Public functions and classes that live in several modules, because they are one idea in each."""
 

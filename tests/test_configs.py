@@ -7,7 +7,7 @@ import pytest
 CONFIGS = Path(__file__).parent.parent / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 LARGE = [CONFIGS / "language" / f"{name}.yaml" for name in ("400m", "1b", "2.9b", "7b")]
-"""Too large to run here: they are parsed, and built without memory in test_size.py."""
+"""Too large to run here: they are parsed, and built without memory in test_footprint.py."""
 
 COMPARISONS = sorted((CONFIGS / "compare").glob("*.yaml"))
 """Of another command: tests/compare runs the like of them."""

@@ -106,7 +106,9 @@ def test_what_follows_from_the_data_is_linked(folder, paratime):
     assert status == 0 and "257" not in CONFIG, err
     status, _, err = paratime("fit", "-c", "config.yaml", "--model.init_args.vocab_size", 300)
     assert status == 2
-    assert "model.vocab_size: expected what the data says, got 300; leave it out" in err
+    assert "unknown key" in err and "vocab_size" in err and len(err.splitlines()) == 1
+    status, _, err = paratime("fit", "-c", "config.yaml", "--model.spec.vocab_size", 300)
+    assert status == 2 and "unknown key" in err and "spec" in err
 
 
 MISTAKES = {
@@ -178,7 +180,7 @@ COMMANDS = {
     ("fit", "-c", "config.yaml", "--data.source.paths", "*.txt"): [
         "expected several values in brackets, as in [*.txt]"
     ],
-    ("fit", "-c", "config.yaml", "--data.source", "Prepared", "--data.source.path", "none"): [
+    ("fit", "-c", "config.yaml", "--data.source", "PreparedCorpus", "--data.source.path", "none"): [
         "none: expected the folder of a corpus",
         "write it with paratime language prepare",
     ],

@@ -7,7 +7,7 @@ import pytest
 import setuptools
 from setuptools.command.build_py import build_py
 
-from paratime.ops import build, targets
+from paratime.ops.native import build, targets
 
 SETUP = Path(__file__).parents[1] / "setup.py"
 
@@ -32,7 +32,7 @@ def test_a_target_that_fails_is_named_and_the_others_are_compiled(
         path.touch()
         return path
 
-    monkeypatch.setattr(build, "build", make)
+    monkeypatch.setattr(build, "build_library", make)
     monkeypatch.setattr(targets, "variants", lambda: ("avx512", "avx2", "baseline"))
     monkeypatch.setattr(targets, "nvcc", lambda: None)
     command.run()

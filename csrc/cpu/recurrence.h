@@ -115,7 +115,7 @@ void backward(const Recurrence<Element, Drive>& p, const Drive* y, const Element
           lam[i] = carry.load(i, s);
           if (g && !inside) lam[i] += arriving.load(i - Cell::memory, s);
         }
-        Cell::pull_back(u.at(s), weight.at(s), h, lam, d_drive, d_h,
+        Cell::vjp(u.at(s), weight.at(s), h, lam, d_drive, d_h,
                         [&](int i, V x) __attribute__((always_inline)) {
                           sum.store(i, s, sum.load(i, s) + x);
                         });

@@ -193,7 +193,7 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
           store(of_skip.data() + lane, load(of_skip.data() + lane, s.n) + into * x, s.n);
           terms[lane / width<Element>] = {into, dt * x, dt, V{}, V{}};
         });
-        const auto pull_back = [&](auto vectors) __attribute__((always_inline)) {
+        const auto vjp = [&](auto vectors) __attribute__((always_inline)) {
           for (int64_t n = 0; n < rows; ++n) {
             V of_b{}, of_c{};
             for (int v = 0; v < vectors; ++v) {
@@ -218,9 +218,9 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
           }
         };
         if (tile.last - tile.first == kChannels)
-          pull_back(std::integral_constant<int, kVectors<Element>>{});
+          vjp(std::integral_constant<int, kVectors<Element>>{});
         else
-          pull_back(int((tile.last - tile.first + width<Element> - 1) / width<Element>));
+          vjp(int((tile.last - tile.first + width<Element> - 1) / width<Element>));
         tile.template for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
           const int64_t here = at * p.channels + s.lane;
           const Terms<Element>& x = terms[(s.lane - tile.first) / width<Element>];

@@ -105,7 +105,7 @@ struct Adjoint {
       V h[state], d_u[P::drives], d_h[state];
       const bool restart = load(i, h);
       arrive(i, lam);
-      Cell::pull_back(drives.template at<V>(place, i), w, h, lam, d_u, d_h,
+      Cell::vjp(drives.template at<V>(place, i), w, h, lam, d_u, d_h,
                       [&](int row, V x) { sum[row] += x; });
 #pragma unroll
       for (int k = 0; k < state; ++k) lam[k] = restart ? V(0) : d_h[k];

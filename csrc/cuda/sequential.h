@@ -122,7 +122,7 @@ __global__ __launch_bounds__(kSequentialThreads, 1) void backward_sequential(
       for (int row = 0; row < P::outputs; ++row) lam[P::memory + row] += widen(arriving[i][row]);
       const bool restart = restarting[i];
       if (kFetchesAhead<P>) fetch(i, t - ahead);
-      Cell::pull_back(Registers<V>{u}, w, h, lam, d_u_now, d_h, sums);
+      Cell::vjp(Registers<V>{u}, w, h, lam, d_u_now, d_h, sums);
 #pragma unroll
       for (int row = 0; row < P::state; ++row) lam[row] = restart ? V{} : d_h[row];
       store_column<P::drives>(d_u + p.at(b, t, P::drives, c), p.channels, d_u_now);

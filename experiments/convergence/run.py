@@ -20,8 +20,7 @@ from tqdm import tqdm
 from trained import TRAININGS
 from verdict import markdown, verdict, worst
 
-from paratime.io.atomic import replacing
-from paratime.io.figures import save
+from paratime.io import replacing, save_figure
 
 HERE = Path(__file__).parent
 PARTS = SWEEPS | TRAININGS
@@ -61,7 +60,7 @@ def report() -> None:
     write(table, path("verdict"))
     print(markdown(table))
     for name, draw in FIGURES.items():
-        save(draw(tables), str(HERE / f"{name}.png"))
+        save_figure(draw(tables), str(HERE / f"{name}.png"))
     error = tables["scale"].newton_error.max()
     print(f"\nlargest error of Newton against the loop over all scales and chunks: {error:.1e}")
 

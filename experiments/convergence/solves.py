@@ -10,7 +10,7 @@ from paratime import Cell, Newton, Sequential
 from paratime.ops import blocks
 from paratime.solvers.base import restart
 from paratime.solvers.newton import TOLERANCES, iterate
-from paratime.solvers.shooting import shoot, split
+from paratime.solvers.shooting import into_segments, shoot
 
 LIMIT = 40
 """Iterations that are tried; one more stands for more than these."""
@@ -104,9 +104,9 @@ def slopes(problem: Problem, chunk: int = 32) -> dict[str, float]:
     exponents = lyapunov(jac, block=jac.dim() > problem.truth.dim())
     jac = restart(jac, problem.reset)
     whole = slice(max(1, problem.u.shape[1] // chunk))  # without the rest, which is filled up
-    reset = None if problem.reset is None else split(problem.reset, chunk)[:, whole]
+    reset = None if problem.reset is None else into_segments(problem.reset, chunk)[:, whole]
     starts = problem.before[:, ::chunk][:, whole]
-    _, product = shoot(problem.cell, split(problem.u, chunk)[:, whole], starts, reset)
+    _, product = shoot(problem.cell, into_segments(problem.u, chunk)[:, whole], starts, reset)
     return {
         "step_norm": largest_norm(jac, problem.truth),
         "segment_norm": largest_norm(product, starts),

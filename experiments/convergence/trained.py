@@ -19,18 +19,10 @@ from solves import Problem, count, default, slopes
 from zoo import ZOO
 
 from paratime import Encoder, Newton, Recurrent
-from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.sources.base import Competition
-from paratime.forecast.model.task import ForecastTask
-from paratime.language.data.datamodule import TokenData
-from paratime.language.data.sources.bundled import Quickstart
-from paratime.language.model.task import LanguageTask
-from paratime.main import quieten
-from paratime.training.base import DataModule, Task
-from paratime.training.optimizer import AdamW
-from paratime.world.data.datamodule import TrajectoryData
-from paratime.world.data.sources.gym import Gym
-from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.forecast import Competition, ForecastTask, SeriesData
+from paratime.language import LanguageTask, Quickstart, TokenData
+from paratime.training import AdamW, DataModule, Task, quieten
+from paratime.world import DynamicsTask, Gym, TrajectoryData
 
 WIDTH, STEPS, ROWS = 32, 100, 4
 WATCHED = (0, STEPS // 2, STEPS - 1)
@@ -124,7 +116,7 @@ def train(domain: str, name: str) -> Iterator[Row]:
     def mixer(width: int) -> Recurrent:
         return Recurrent(ZOO[name].kind(width, width), Newton())
 
-    task = of.task(Encoder(WIDTH, 1, mixer, mlp_size=64), **data.facts, optimizer=of.optimizer)
+    task = of.task(Encoder(WIDTH, 1, mixer, mlp_size=64), spec=data.spec, optimizer=of.optimizer)
     watch = Watch(next(m for m in task.modules() if isinstance(m, Recurrent)))
     Trainer(
         max_steps=STEPS,

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from paratime import Cell, GRUCell, LSTMCell
-from paratime.cells.block_elman import BlockElmanCell
-from paratime.cells.brc import BRCCell
-from paratime.cells.cfc import CfCCell
-from paratime.cells.elman import ElmanCell
-from paratime.cells.init import NormalInit
-from paratime.cells.lru import LRUCell
-from paratime.cells.mgu import MGUCell
-from paratime.cells.slstm import SLSTMCell
+from paratime.cells import (
+    BlockElmanCell,
+    BRCCell,
+    CfCCell,
+    ElmanCell,
+    LRUCell,
+    MGUCell,
+    NormalInit,
+    SLSTMCell,
+)
 
 
 @dataclass(frozen=True)

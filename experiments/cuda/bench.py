@@ -23,8 +23,8 @@ from gate import errors, find_device
 from matplotlib.axes import Axes
 from tqdm import tqdm
 
-from paratime.ops import native
-from paratime.ops.fused import gru, lstm
+from paratime.ops.native import library
+from paratime.ops.recurrence import gru, lstm
 
 HERE = Path(__file__).parent
 SHAPES = (
@@ -40,7 +40,7 @@ SHAPES = (
 CELLS = {"gru1": (gru, 3), "lstm1": (lstm, 5)}
 """Operators whose kernels are timed by themselves, and the rows of their weights."""
 
-FORMATS = {name: dtype for dtype, name in native.FORMATS.items()}
+FORMATS = {name: dtype for dtype, name in library.FORMATS.items()}
 CHANNELS = tuple(64 * 2**i for i in range(11))
 STEPS = 2048
 CELL = "gru1"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from paratime.ops.build import CannotBuild
+from paratime.ops.native.build import CannotBuild
 
 
 def disassemble(path: Path, arch: str) -> str:

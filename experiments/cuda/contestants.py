@@ -11,7 +11,7 @@ from clock import Work
 from torch import Tensor, nn
 
 from paratime import Newton, ParaGRU, ParaLSTM, Recurrent, Sequential
-from paratime.ops import device
+from paratime.ops.native import device
 
 PARA: dict[str, type[Recurrent]] = {"ParaGRU": ParaGRU, "ParaLSTM": ParaLSTM}
 TORCH: dict[str, type[nn.RNNBase]] = {"torch.nn.GRU": nn.GRU, "torch.nn.LSTM": nn.LSTM}

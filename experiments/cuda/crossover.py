@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from paratime.ops import device
+from paratime.ops.native import device
 
 Key = tuple[str, str]
 """A direction and a format."""

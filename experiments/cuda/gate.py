@@ -11,7 +11,7 @@ import torch
 from contestants import METHODS, PARA, preferring
 from torch import Tensor, nn
 
-from paratime.ops import device, native
+from paratime.ops.native import device, library
 from paratime.testing import TOLERANCE, relative_error
 
 SHAPE = (3, 700, 96)
@@ -23,7 +23,7 @@ def find_device() -> torch.device:
     if not torch.cuda.is_available():
         raise SystemExit("this needs a GPU, and torch.cuda.is_available() says there is none")
     where = torch.device("cuda", torch.cuda.current_device())
-    if not device.has("gru", 1, where):
+    if not device.has_kernel("gru", 1, where):
         raise SystemExit("this needs CUDA kernels, and there are none for this GPU; see above")
     return where
 
@@ -53,14 +53,14 @@ def _measure(where: torch.device, shape: tuple[int, int, int]) -> Iterator[dict[
             torch.manual_seed(0)
             own, x = layer(shape[-1]).to(dtype), torch.randn(shape).to(dtype)
             reset = torch.rand(shape[:2]) < 0.01
-            with native.using(native.REFERENCE):
+            with library.force_backend(library.REFERENCE):
                 truth = _run(copy.deepcopy(own).double(), x.double(), reset)
             own.to(where)
             for method in METHODS:
                 with preferring(method):
                     found = _run(own, x.to(where), reset.to(where))
                 value, gradient = _gaps(found, truth)
-                format = native.FORMATS[dtype]
+                format = library.FORMATS[dtype]
                 yield {
                     "layer": name,
                     "method": method,

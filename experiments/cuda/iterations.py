@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from paratime import ParaGRU, ParaLSTM
-from paratime.cells.init import Init, NormalInit, PaperInit
-from paratime.ops import device, native, targets
+from paratime.cells import Init, NormalInit, PaperInit
+from paratime.ops.native import device, library, targets
 
 LAYERS = {"ParaGRU": ParaGRU, "ParaLSTM": ParaLSTM}
 INITS: dict[str, Init] = {"paper": PaperInit()} | {
@@ -35,7 +35,7 @@ def count(name: str, init: Init, lanes: int) -> str:
     """Return the median and the most iterations for tiles with L channels a warp, as text."""
     found = []
     choice = device.Choice(device.PARALLEL, lanes, device.THREADS)
-    with native.using(targets.SIMT), device.running(choice), torch.no_grad():
+    with library.force_backend(targets.SIMT), device.force_choice(choice), torch.no_grad():
         for seed in range(DRAWS):
             torch.manual_seed(seed)
             layer = LAYERS[name](WIDTH, init=init)

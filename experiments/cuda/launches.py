@@ -12,8 +12,8 @@ from pathlib import Path
 
 import sass
 
-from paratime.ops import build, device, targets
-from paratime.ops.build import CannotBuild
+from paratime.ops.native import build, device, targets
+from paratime.ops.native.build import CannotBuild
 
 DEFAULT = f"{device.THREADS}, {device.LANES[0].bit_length() - 1}"
 SCAN_THREADS = "LookBackTile<{0}>::threads()"

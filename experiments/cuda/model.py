@@ -17,7 +17,7 @@ from kernels import Cell, Code, Codes, Format, latencies
 from machines import SCHEDULERS, WARP, Machine
 from occupancy import resident_warps
 
-from paratime.ops.device import LANES, THREADS, lanes_of
+from paratime.ops.native.device import LANES, THREADS, lanes_of
 
 SEQUENTIAL_THREADS = 64
 SCAN_SHARED = 80 * 1024

@@ -16,7 +16,7 @@ from binary import demangle
 from instruction import Instruction
 from loops import Loop, Staging, find_loops
 
-from paratime.ops.build import CannotBuild
+from paratime.ops.native.build import CannotBuild
 
 RESERVED = 1024  # of shared memory, which cuobjdump adds from sm_90 on where any is used
 FUNCTION = re.compile(r"^\s*Function\s*:?\s*(\w+):?\s*$")

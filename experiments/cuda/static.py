@@ -33,8 +33,8 @@ from limits import LIMITS, STAGED, Limit
 from loops import NO_STAGING
 from occupancy import resident_warps
 
-from paratime.ops import build, targets
-from paratime.ops.build import CannotBuild
+from paratime.ops.native import build, targets
+from paratime.ops.native.build import CannotBuild
 
 HERE = Path(__file__).parent
 ARCHITECTURES = tuple(f"sm_{x}" for x in targets.ARCHITECTURES)
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def judge_all(architectures: Sequence[str]) -> tuple[list[dict[str, object]], list[str]]:
     """Return a row for each kernel and architecture, and all violations."""
-    library = build.library(targets.cuda(tuple(x.removeprefix("sm_") for x in architectures)))
+    library = build.find_or_build(targets.cuda(tuple(x.removeprefix("sm_") for x in architectures)))
     rows, violations = [], missing(exported(library))
     for arch in architectures:
         began = time.perf_counter()

@@ -5,15 +5,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from paratime import Encoder, ParaGRU, ParaLSTM
-from paratime.baselines.attention import Attention
-from paratime.baselines.mamba import Mamba
-from paratime.baselines.mamba2 import Mamba2
-from paratime.baselines.mamba3 import Mamba3
-from paratime.baselines.mingru import MinGRU
-from paratime.baselines.rnn import TorchGRU
-from paratime.compare.matching import size_for
-from paratime.layers.mixer import Mixer
+from paratime import Encoder, Mixer, ParaGRU, ParaLSTM
+from paratime.baselines import Attention, Mamba, Mamba2, Mamba3, MinGRU, TorchGRU
+from paratime.compare import size_for
 
 WIDTH, DEPTH, MLP = 32, 2, 96
 """Of the encoder around ParaGRU, whose number of parameters all others have, too."""

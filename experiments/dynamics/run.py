@@ -22,8 +22,7 @@ from scoreboard import scores, solves
 from tqdm import tqdm
 from trial import SERIES, WITHOUT, WORLDS, Figures, dynamics, floor, forecasts
 
-from paratime.io.atomic import replacing
-from paratime.io.figures import save
+from paratime.io import replacing, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +126,7 @@ def draw(table: pd.DataFrame) -> None:
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].invert_yaxis()
     figure.legend(*panels[0, 0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
-    save(figure, str(FIGURE))
+    save_figure(figure, str(FIGURE))
 
 
 def dots(axes: "Axes", rows: pd.DataFrame, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from paratime.compare.markdown import pipes
+from paratime.compare import pipes
 
 SCORES = {
     "one_step": ("one step", ".3f"),

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from paratime.world.data.episode import make_episode
-from paratime.world.data.sources.base import Recording
+from paratime.world import Recording, make_episode
 
 Floats = NDArray[np.float64]
 SETTLING = 400

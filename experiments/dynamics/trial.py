@@ -15,21 +15,21 @@ from mixers import WINDOW, encoder_of, parameters
 from systems import Duffing, Lorenz96, System, recording
 from torch import Tensor
 
-from paratime import Newton
-from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.sources.base import Competition
-from paratime.forecast.evaluation.backtest import backtest
-from paratime.forecast.model.task import ForecastTask
-from paratime.layers.recurrent import Recurrent
-from paratime.training.base import DataModule, Task
-from paratime.training.optimizer import AdamW
-from paratime.world.data.datamodule import TrajectoryData
-from paratime.world.data.episode import Layout, aligned
-from paratime.world.data.sources.base import InMemory
-from paratime.world.data.windows import Whole, padded
-from paratime.world.model.dynamics_task import DynamicsTask
-from paratime.world.model.metrics import step_errors
-from paratime.world.model.rollout import RolloutScores, imagined
+from paratime import Newton, Recurrent
+from paratime.forecast import Competition, ForecastTask, SeriesData, backtest
+from paratime.training import AdamW, DataModule, Task
+from paratime.world import (
+    DynamicsTask,
+    InMemory,
+    Layout,
+    RolloutScores,
+    TrajectoryData,
+    Whole,
+    align_episode,
+    open_loop,
+    padded,
+    step_errors,
+)
 
 Batch = dict[str, Tensor]
 Figures = dict[str, float]
@@ -76,7 +76,7 @@ def dynamics(world: World, model: str, seed: int) -> Figures:
     )
     task = DynamicsTask(
         encoder_of(model.removesuffix(WITHOUT)),
-        data.facts["trajectories"],
+        data.spec,
         use_action=not model.endswith(WITHOUT),
         optimizer=AdamW(lr=3e-3, weight_decay=0.01),
     )
@@ -95,7 +95,7 @@ def forecasts(model: str, seed: int) -> Figures:
     data = SeriesData(source, batch_size=8, validation_windows=0, test_windows=1, seed=seed)
     task = ForecastTask(
         encoder_of(model),
-        data.facts["series"],
+        data.spec,
         dropout=0.2,
         optimizer=AdamW(lr=3e-3, weight_decay=1.0),
     )
@@ -140,17 +140,18 @@ def episodes(world: World, seed: int, noise: float) -> Batch:
     steps = CONTEXT + HORIZON - 1
     recorded = recording(world.system, world.observed, TESTED, steps, seed, noise).episodes
     layout = Layout.of(recorded)
-    rows = Whole([aligned(episode, layout) for episode in recorded])
+    rows = Whole([align_episode(episode, layout) for episode in recorded])
     return padded([rows[n] for n in range(len(rows))])
 
 
 def rollouts(task: DynamicsTask, batch: Batch, world: World) -> Figures:
     """Return errors of one step, and of rollouts behind the context, and their climate."""
     network = task.network
-    found, truth, _, there = imagined(network, batch, CONTEXT, HORIZON)
-    errors = step_errors(found.observation, truth, network.observation[1], there)
+    rollout = open_loop(network, batch, context=CONTEXT, horizon=HORIZON)
+    found, truth = rollout.prediction, rollout.truth
+    errors = step_errors(found.observation, truth, network.observation[1], rollout.valid)
     valid = valid_steps(errors) * world.system.sample * world.system.exponent
-    scores = RolloutScores(task.trajectories, NEAR)
+    scores = RolloutScores(task.spec, NEAR)
     scores.update(network, batch, CONTEXT)
     kept = ("nrmse@", "persistence@", "sensitivity@")
     near = {name: float(x) for name, x in scores.compute().items() if name.startswith(kept)}

@@ -22,13 +22,16 @@ import pandas as pd
 import torch
 
 from paratime import Encoder
-from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.series import Collection
-from paratime.forecast.data.sources.base import TsData
-from paratime.forecast.evaluation.backtest import Backtest, backtest
-from paratime.forecast.evaluation.baselines import seasonal_naive
-from paratime.forecast.evaluation.report import table
-from paratime.forecast.model.task import ForecastTask
+from paratime.forecast import (
+    Backtest,
+    Collection,
+    ForecastTask,
+    SeriesData,
+    TsData,
+    backtest,
+    score_table,
+    seasonal_naive,
+)
 
 HERE = Path(__file__).parent
 DAY, ORIGINS, EVERY, STEPS = 48, 500, 50, 12
@@ -61,7 +64,7 @@ def main() -> None:
         "relative_error": difference(whole, sample, alone),
     }
     print(report(figures), end="\n\n")
-    print(table({"ParaGRU": whole, "seasonal naive": seasonal_naive(whole.windows)}))
+    print(score_table({"ParaGRU": whole, "seasonal naive": seasonal_naive(whole.windows)}))
     error = figures["relative_error"]
     assert error <= AGREE, f"the two ways differ by {error:.1e} of the largest value"
     ratio = min(figures[f"ratio_{k}"] for k in CLOCKS)
@@ -73,7 +76,7 @@ def trained(data: SeriesData) -> ForecastTask:
     """Return a network after a few steps of training, on what lies before all origins."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     lightning.seed_everything(0, verbose=False)
-    task = ForecastTask(Encoder(64, 2, mlp_size=128), data.facts["series"])
+    task = ForecastTask(Encoder(64, 2, mlp_size=128), data.spec)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     trainer = lightning.Trainer(
         accelerator="cpu",

@@ -8,20 +8,23 @@ import torch
 from gluonts.torch.model.deepar import DeepAREstimator
 from torch import Tensor, nn
 
-from paratime import ParaGRU, ParaLSTM
-from paratime.forecast.data.series import Collection
-from paratime.forecast.evaluation.backtest import Backtest, backtest
-from paratime.forecast.evaluation.baselines import BASELINES, from_predictor
-from paratime.forecast.evaluation.rolling import Windows
-from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-from paratime.layers.mixer import Mixer
+from paratime import Mixer, ParaGRU, ParaLSTM
+from paratime.forecast import (
+    BASELINES,
+    Backtest,
+    Collection,
+    ParaRNNEstimator,
+    RollingWindows,
+    backtest,
+    from_predictor,
+)
 
-Model = Callable[[Collection, Windows, int], Callable[[], Backtest]]
+Model = Callable[[Collection, RollingWindows, int], Callable[[], Backtest]]
 """From what comes before all windows, the windows, and a seed."""
 
 
 def paratime(
-    train: Collection, windows: Windows, seed: int, mixer: Callable[[int], Mixer] = ParaGRU
+    train: Collection, windows: RollingWindows, seed: int, mixer: Callable[[int], Mixer] = ParaGRU
 ) -> Callable[[], Backtest]:
     """Train ``ParaRNNEstimator`` at its defaults."""
     estimator = ParaRNNEstimator(train.freq, windows.prediction_length, mixer=mixer, seed=seed)
@@ -29,7 +32,7 @@ def paratime(
     return lambda: backtest(task, windows.collection, windows=count)
 
 
-def deepar(train: Collection, windows: Windows, seed: int) -> Callable[[], Backtest]:
+def deepar(train: Collection, windows: RollingWindows, seed: int) -> Callable[[], Backtest]:
     """Train GluonTS's DeepAR at its defaults; half-hourly data gets a context of a week."""
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
@@ -44,7 +47,9 @@ def deepar(train: Collection, windows: Windows, seed: int) -> Callable[[], Backt
     return lambda: from_predictor(windows, predictor)
 
 
-def untrained(train: Collection, windows: Windows, seed: int, name: str) -> Callable[[], Backtest]:
+def untrained(
+    train: Collection, windows: RollingWindows, seed: int, name: str
+) -> Callable[[], Backtest]:
     """Return a model that is fitted to each series when it is asked for its forecast."""
     return lambda: BASELINES[name](windows)
 

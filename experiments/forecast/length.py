@@ -15,10 +15,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.series import Collection
-from paratime.forecast.data.sources.base import InMemory, TsData
-from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast import Collection, InMemory, Recipe, SeriesData, TsData
 
 LENGTHS = (6_250, 12_500, 25_000, 50_000)
 REPEATS, LIMIT = 5, 1.15
@@ -50,7 +47,7 @@ def measure(whole: Collection, steps: int) -> dict[str, float]:
     data = SeriesData(
         InMemory(replace(whole, entries=[cut])), 48, validation_windows=0, test_windows=0
     )
-    task = Recipe().task(data.facts["series"])
+    task = Recipe().task(data.spec)
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     batch = next(iter(data.train_dataloader()))
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)

@@ -2,7 +2,7 @@
 
 Every model is scored on the same windows: MASE, the mean weighted quantile loss over nine deciles,
 and the share of values inside the central 80 % and 95 % intervals, as GluonTS defines them (its own
-evaluation gives the same numbers: ``tests/forecast/test_backtest.py``). Training and
+evaluation gives the same numbers: ``tests/forecast/evaluation/test_metrics.py``). Training and
 prediction run on one thread, so that the CPU seconds can be compared. DeepAR is GluonTS's, at its
 defaults (100 epochs of 50 batches); on ``vic_elec`` its context is a week. ``..., before`` are the
 windows before those of the test, of series that end there.
@@ -28,10 +28,7 @@ from contestants import CLASSICAL, MODELS
 from gluonts.dataset.split import split
 from tqdm import tqdm
 
-from paratime.forecast.data.calendar import quiet
-from paratime.forecast.data.series import Collection
-from paratime.forecast.data.sources.base import Competition, Source, TsData
-from paratime.forecast.evaluation.rolling import rolling
+from paratime.forecast import Collection, Competition, Source, TsData, rolling
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -119,10 +116,9 @@ def measure(data: str, model: str, seed: int) -> dict[str, float]:
     windows = rolling(series, length, task.windows)
     train = without_last(series, length * task.windows)
     began = time.process_time()
-    with quiet():
-        forecast = MODELS[model](train, windows, seed)
-        trained = time.process_time()
-        scores = forecast().overall
+    forecast = MODELS[model](train, windows, seed)
+    trained = time.process_time()
+    scores = forecast().overall
     ended = time.process_time()
     kept = {name: scores[name] for name in ("MASE", "mean_wQL", "coverage_80", "coverage_95")}
     return kept | {"training_s": trained - began, "prediction_s": ended - trained}

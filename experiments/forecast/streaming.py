@@ -16,12 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.series import from_gluonts
-from paratime.forecast.data.sources.base import InMemory
-from paratime.forecast.gluonts.recipe import Recipe
-from paratime.forecast.model.task import ForecastTask
-from paratime.forecast.streaming.forecaster import Forecaster
+from paratime.forecast import Forecaster, ForecastTask, InMemory, Recipe, SeriesData, from_gluonts
 
 FREQ, SEASON, HORIZON = "30min", 48, 48
 STEP = timedelta(minutes=30)
@@ -35,7 +30,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data = SeriesData(InMemory(from_gluonts([history(1000)])), HORIZON)
-    series = data.facts["series"]
+    series = data.spec
     many(trained(series, 96))
     for lags in (48, 96):
         task = trained(series, lags)

@@ -18,16 +18,20 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from paratime import ParaGRU, ParaLSTM
-from paratime.baselines.attention import Attention
-from paratime.baselines.mamba2 import Mamba2
-from paratime.language.generation.generate import complete
-from paratime.language.generation.sampling import Sampler, Sampling
-from paratime.language.generation.stepping import Plain, prefill, stepper
-from paratime.language.model.task import LanguageTask
-from paratime.language.tokenizers.characters import ByteTokenizer
-from paratime.layers.encoder import Encoder
-from paratime.ops import native
+from paratime import Encoder, ParaGRU, ParaLSTM
+from paratime.baselines import Attention, Mamba2
+from paratime.language import (
+    ByteTokenizer,
+    LanguageTask,
+    Sampler,
+    Sampling,
+    TokenSpec,
+    TorchStepper,
+    complete,
+    prefill,
+    stepper,
+)
+from paratime.ops.native import library
 from paratime.testing import TOLERANCE
 
 HERE = Path(__file__).parent
@@ -62,7 +66,9 @@ def main() -> None:
 def model(mixer: type | partial, width: int = 192, depth: int = 2) -> LanguageTask:
     """Return a model that never ends a document."""
     torch.manual_seed(0)
-    task = LanguageTask(Encoder(width, depth, mixer), BYTES.vocab_size, BYTES.spec()).eval()
+    task = LanguageTask(
+        Encoder(width, depth, mixer), TokenSpec(BYTES.vocab_size, BYTES.spec())
+    ).eval()
     task.head = nn.Linear(width, BYTES.vocab_size)
     nn.init.zeros_(task.head.bias)
     task.head.bias.data[BYTES.start] = -1e4
@@ -86,7 +92,7 @@ def gate(mixer: type | partial) -> str:
                     raise SystemExit(f"not timed, because prefill is off by {errors[-1]:.1e}")
     task, how = model(mixer), Sampling(50, seed=0)
     fast = list(complete(task, ["a", "bc"], how))
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         if list(complete(task, ["a", "bc"], how)) != fast:
             raise SystemExit("not timed, because native code writes another text than torch")
     return f"{max(errors[:3]):.1e}, {max(errors[3:]):.1e}"
@@ -100,14 +106,20 @@ def rows_of_batches() -> list[dict[str, object]]:
         for batch in BATCHES:
             for way in ("default", "stepped in torch"):
                 logits, state = prefill(task, [[BYTES.start]] * batch)
-                sampler = Sampler(Sampling(), range(batch), [[]] * batch, BYTES.vocab_size)
-                build = stepper if way == "default" else Plain
-                pace = tokens_per_second(build(task, sampler, logits, state), batch)
+                sampler = sampler_of(batch)
+                build = stepper if way == "default" else TorchStepper
+                pace = tokens_per_second(build(task, sampler, logits=logits, state=state), batch)
                 rows.append({"mixer": name, "batch": batch, "way": way, "tokens_per_s": pace})
         weights = torch.randn(sum(p.numel() for p in task.parameters()))
         bound = 1 / median_time(weights.sum)
         rows.append({"mixer": name, "batch": 1, "way": "weights read", "tokens_per_s": bound})
     return rows
+
+
+def sampler_of(batch: int) -> Sampler:
+    """Return a sampler of sequences without a prompt."""
+    vocabulary = BYTES.vocab_size
+    return Sampler(Sampling(), seeds=range(batch), prompts=[[]] * batch, vocab_size=vocabulary)
 
 
 def tokens_per_second(steps: object, batch: int) -> float:
@@ -135,7 +147,12 @@ def rows_of_positions() -> list[dict[str, float]]:
     """Return the median time of a token in every thousand of a long text, and the memory then."""
     task, rows = model(ParaGRU, 64, 1), []
     logits, state = prefill(task, [[BYTES.start]])
-    steps = stepper(task, Sampler(Sampling(), [0], [[]], BYTES.vocab_size), logits, state)
+    steps = stepper(
+        task,
+        sampler_of(1),
+        logits=logits,
+        state=state,
+    )
     for thousand in tqdm(range(100), desc="positions"):
         times, count = [], 0
         while count < 1000:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from paratime.language.model.loss import next_token_loss, next_token_loss_reference
+from paratime.language import next_token_loss, next_token_loss_reference
 
 RESULTS = Path(__file__).parent / "logits.csv"
 ROWS, WIDTH, VOCABULARY, Z_LOSS = 1024, 384, 50432, 1e-4

@@ -21,12 +21,10 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
-from paratime import Mamba2, ParaGRU
-from paratime.baselines.attention import Attention
-from paratime.baselines.rnn import TorchGRU
-from paratime.compare.matching import size_for
-from paratime.io.atomic import replacing
-from paratime.layers.encoder import Encoder
+from paratime import Encoder, Mamba2, ParaGRU
+from paratime.baselines import Attention, TorchGRU
+from paratime.compare import size_for
+from paratime.io import replacing
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parents[1] / "configs/language/small.yaml"

@@ -23,13 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from paratime import Mamba2, ParaGRU, ParaLSTM, Sequential
-from paratime.baselines.rnn import TorchGRU
-from paratime.language.model.task import LanguageTask
-from paratime.layers.encoder import Encoder
-from paratime.layers.mixer import Mixer
-from paratime.training.flops import peak_flops
-from paratime.training.optimizer import AdamW, parameter_groups
+from paratime import Encoder, Mamba2, Mixer, ParaGRU, ParaLSTM, Sequential
+from paratime.baselines import TorchGRU
+from paratime.language import LanguageTask, TokenSpec
+from paratime.training import AdamW, parameter_groups, peak_flops
 
 RESULTS = Path(__file__).parent / "speed.csv"
 WIDTH, DEPTH, LENGTH, VOCABULARY = 192, 2, 256, 257
@@ -115,7 +112,7 @@ def measure(size: int, difference: dict[str, float]) -> list[dict[str, object]]:
 def make(mixer: Callable[[int], Mixer]) -> LanguageTask:
     """Return a model of ours."""
     torch.manual_seed(0)
-    return LanguageTask(Encoder(WIDTH, DEPTH, mixer), VOCABULARY)
+    return LanguageTask(Encoder(WIDTH, DEPTH, mixer), TokenSpec(VOCABULARY))
 
 
 def make_batch(rows: int, length: int = LENGTH) -> dict[str, Tensor]:

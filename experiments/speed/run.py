@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from paratime import Newton, ParaGRU, ParaLSTM, Recurrent, Sequential
-from paratime.ops import targets
-from paratime.testing import compare
+from paratime.ops.native import targets
+from paratime.testing import compare_solvers
 
 HERE = Path(__file__).parent
 SHAPES = ((1, 1024, 256), (8, 512, 256), (4, 2048, 512), (1, 16384, 128))
@@ -101,7 +101,7 @@ def gate(shape: tuple[int, int, int]) -> None:
     for layer in PARA.values():
         for solver in (None, Newton()):
             for dtype in (torch.float64, torch.float32):
-                result = compare(layer(width).cell, solver, x[:1].to(dtype), None, None)
+                result = compare_solvers(layer(width).cell, solver, x[:1].to(dtype), None, None)
                 if not result.passed:
                     raise SystemExit(f"not timed, because it is wrong: {result}")
     peers.check(peers.baselines(width), width)

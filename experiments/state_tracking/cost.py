@@ -17,7 +17,7 @@ from tqdm import tqdm
 from trackers import MIXERS, WIDTH, Tracker
 from training import BATCH, LENGTHS, batches, descend
 
-from paratime.io.atomic import replacing
+from paratime.io import replacing
 
 HERE = Path(__file__).parent
 WIDTHS, ROUNDS = (WIDTH, 256), 9

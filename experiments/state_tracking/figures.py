@@ -11,7 +11,7 @@ from tasks import TASKS
 from trackers import BLOCKS, MIXERS, WIDTH, name_of
 from training import LENGTHS, SETTINGS
 
-from paratime.io.figures import save
+from paratime.io import save_figure
 
 SHADES = {1: 0.35, 2: 0.55, 4: 0.75, 8: 1.0}
 FAMILIES = {"ParaGRU": (0.0, 0.3, 0.8), "ParaLSTM": (0.0, 0.5, 0.2)}
@@ -50,7 +50,7 @@ def draw_lengths(table: pd.DataFrame, path: Path) -> None:
     handles = {str(x.get_label()): x for a in figure.axes for x in a.get_lines()}
     shown = [handles[name] for name in (*MIXERS, "chance") if name in handles]
     figure.legend(handles=shown, loc="outside right center", frameon=False)
-    save(figure, str(path))
+    save_figure(figure, str(path))
 
 
 def _draw_line(axes: Axes, runs: pd.DataFrame, mixer: str) -> None:
@@ -77,7 +77,7 @@ def draw_blocks(table: pd.DataFrame, cost: pd.DataFrame, path: Path) -> None:
     last.legend(frameon=False)
     tasks = [line for line in first.get_lines() if line.get_label() in TRACKED]
     figure.legend(handles=tasks, ncols=len(tasks), loc="outside lower left", frameon=False)
-    save(figure, str(path))
+    save_figure(figure, str(path))
 
 
 def _draw_tasks(axes: Axes, layer: str, accuracy: pd.DataFrame, relative: pd.Series) -> None:

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from trackers import MIXERS
 from training import LENGTHS, SETTINGS, measure
 
-from paratime.compare.markdown import pipes
+from paratime.compare import pipes
 from paratime.errors import InputError
-from paratime.io.atomic import replacing
+from paratime.io import replacing
 
 HERE = Path(__file__).parent
 KEYS = ["task", "mixer", "seed"]

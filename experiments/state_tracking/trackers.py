@@ -8,15 +8,9 @@ from tasks import Task
 from torch import Tensor, nn
 
 from paratime import Mixer, ParaGRU, ParaLSTM
-from paratime.baselines.attention import Attention
-from paratime.baselines.mamba import Mamba
-from paratime.baselines.mamba2 import Mamba2
-from paratime.baselines.mamba3 import Mamba3
-from paratime.baselines.mingru import MinGRU
-from paratime.baselines.rnn import TorchGRU
-from paratime.cells.init import NormalInit
-from paratime.layers.block import SwiGLU
-from paratime.layers.norm import RMSNorm
+from paratime.baselines import Attention, Mamba, Mamba2, Mamba3, MinGRU, TorchGRU
+from paratime.cells import NormalInit
+from paratime.layers import RMSNorm, SwiGLU
 
 WIDTH = 64
 BLOCKS = (1, 2, 4, 8)

@@ -10,7 +10,7 @@ from torch import Generator, nn
 from torch.nn import functional
 from trackers import Tracker
 
-from paratime.training.optimizer import AdamW, parameter_groups
+from paratime.training import AdamW, parameter_groups
 
 LENGTHS = (40, 80, 160, 256)
 """Tokens of a sequence; the first is the length in training."""

@@ -25,14 +25,20 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from paratime.io.figures import save
-from paratime.world.commands import FIRST_SEED, acting
-from paratime.world.data.sources.gym import Gym, make, run
-from paratime.world.evaluation.loading import load, unseen_episodes
-from paratime.world.evaluation.report import scores_of
-from paratime.world.model.metrics import HORIZONS
-from paratime.world.model.task import TrajectoryTask
-from paratime.world.planning.planners import CEM, Agent
+from paratime.world import (
+    CEM,
+    FIRST_SEED,
+    HORIZONS,
+    Agent,
+    Gym,
+    TrajectoryTask,
+    load,
+    make_environment,
+    planning_policy,
+    run_episode,
+    score_rollouts,
+    unseen_episodes,
+)
 
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "compare.csv", HERE / "compare.png"
@@ -116,8 +122,8 @@ def measure(world: World, arguments: list[str]) -> dict[str, float]:
         path, seconds = fit(world, arguments, folder)
         task = load(path)
     recording = Gym(world.environment, EPISODES, seed=20_000).read()
-    episodes = unseen_episodes(recording, task.trajectories)
-    scores = scores_of([task], episodes, world.horizon, EVERY)[0]
+    episodes = unseen_episodes(recording, task.spec)
+    scores = score_rollouts([task], episodes, horizon=world.horizon, every=EVERY)[0]
     found = {name: float(x) for name, x in scores.items()}
     return {"training_s": seconds} | plan(world, task) | found
 
@@ -143,13 +149,13 @@ def plan(world: World, task: TrajectoryTask) -> dict[str, float]:
 
     Seeds are those of ``paratime world plan``.
     """
-    environment, spent = make(world.environment), list[float]()
-    agent = Agent(task.network, CEM(), task.trajectories["discrete"], seed=FIRST_SEED)
+    environment, spent = make_environment(world.environment), list[float]()
+    agent = Agent(task.network, CEM(), task.spec.discrete, seed=FIRST_SEED)
     returns = []
     for seed in tqdm(range(FIRST_SEED, FIRST_SEED + world.plans), desc="plans", leave=False):
-        planned = run(environment, seed, acting(agent, spent))
+        planned = run_episode(environment, seed, planning_policy(agent, spent))
         environment.action_space.seed(seed)
-        random = run(environment, seed, lambda _: environment.action_space.sample())
+        random = run_episode(environment, seed, lambda _: environment.action_space.sample())
         returns.append([planned.reward.sum(), random.reward.sum()])
     mean, spread = np.mean(returns, axis=0), np.std(returns, axis=0)
     return {
@@ -202,7 +208,7 @@ def draw(table: pd.DataFrame) -> None:
     maze_panel.minorticks_off()
     last.axis("off")
     last.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False)
-    save(figure, str(FIGURE))
+    figure.savefig(FIGURE, dpi=130)
 
 
 if __name__ == "__main__":

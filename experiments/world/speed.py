@@ -17,8 +17,7 @@ import torch
 from tqdm import tqdm
 
 from paratime import Encoder
-from paratime.world.model.latent_task import WorldTask
-from paratime.world.model.latents import Categorical
+from paratime.world import Categorical, Moments, TrajectorySpec, WorldTask
 
 RESULTS = Path(__file__).parent / "results.csv"
 BATCH, LENGTHS, OBSERVATION, ACTION, WIDTH = 16, (64, 512), 8, 2, 128
@@ -62,9 +61,9 @@ def task(recurrent: bool) -> WorldTask:
     moments = {name: ([0.0] * OBSERVATION, [1.0] * OBSERVATION) for name in names}
     ends = {"lowest": [-5.0] * OBSERVATION, "highest": [5.0] * OBSERVATION}
     ends |= {"action_lowest": [-1.0] * ACTION, "action_highest": [1.0] * ACTION}
-    about = {"moments": moments | ends | {"reward": ([0.0], [1.0])}}
+    spec = TrajectorySpec(Moments(**moments, **ends, reward=([0.0], [1.0])))
     encoder = Encoder(WIDTH, 1, mlp_size=2 * WIDTH)
-    return WorldTask(encoder, about, Categorical(), recurrent_posterior=recurrent)
+    return WorldTask(encoder, spec, Categorical(), recurrent_posterior=recurrent)
 
 
 def make_batch(length: int) -> dict[str, torch.Tensor]:

@@ -7,7 +7,15 @@ from torch.nn import functional
 from paratime.cells.init import UniformInit
 from paratime.cells.projection import Projection
 from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, check_sequence, check_state, mask_padding, step_once
+from paratime.layers.mixer import (
+    Mixer,
+    check_sequence,
+    check_state,
+    check_tuple,
+    mask_padding,
+    step_once,
+)
+from paratime.ops.operator import precise_dtype
 
 AttentionState = tuple[Tensor, Tensor]
 """Keys and values of past steps, (B, N, 2, D), newest last and zero where there are none; and how
@@ -55,8 +63,12 @@ class Attention(Mixer):
         super().__init__()
         size = input_size if hidden_size is None else hidden_size
         if heads < 1 or size % (2 * heads):
-            expected = f"a divisor of hidden_size / 2 = {size / 2:g}"
-            raise InputError("heads", expected, str(heads), "change heads or the width")
+            raise InputError(
+                "heads",
+                expected=f"a divisor of hidden_size / 2 = {size / 2:g}",
+                got=str(heads),
+                remedy="change heads or the width",
+            )
         if window is not None and window < 1:
             raise InputError("window", "at least 1", str(window), "leave it out to read all")
         self.hidden_size, self.heads, self.window, self.base = size, heads, window, base
@@ -95,11 +107,10 @@ class Attention(Mixer):
         if h0 is None:
             nothing = kept.new_zeros(kept.shape[0], dtype=torch.long)
             return kept[:, :0], nothing
-        if not isinstance(h0, tuple) or len(h0) != 2 or not isinstance(h0[0], Tensor):
-            remedy = "pass a state of this layer, or None for the initial one"
-            raise InputError("h0", "a cache and its counts", type(h0).__name__, remedy)
+        check_tuple("h0", h0, ("cache", "counts"))
         cache, known = h0
-        steps = self.window - 1 if self.window else cache.shape[1] if cache.dim() > 1 else 1
+        is_cache = isinstance(cache, Tensor) and cache.dim() > 1
+        steps = self.window - 1 if self.window else cache.shape[1] if is_cache else 1
         check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
         check_state("h0", known, (kept.shape[0],))
         return cache.to(kept.dtype), known
@@ -127,7 +138,7 @@ class Attention(Mixer):
 
     def _rotated(self, x: Tensor, begin: int) -> Tensor:
         """Rotate x (..., T, d), whose first step has the position ``begin``."""
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        dtype = precise_dtype(x)
         half, device = x.shape[-1] // 2, x.device
         speed = self.base ** (-torch.arange(half, device=device, dtype=dtype) / half)
         position = torch.arange(begin, begin + x.shape[-2], device=device, dtype=dtype)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.baselines import mamba_ssm, ssm
+from paratime.cells.projection import check_width
 from paratime.errors import check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.selective import selective_scan
@@ -16,7 +17,7 @@ MambaState = tuple[Tensor, Tensor]
 
 
 class Mamba(Mixer):
-    """The mixer of Mamba (arXiv 2312.00752), S6 behind a convolution, gated.
+    """The mixer of Mamba (arXiv 2312.00752), S6 after a convolution, gated.
 
         v, z = W_in x,  v = silu(conv(v)),  (dt, b, c) = W_x v,  dt = softplus(W_dt dt + bias),
         h[t] = exp(-dt[t] exp(A)) h[t-1] + dt[t] b[t] v[t],  y = W_out ((c h + D v) silu(z)),
@@ -34,7 +35,7 @@ class Mamba(Mixer):
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
 
     Raises:
-        InputError: Sizes below 1, or a backend that is none.
+        InputError: Sizes below 1, or an unknown backend.
     """
 
     complete = True
@@ -59,7 +60,7 @@ class Mamba(Mixer):
         check_at_least(1, input_size=input_size, hidden_size=self.hidden_size, dt_rank=rank)
         check_at_least(1, state_size=state_size, expand=expand, kernel_size=kernel_size)
         self.sizes = rank, state_size, state_size
-        self.scan = mamba_ssm.chosen(backend, selective_scan, mamba_ssm.selective_scan)
+        self.scan = mamba_ssm.choose_scan(backend, selective_scan, mamba_ssm.selective_scan_cuda)
         self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}
         self.in_proj = nn.Linear(input_size, 2 * inner, bias=False)
         self.conv1d = ssm.Conv1d(inner, kernel_size)
@@ -81,7 +82,7 @@ class Mamba(Mixer):
     ) -> tuple[Tensor, MambaState]:
         """Map x (B, T, input_size) to (B, T, hidden_size) and the state; see ``Mixer.forward``."""
         check_sequence(x, reset, lengths)
-        ssm.check_width(x, self.input_size)
+        check_width(x, self.input_size)
         lengths = None if lengths is None else lengths.long()
         value, gate = self.in_proj(x).chunk(2, dim=-1)
         memory, state = ssm.start(value, h0, self.shapes)

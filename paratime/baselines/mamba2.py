@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
+from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.norm import rms_norm_of_gated
@@ -14,7 +15,7 @@ from paratime.ops.ssd import ssd
 
 
 class Mamba2(Mixer):
-    """The mixer of Mamba-2 (arXiv 2405.21060): state space duality behind a convolution, gated.
+    """The mixer of Mamba-2 (arXiv 2405.21060): state space duality after a convolution, gated.
 
         z, (v, b, c), dt = W_in x,  v, b, c = silu(conv(v, b, c)),  dt = softplus(dt + bias),
         S[t] = exp(-dt[t] exp(A)) S[t-1] + dt[t] b[t] v[t]^T,
@@ -59,7 +60,7 @@ class Mamba2(Mixer):
         head = math.gcd(64, inner) if head_size is None else head_size
         heads = count_heads(inner, head, groups)
         self.groups, self.head_size = groups, head
-        self.scan = mamba_ssm.chosen(backend, ssd, mamba_ssm.ssd)
+        self.scan = mamba_ssm.choose_scan(backend, ssd, mamba_ssm.ssd_triton)
         self.sizes = inner, inner + 2 * groups * state_size, heads
         self.inside = inner, groups * state_size, groups * state_size
         self.shapes = {
@@ -84,7 +85,7 @@ class Mamba2(Mixer):
     ) -> tuple[Tensor, MambaState]:
         """Map x (B, T, input_size) to (B, T, hidden_size) and the state; see ``Mixer.forward``."""
         check_sequence(x, reset, lengths)
-        ssm.check_width(x, self.input_size)
+        check_width(x, self.input_size)
         lengths = None if lengths is None else lengths.long()
         gate, mixed, dt = self.in_proj(x).split(self.sizes, dim=-1)
         memory, state = ssm.start(mixed, h0, self.shapes)
@@ -111,7 +112,7 @@ class GatedNorm(nn.Module):
 
     Args:
         channels: Number of channels.
-        groups: Parts of the channels that are normed by themselves.
+        groups: Parts of the channels that are normalised separately.
     """
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -127,10 +128,18 @@ class GatedNorm(nn.Module):
 def count_heads(inner: int, head_size: int, groups: int) -> int:
     """Return the number of heads; refuse sizes that do not divide."""
     if head_size < 1 or inner % head_size:
-        got, remedy = str(head_size), "change head_size or the width"
-        raise InputError("head_size", f"a divisor of {inner}", got, remedy)
+        raise InputError(
+            "head_size",
+            expected=f"a divisor of {inner}",
+            got=str(head_size),
+            remedy="change head_size or the width",
+        )
     heads = inner // head_size
     if groups < 1 or heads % groups:
-        got, remedy = str(groups), "change groups or head_size"
-        raise InputError("groups", f"a divisor of {heads} heads", got, remedy)
+        raise InputError(
+            "groups",
+            expected=f"a divisor of {heads} heads",
+            got=str(groups),
+            remedy="change groups or head_size",
+        )
     return heads

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from paratime.baselines import ssm
 from paratime.baselines.mamba2 import count_heads
+from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
@@ -74,11 +75,19 @@ class Mamba3(Mixer):
         head = math.gcd(64, inner) if head_size is None else head_size
         heads, angles = count_heads(inner, head, 1), state_size // 4
         if state_size < 4 or state_size % 4:
-            got, remedy = str(state_size), "half of it is turned, in pairs"
-            raise InputError("state_size", "a multiple of 4", got, remedy)
+            raise InputError(
+                "state_size",
+                expected="a multiple of 4",
+                got=str(state_size),
+                remedy="half of it is turned, in pairs",
+            )
         if not 0 < dt_min <= dt_max:
-            got = f"{dt_min} and {dt_max}"
-            raise InputError("dt_min and dt_max", "0 < dt_min <= dt_max", got, "correct them")
+            raise InputError(
+                "dt_min and dt_max",
+                expected="0 < dt_min <= dt_max",
+                got=f"{dt_min} and {dt_max}",
+                remedy="correct them",
+            )
         self.head_size, self.rank = head, rank
         self.sizes = inner, inner, rank * state_size, rank * state_size, heads, heads, heads, angles
         self.shapes = {
@@ -110,7 +119,7 @@ class Mamba3(Mixer):
     ) -> tuple[Tensor, Mamba3State]:
         """Map x (B, T, input_size) to (B, T, hidden_size) and the state; see ``Mixer.forward``."""
         check_sequence(x, reset, lengths)
-        ssm.check_width(x, self.input_size)
+        check_width(x, self.input_size)
         lengths = None if lengths is None else lengths.long()
         mixed = self.in_proj(x)
         before = ssm.start(mixed, h0, self.shapes)

@@ -1,7 +1,7 @@
 """The CUDA kernels of mamba-ssm under the signatures of our own scans; chosen by name only.
 
-They run on CUDA, and know no resets (Mamba) or know them as numbers of sequences (Mamba-2). What
-they cannot do is refused, never computed in another way.
+They run on CUDA, without resets (Mamba) or with resets as indices of sequences (Mamba-2). What they
+cannot do is refused, never computed in another way.
 """
 
 import importlib
@@ -21,15 +21,15 @@ Scan = Callable[..., tuple[Tensor, Tensor]]
 CHUNK = 256
 
 
-def chosen(backend: Backend, paratime: Scan, theirs: Scan) -> Scan:
-    """Return the scan of a backend; refuse what is none."""
+def choose_scan(backend: Backend, paratime: Scan, theirs: Scan) -> Scan:
+    """Return the scan of a backend; refuse any other name."""
     scans = dict(zip(get_args(Backend), (paratime, theirs), strict=True))
     if backend not in scans:
         raise InputError("backend", f"one of {', '.join(scans)}", repr(backend), "correct it")
     return scans[backend]
 
 
-def selective_scan(
+def selective_scan_cuda(
     x: Tensor,
     dt: Tensor,
     a: Tensor,
@@ -41,7 +41,7 @@ def selective_scan(
     reset: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what ``paratime.ops.selective.selective_scan`` does, for a state of zeros without resets.
+    """Compute ``paratime.ops.selective.selective_scan`` from a state of zeros, without resets.
 
     Raises:
         InputError: mamba-ssm is missing, tensors are elsewhere, or its kernel cannot do it.
@@ -52,8 +52,8 @@ def selective_scan(
     if h0.any():
         raise _refusal("h0", "the initial state", "another")
     if lengths is not None:
-        there = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(-1)
-        dt = dt.where(there.unsqueeze(-1), 0)
+        valid = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(-1)
+        dt = dt.where(valid.unsqueeze(-1), 0)
     first = (v.mT.contiguous() for v in (x, dt))
     last = (v.mT.contiguous() for v in (a, b, c))
     gate = gate.mT.contiguous()
@@ -61,7 +61,7 @@ def selective_scan(
     return y.mT, state.mT
 
 
-def ssd(
+def ssd_triton(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -71,7 +71,7 @@ def ssd(
     state: Tensor,
     reset: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Do what ``paratime.ops.ssd.ssd`` does; resets become numbers of sequences.
+    """Compute ``paratime.ops.ssd.ssd``; resets become indices of sequences.
 
     Raises:
         InputError: mamba-ssm is missing, tensors are elsewhere, or its kernel cannot do it.
@@ -103,13 +103,21 @@ def _size(log_decay: Tensor) -> Tensor:
 
 def _module(name: str, x: Tensor) -> Any:
     if x.device.type != "cuda":
-        remedy = "move it to a GPU, or choose backend paratime"
-        raise InputError("x", "a tensor on CUDA for backend mamba_ssm", x.device.type, remedy)
+        raise InputError(
+            "x",
+            expected="a tensor on CUDA for backend mamba_ssm",
+            got=x.device.type,
+            remedy="move it to a GPU, or choose backend paratime",
+        )
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        remedy = "pip install mamba-ssm, or choose backend paratime"
-        raise InputError("backend", "the package mamba-ssm", str(error), remedy) from None
+        raise InputError(
+            "backend",
+            expected="the package mamba-ssm",
+            got=str(error),
+            remedy="pip install mamba-ssm, or choose backend paratime",
+        ) from None
 
 
 def _refusal(what: str, expected: str, got: str) -> InputError:

@@ -17,6 +17,7 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
+from paratime.ops.operator import precise_dtype
 from paratime.ops.scan import scan
 from paratime.solvers.base import restart
 
@@ -78,7 +79,7 @@ class LinearRNN(Mixer):
         return h.to(u.dtype), h
 
     def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:
-        dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
+        dtype = precise_dtype(u)
         shape = (u.shape[0], self.hidden_size)
         if h0 is None:
             return u.new_zeros(shape, dtype=dtype)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from paratime.baselines.pieces import States, run_in_pieces
-from paratime.errors import InputError
-from paratime.layers.mixer import Mixer, State, check_sequence, check_state, check_step
+from paratime.cells.projection import check_width
+from paratime.layers.mixer import Mixer, State, check_sequence, check_state, check_step, check_tuple
+from paratime.ops.operator import precise_dtype
 from paratime.solvers.base import restart
 
 
@@ -60,17 +61,13 @@ class TorchRNN(Mixer):
 
     def _start(self, x: Tensor, h0: State) -> States:
         """Return the parts of the state before the first step, zeros for None."""
-        if x.shape[-1] != self.rnn.input_size:
-            remedy = "build the layer with another input_size, or change the input"
-            raise InputError("x", f"{self.rnn.input_size} channels", str(x.shape[-1]), remedy)
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        check_width(x, self.rnn.input_size)
+        dtype = precise_dtype(x)
         shape, count = (x.shape[0], self.rnn.hidden_size), 2 if self._is_pair() else 1
         if h0 is None:
             return (x.new_zeros(shape, dtype=dtype),) * count
         parts = h0 if self._is_pair() else (h0,)
-        if not isinstance(parts, tuple) or len(parts) != count:
-            remedy = "pass a state of this layer, or None for the initial one"
-            raise InputError("h0", f"a tuple of {count} tensors", type(h0).__name__, remedy)
+        check_tuple("h0", parts, ("h", "c")[:count])
         for part in parts:
             check_state("h0", part, shape)
         return tuple(part.to(dtype) for part in parts)

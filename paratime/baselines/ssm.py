@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from paratime.errors import InputError
-from paratime.layers.mixer import check_state
+from paratime.layers.mixer import check_state, check_tuple
 from paratime.ops.conv import causal_conv
+from paratime.ops.operator import precise_dtype
 
 SMALLEST, LARGEST = 1e-3, 0.1
 """Sizes of steps that are drawn at first, log-uniformly."""
@@ -32,7 +32,7 @@ class Conv1d(nn.Conv1d):
     def forward(  # type: ignore[override]
         self, x: Tensor, memory: Tensor, reset: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Convolve x (B, T, D) behind its last inputs (B, K - 1, D), and return the new ones."""
+        """Convolve x (B, T, D) after its last inputs (B, K - 1, D), and return the new ones."""
         assert self.bias is not None
         weight = self.weight[:, 0].T.flip(0)  # torch has the current step last
         return causal_conv(x, weight, self.bias, memory, reset, lengths)
@@ -46,14 +46,7 @@ def initial_bias(count: int, least: float = SMALLEST, most: float = LARGEST) -> 
 
 def precise(x: Tensor) -> Tensor:
     """Return x in float32, or in float64 if it is."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def check_width(x: Tensor, width: int) -> None:
-    """Refuse inputs of another width."""
-    if x.shape[-1] != width:
-        remedy = "build the layer with another input_size, or change the input"
-        raise InputError("x", f"{width} channels", str(x.shape[-1]), remedy)
+    return x.to(precise_dtype(x))
 
 
 def start(
@@ -71,9 +64,7 @@ def start(
     sizes = {name: (like.shape[0], *shape) for name, shape in shapes.items()}
     if h0 is None:
         return [like.new_zeros(sizes[name], dtype=dtypes[name]) for name in shapes]
-    if not isinstance(h0, tuple) or len(h0) != len(shapes):
-        got, remedy = type(h0).__name__, "pass a state of this layer, or None for the initial one"
-        raise InputError("h0", f"a tuple of {', '.join(shapes)}", got, remedy)
+    check_tuple("h0", h0, tuple(shapes))
     for part, (name, size) in zip(h0, sizes.items(), strict=True):
         check_state(f"h0's {name}", part, size)
     return [part.to(dtypes[name]) for part, name in zip(h0, shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""What a recurrence must say of itself for every solver and layer to run it."""
+"""What a recurrence must specify for every solver and layer to run it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,10 +22,10 @@ outputs and state."""
 class Cell(nn.Module, ABC):
     """A recurrence h[t] = step(u[t], h[t-1]) with u = drive(x), channel by channel.
 
-    A state is one number a channel, ``state_shape = (D,)``, or K numbers a channel,
-    ``state_shape = (K, D)``; numbers of different channels must not read each other in ``step``.
-    A dense cell is one channel of K numbers, ``state_shape = (K, 1)``. All mixing of channels
-    belongs in ``drive``, which runs once, for all time steps in parallel.
+    A state is one unit a channel, ``state_shape = (D,)``, or K coupled units a channel,
+    ``state_shape = (K, D)``; ``step`` must not couple units of different channels. A dense cell is
+    one channel of K units, ``state_shape = (K, 1)``. All mixing of channels belongs in ``drive``,
+    which runs once, for all time steps in parallel.
 
     Args:
         hidden_size: Width of the output.
@@ -45,9 +45,12 @@ class Cell(nn.Module, ABC):
         if len(self.state_shape) > 2:
             raise InputError("state_shape", "(D,) or (K, D)", str(state_shape), "flatten channels")
         if len(self.state_shape) == 2 and self.state_shape[0] > LARGEST_BLOCK:
-            remedy = "use smaller blocks, or torch.nn.GRU and its like for a wide dense state"
-            expected = f"at most {LARGEST_BLOCK} numbers a channel"
-            raise InputError("state_shape", expected, str(tuple(self.state_shape)), remedy)
+            raise InputError(
+                "state_shape",
+                expected=f"at most {LARGEST_BLOCK} units a channel",
+                got=str(tuple(self.state_shape)),
+                remedy="use smaller blocks, or torch.nn.GRU and its like for a wide dense state",
+            )
 
     @abstractmethod
     def drive(self, x: Tensor) -> Tensor:
@@ -72,10 +75,10 @@ class Cell(nn.Module, ABC):
             New states, and Jacobians (..., D), or blocks (..., K, K, D) with [i, j] = dh'_i/dh_j.
         """
         if len(self.state_shape) == 1:
-            state, (jac,) = pull_back(self, u, h, [torch.ones_like(h)])
+            state, (jac,) = vjp(self, u, h, [torch.ones_like(h)])
             return state, jac
         rows = torch.eye(self.state_shape[0], dtype=h.dtype, device=h.device).unsqueeze(-1)
-        state, gradients = pull_back(self, u, h, [row.expand_as(h) for row in rows])
+        state, gradients = vjp(self, u, h, [row.expand_as(h) for row in rows])
         return state, torch.stack(gradients, dim=-3)
 
     def fused(self, device: torch.device) -> Fused | None:
@@ -87,7 +90,7 @@ class Cell(nn.Module, ABC):
         return None
 
     def drives_by_step(self) -> bool:
-        """Return whether ``drive`` treats every step by itself, so that it may run in blocks."""
+        """Return whether ``drive`` treats every step alone, so it may run in blocks."""
         return False
 
     def output(self, h: Tensor) -> Tensor:
@@ -101,9 +104,7 @@ def is_own(cell: Cell, kind: type[Cell], *methods: str) -> bool:
     return all(getattr(type(cell), n) is getattr(kind, n) and n not in own for n in methods)
 
 
-def pull_back(
-    cell: Cell, u: Tensor, h: Tensor, cotangents: list[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
+def vjp(cell: Cell, u: Tensor, h: Tensor, cotangents: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Return the next state, and the gradient with respect to h of its product with each cotangent.
 
     It works inside ``no_grad`` and ``inference_mode`` as well.

@@ -1,4 +1,4 @@
-"""The bistable recurrent cell: a latch that remembers without an end."""
+"""The bistable recurrent cell: a latch that remembers without limit."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class BRCCell(Cell):
 
     Where a > 1, the state has two stable values, and keeps the one that it is near until an input
     pushes it over, at any distance in time. That is hard for Newton's method: a segment that starts
-    near the wrong value sees slopes that say nothing of the other one, so that corrections go on by
+    near the wrong value sees slopes without any trace of the other one, so corrections advance by
     one segment an iteration.
 
     Args:

@@ -44,8 +44,12 @@ class CfCCell(Cell):
         super().__init__(hidden_size)
         if time_channel is not None:
             if input_size < 2 or not -input_size <= time_channel < input_size:
-                expected = f"a channel of at least 2, from {-input_size} to {input_size - 1}"
-                raise InputError("time_channel", expected, str(time_channel), "widen the input")
+                raise InputError(
+                    "time_channel",
+                    expected=f"a channel of at least 2, from {-input_size} to {input_size - 1}",
+                    got=str(time_channel),
+                    remedy="widen the input",
+                )
             time_channel, input_size = time_channel % input_size, input_size - 1
         self.time_channel = time_channel
         self.projection = Projection(input_size, 3, hidden_size)
@@ -91,5 +95,9 @@ def _check_time(dt: Tensor) -> None:
     if torch.compiler.is_compiling() or dt.device.type != "cpu":
         return  # values are unknown in a graph, and to look at them is to wait for a GPU
     if (dt < 0).any():
-        remedy = "sort each series by time, and give differences"
-        raise InputError("time_channel", "time steps of at least 0", f"{float(dt.min())}", remedy)
+        raise InputError(
+            "time_channel",
+            expected="time steps of at least 0",
+            got=f"{float(dt.min())}",
+            remedy="sort each series by time, and give differences",
+        )

@@ -11,11 +11,19 @@ BLOCK_SIZES = (1, 2, 4, 8)
 def channel_blocks(hidden_size: int, block_size: int) -> tuple[int, int]:
     """Return (K, D / K) for a hidden size D and blocks of K numbers."""
     if block_size not in BLOCK_SIZES:
-        remedy = "use 4 to track more state, 1 for the paper's cell"
-        raise InputError("block_size", f"one of {BLOCK_SIZES}", str(block_size), remedy)
+        raise InputError(
+            "block_size",
+            expected=f"one of {BLOCK_SIZES}",
+            got=str(block_size),
+            remedy="use 4 to track more state, 1 for the paper's cell",
+        )
     if hidden_size < 1 or hidden_size % block_size:
-        expected = f"a positive multiple of block_size = {block_size}"
-        raise InputError("hidden_size", expected, str(hidden_size), "change either")
+        raise InputError(
+            "hidden_size",
+            expected=f"a positive multiple of block_size = {block_size}",
+            got=str(hidden_size),
+            remedy="change either",
+        )
     return block_size, hidden_size // block_size
 
 

@@ -8,8 +8,8 @@ from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tan
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.projection import Projection, is_plain
 from paratime.ops import blocks
-from paratime.ops.fused import gru
 from paratime.ops.gated import gru_gates
+from paratime.ops.recurrence import gru
 
 
 class GRUCell(Cell):
@@ -83,7 +83,7 @@ class GRUCell(Cell):
         return self._run if own and gru.runs_on(device, self.weight_hh.shape[1]) else None
 
     def drives_by_step(self) -> bool:
-        """Return whether the drive is the plain projection, which nobody watches."""
+        """Return whether the drive is the plain projection, without hooks."""
         return is_own(self, GRUCell, "drive") and is_plain(self.projection)
 
     def _run(

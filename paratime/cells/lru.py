@@ -45,11 +45,19 @@ class LRUCell(Cell):
         max_phase: float = 2 * math.pi,
     ) -> None:
         if hidden_size % 2:
-            remedy = "add one: each channel has two numbers"
-            raise InputError("hidden_size", "an even number", str(hidden_size), remedy)
+            raise InputError(
+                "hidden_size",
+                expected="an even number",
+                got=str(hidden_size),
+                remedy="add one: each channel has two numbers",
+            )
         if not (0 <= r_min <= r_max < 1 and r_max > 0):
-            expected, got = "0 <= r_min <= r_max, above 0 and below 1", f"{r_min} and {r_max}"
-            raise InputError("r_min and r_max", expected, got, "correct them")
+            raise InputError(
+                "r_min and r_max",
+                expected="0 <= r_min <= r_max, above 0 and below 1",
+                got=f"{r_min} and {r_max}",
+                remedy="correct them",
+            )
         channels = hidden_size // 2
         super().__init__(hidden_size, (2, channels))
         self.projection = Projection(input_size, 2, channels)

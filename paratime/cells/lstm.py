@@ -7,8 +7,8 @@ from paratime.cells.base import Cell, Fused, is_own
 from paratime.cells.gates import channel_blocks, diagonal, sigmoid_backward, tanh_backward
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.projection import Projection, is_plain
-from paratime.ops.fused import lstm
 from paratime.ops.gated import lstm_gates
+from paratime.ops.recurrence import lstm
 
 
 class LSTMCell(Cell):
@@ -96,7 +96,7 @@ class LSTMCell(Cell):
         return self._run if own and lstm.runs_on(device, self.weight_hh.shape[1]) else None
 
     def drives_by_step(self) -> bool:
-        """Return whether the drive is the plain projection, which nobody watches."""
+        """Return whether the drive is the plain projection, without hooks."""
         return is_own(self, LSTMCell, "drive") and is_plain(self.projection)
 
     def _run(

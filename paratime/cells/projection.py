@@ -24,8 +24,12 @@ class Projection(nn.Module):
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if heads < 1 or size % heads:
-                expected = f"a divisor of {name} = {size}"
-                raise InputError("heads", expected, str(heads), "change heads or the width")
+                raise InputError(
+                    "heads",
+                    expected=f"a divisor of {name} = {size}",
+                    got=str(heads),
+                    remedy="change heads or the width",
+                )
         shape = (heads, gates, hidden_size // heads, input_size // heads)
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(gates, hidden_size))
@@ -33,9 +37,7 @@ class Projection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., input_size) to u (..., G, D)."""
         heads, width = self.weight.shape[0], self.weight.shape[0] * self.weight.shape[-1]
-        if x.shape[-1] != width:
-            remedy = "build the layer with another input_size, or change the input"
-            raise InputError("x", f"{width} channels", str(x.shape[-1]), remedy)
+        check_width(x, width)
         if heads == 1:
             u = functional.linear(x, self.weight.flatten(0, 2), self.bias.flatten())
             return u.unflatten(-1, self.bias.shape)
@@ -43,7 +45,18 @@ class Projection(nn.Module):
         return u.flatten(-2) + self.bias.to(u.dtype)
 
 
+def check_width(x: Tensor, width: int) -> None:
+    """Refuse inputs (..., width) of another width."""
+    if x.shape[-1] != width:
+        raise InputError(
+            "x",
+            expected=f"{width} channels",
+            got=str(x.shape[-1]),
+            remedy="build the layer with another input_size, or change the input",
+        )
+
+
 def is_plain(module: nn.Module) -> bool:
-    """Return whether a module is a projection and no more: no subclass, parametrization or hook."""
+    """Return whether a module is exactly a projection: no subclass, parametrization or hook."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     return type(module) is Projection and not any(hooks)

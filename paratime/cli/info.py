@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from paratime.ops import build, driver, targets
+from paratime.ops.native import build, driver, targets
 
 PACKAGES = (
     "paratime",
@@ -63,7 +63,7 @@ def _kernels(capability: str, ordinal: int) -> str:
 def _refusal(target: build.Target, ordinal: int) -> str | None:
     """Return why a device cannot run a library that is compiled already."""
     try:
-        path = build.find(target)
+        path = build.find_library(target)
         return None if path is None else driver.refusal(ctypes.CDLL(str(path)), ordinal)
     except (build.CannotBuild, OSError):
         return None  # it is compiled when first used, and if it cannot be, the status says why

@@ -2,11 +2,10 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from importlib import import_module
 from typing import Any
-from zipfile import is_zipfile
 
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback
@@ -32,6 +31,11 @@ MISTAKES = (InputError, MisconfigurationException, OSError)
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line."""
 
+    def add_subclass_arguments(self, *arguments: Any, **options: Any) -> Any:
+        """Add a class and its options, but for the ``spec`` of a task: it follows from the data."""
+        options["skip"] = {"spec", *options.get("skip", ())}
+        return super().add_subclass_arguments(*arguments, **options)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, where, and the nearest names; exit with status 2."""
         keys = [action.dest for action in self._actions]
@@ -42,8 +46,23 @@ class Parser(LightningArgumentParser):
         self.exit(2)
 
 
+def commands_in(package: str, names: Sequence[str]) -> dict[str, Callable[..., None]]:
+    """Return the commands of a package, each the function ``run`` of the module of its name.
+
+    Only the module of the command in ``sys.argv`` is imported; for ``--help``, all of them.
+    """
+    asked = [name for name in sys.argv[2:3] if name in names] or names
+    return {name: import_module(f"{package}.{name}").run for name in asked}
+
+
 def run_commands(prog: str, commands: dict[str, Callable[..., None]], description: str) -> None:
-    """Run one of some functions, as ``sys.argv`` behind the command's second word says."""
+    """Run the command that ``sys.argv`` names after the slice.
+
+    Args:
+        prog: The command line so far, such as ``paratime world``.
+        commands: Functions by name.
+        description: The first lines of the help.
+    """
     with mistakes_in_one_line():
         auto_cli(
             commands,  # type: ignore[arg-type]
@@ -54,15 +73,6 @@ def run_commands(prog: str, commands: dict[str, Callable[..., None]], descriptio
             as_positional=False,
             allow_abbrev=False,
         )
-
-
-def check_checkpoint(path: str) -> None:
-    """Refuse a path that is not a whole checkpoint file or folder."""
-    remedy = f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}"
-    if not Path(path).exists():
-        raise InputError("ckpt_path", "an existing checkpoint", repr(path), remedy)
-    if Path(path).is_file() and not is_zipfile(path):
-        raise InputError("ckpt_path", "a checkpoint", f"another or a cut file, {path!r}", remedy)
 
 
 @contextmanager

@@ -1,34 +1,33 @@
-"""``paratime compare``: mixers side by side, and a report of them."""
+"""``paratime compare``: train mixers side by side, and write a report."""
 
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from jsonargparse import ActionConfigFile
 
 from paratime.cli.parser import Parser, mistakes_in_one_line, run_commands
-from paratime.compare import report
+from paratime.compare import tables
 from paratime.compare.config import Comparison
-from paratime.compare.kind import Build
+from paratime.compare.domains import Build
 from paratime.compare.matching import jobs_of
-from paratime.compare.pool import Pool, alone, warm_up
-from paratime.compare.result import Grid, Key
-from paratime.compare.view import view_of
+from paratime.compare.pool import Pool, alone, view_of, warm_up
+from paratime.compare.results import Grid, Key, read
 from paratime.errors import InputError
+from paratime.training.quiet import quiet
 
 GRID = "grid.json"
+AGAIN = "paratime compare report --out"
 
 
 def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
-    """Do the runs of a comparison that are not finished, and write the report.
+    """Do the unfinished runs of a comparison, and write the report.
 
     Args:
-        comparison: What is compared.
+        comparison: Its config.
         build: Builds a run.
-        shard: Which part of the runs, as i/n; the others are for other calls.
+        shard: The part of the runs to do, as i/n; other calls do the others.
 
     Returns:
         Whether no run has failed.
@@ -45,7 +44,7 @@ def compare(comparison: Comparison, build: Build, shard: str = "1/1") -> bool:
         print(finished(keys, left))
     if left:
         warm_up(build, comparison.threads)
-    with quiet():
+    with quiet(logging.WARNING):
         jobs = jobs_of(comparison, left, build)
     with alone(out):
         check_folder(out, grid)  # since another process may have begun
@@ -66,7 +65,9 @@ def parts_of(shard: str) -> tuple[int, int]:
     """
     i, _, n = shard.partition("/")
     if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise InputError("shard", "i/n, with i from 1 to n", repr(shard), "correct it")
+        raise InputError(
+            "shard", expected="i/n, with i from 1 to n", got=repr(shard), remedy="correct it"
+        )
     return int(i) - 1, int(n)
 
 
@@ -77,13 +78,21 @@ def check_folder(out: Path, grid: Grid) -> None:
         InputError: It is one, or no folder.
     """
     if out.exists() and not out.is_dir():
-        raise InputError("out", "a folder", f"the file {str(out)!r}", "name another with --out")
+        raise InputError(
+            "out",
+            expected="a folder",
+            got=f"the file {str(out)!r}",
+            remedy="name another with --out",
+        )
     path = out / GRID
     if path.exists() and (there := Grid.load(path)) != grid:
         names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
-        expected, got = f"the {' and '.join(names)} of {path}", "others"
-        remedy = "name another folder with --out, or remove this one"
-        raise InputError(f"out {out}", expected, got, remedy)
+        raise InputError(
+            f"out {out}",
+            expected=f"the {' and '.join(names)} of {path}",
+            got="others",
+            remedy="name another folder with --out, or remove this one",
+        )
     grid.results(out)  # which refuses a file that cannot be read, before anything is trained
 
 
@@ -107,10 +116,16 @@ def finished(keys: list[Key], left: list[Key]) -> str:
 
 
 def write_report(out: Path) -> None:
-    """Write the report, and print its table and path."""
+    """Write the report, and print its table and path; without matplotlib, all but the page."""
     with alone(out):
-        page = report.write(out)
-    print(f"\n{report.table(out)}\n\n{'report':<20} {page}")
+        try:
+            from paratime.compare import report
+        except ModuleNotFoundError as error:
+            tables.write_tables(read(out), out)
+            page = f"none: {error.name} is missing; pip install matplotlib, then {AGAIN} {out}"
+        else:
+            page = str(report.write_page(out))
+    print(f"\n{tables.aligned_text(read(out))}\n\n{'report':<20} {page}")
 
 
 def rewrite(out: str) -> None:
@@ -120,8 +135,12 @@ def rewrite(out: str) -> None:
         out: Folder of the comparison.
     """
     if not (Path(out) / GRID).is_file():
-        remedy = "name the folder that paratime compare wrote"
-        raise InputError("out", f"a folder with {GRID}", repr(out), remedy)
+        raise InputError(
+            "out",
+            expected=f"a folder with {GRID}",
+            got=repr(out),
+            remedy="name the folder that paratime compare wrote",
+        )
     write_report(Path(out))
 
 
@@ -138,31 +157,17 @@ def main(build: Build) -> None:
         try:
             good = compare(Comparison(**given), build, shard)
         except KeyboardInterrupt:
-            sys.stderr.write("paratime: interrupted; the same command goes on from here\n")
+            sys.stderr.write("paratime: interrupted; the same command continues from here\n")
             sys.exit(128 + signal.SIGINT)
     sys.exit(not good)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out what Lightning says of seeds and devices."""
-    logs = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
 
 
 def _parser() -> Parser:
     """Return a parser of a comparison's options."""
     description = (
         "Train mixers side by side, with as many parameters, steps and batches, and report."
-        " What is finished stays: the same command goes on. paratime compare report --out DIR"
-        " writes the report of the runs that are there."
+        " Finished runs are kept: the same command continues. paratime compare report --out DIR"
+        " writes the report of the finished runs."
     )
     parser = Parser(prog="paratime compare", description=description, allow_abbrev=False)
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="Path of a config.")

@@ -1,4 +1,4 @@
-"""What a comparison is asked for."""
+"""The config of a comparison."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,19 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from paratime.compare.kind import Kind
-from paratime.compare.result import Grid
-from paratime.compare.series import Series
-from paratime.compare.tokens import Tokens
-from paratime.compare.trajectories import Trajectories
+from paratime.compare.domains import DOMAINS
+from paratime.compare.results import Grid
 from paratime.errors import InputError, check_at_least
-
-KINDS: dict[str, Kind] = {
-    "tokens": Tokens(),
-    "series": Series(),
-    "trajectories": Trajectories(),
-}
-"""By name of the domain."""
 
 Mixer = str | dict[str, Any]
 """A name, or ``class_path`` and ``init_args``."""
@@ -38,8 +28,8 @@ MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class Domain:
-    """How the models of a domain are trained: a config of ``paratime fit``, and what differs.
+class DomainConfig:
+    """How the models of a domain are trained: a config of ``paratime fit``, and changes to it.
 
     Args:
         config: Path of the config.
@@ -47,12 +37,12 @@ class Domain:
         width: Width of the encoder.
         depth: Its blocks.
         mlp_size: Width inside their feed-forward layers with the first mixer; with the others, it
-            is what gives the model as many parameters.
+            is chosen so that the model has as many parameters.
         overrides: Further options of ``paratime fit``, by their names.
 
     Raises:
-        InputError: A number below 1, a config that is not there, or an override of what the
-            comparison sets itself.
+        InputError: A value below 1, a config that does not exist, or an override of an option that
+            the comparison sets itself.
     """
 
     config: str
@@ -66,20 +56,28 @@ class Domain:
         check_at_least(1, steps=self.steps, width=self.width, depth=self.depth)
         check_at_least(1, mlp_size=self.mlp_size)
         if not Path(self.config).is_file():
-            remedy = f"relative ones start from {Path.cwd()}"
-            raise InputError("config", "an existing file", repr(self.config), remedy)
+            raise InputError(
+                "config",
+                expected="an existing file",
+                got=repr(self.config),
+                remedy=f"relative ones start from {Path.cwd()}",
+            )
         for name in self.overrides:
             if name in FIXED:
-                expected, remedy = "options that the comparison does not set", "leave it out"
-                raise InputError("overrides", expected, repr(name), remedy)
+                raise InputError(
+                    "overrides",
+                    expected="options that the comparison does not set",
+                    got=repr(name),
+                    remedy="leave it out",
+                )
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the config, as it was when this was first asked for."""
+        """SHA-256 of the config at the first access."""
         return digest(self.config)
 
     def options(self, mixer: Mixer, mlp_size: int, seed: int) -> list[str]:
-        """Return the options of ``paratime fit`` for a run that leaves nothing behind."""
+        """Return the options of ``paratime fit`` for a run that leaves no files."""
         given = {
             "trainer.max_steps": self.steps,
             "trainer.val_check_interval": max(1, self.steps // VALIDATIONS),
@@ -105,7 +103,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mixers beside each other, on some domains.
+    """Mixers side by side, on some domains.
 
     Args:
         title: Heading of the report.
@@ -118,12 +116,12 @@ class Comparison:
         processes: Runs at a time, each in a process of its own.
 
     Raises:
-        InputError: An unknown domain, a number that is too small, or nothing to do.
+        InputError: An unknown domain, a value that is too small, or nothing to do.
     """
 
     title: str
     out: str
-    domains: dict[str, Domain]
+    domains: dict[str, DomainConfig]
     mixers: list[Mixer]
     seeds: list[int]
     threads: int = 1
@@ -132,8 +130,13 @@ class Comparison:
     def __post_init__(self) -> None:
         check_at_least(1, threads=self.threads, processes=self.processes)
         for name in self.domains:
-            if name not in KINDS:
-                raise InputError("domains", ", ".join(KINDS), repr(name), "choose among them")
+            if name not in DOMAINS:
+                raise InputError(
+                    "domains",
+                    expected=", ".join(DOMAINS),
+                    got=repr(name),
+                    remedy="choose among them",
+                )
         labels = [label(mixer) for mixer in self.mixers]
         given: dict[str, list[Any]] = {
             "domains": [*self.domains],
@@ -142,34 +145,44 @@ class Comparison:
         }
         for name, values in given.items():
             if not values or len({*values}) < len(values):
-                raise InputError(name, "one or more, all different", str(values), "correct it")
+                raise InputError(
+                    name,
+                    expected="one or more, all different",
+                    got=str(values),
+                    remedy="correct it",
+                )
         check_at_least(0, seeds=min(self.seeds))
         if max(self.seeds) > MOST_SEED:
-            raise InputError("seeds", f"at most {MOST_SEED}", str(max(self.seeds)), "lower it")
+            raise InputError(
+                "seeds",
+                expected=f"at most {MOST_SEED}",
+                got=str(max(self.seeds)),
+                remedy="lower it",
+            )
 
     def grid(self) -> Grid:
-        """Return all runs, with what decides their results."""
+        """Return all runs, with everything that decides their results."""
         domains = {name: self._described(name) for name in self.domains}
         return Grid(self.title, domains, [*self.labelled], self.seeds)
 
     @property
     def labelled(self) -> dict[str, Mixer]:
-        """The mixers, by what they are called in tables and paths."""
+        """The mixers, by their names in tables and paths."""
         return {label(mixer): mixer for mixer in self.mixers}
 
     def _described(self, name: str) -> dict[str, Any]:
-        kind, domain = KINDS[name], self.domains[name]
+        domain, config = DOMAINS[name], self.domains[name]
         return {
-            "config": domain.config,
-            "headline": kind.headline,
-            "unit": kind.unit,
-            "what": kind.what,
-            "settings": asdict(domain) | {"threads": self.threads, "sha256": domain.digest},
+            "config": config.config,
+            "headline": domain.headline,
+            "unit": domain.unit,
+            "what": domain.what,
+            "settings": asdict(config) | {"threads": self.threads, "sha256": config.digest},
         }
 
 
 def label(mixer: Mixer) -> str:
-    """Return what a mixer is called, such as ``ParaGRU(block_size=4)``.
+    """Return the name of a mixer, such as ``ParaGRU(block_size=4)``.
 
     Raises:
         InputError: It is no ``class_path`` with ``init_args``.
@@ -179,8 +192,12 @@ def label(mixer: Mixer) -> str:
     path, arguments = mixer.get("class_path"), mixer.get("init_args", {})
     known = not mixer.keys() - {"class_path", "init_args"}
     if not (known and isinstance(path, str) and isinstance(arguments, dict)):
-        expected = "names, or class_path and init_args"
-        raise InputError("mixers", expected, str(mixer), "correct it")
+        raise InputError(
+            "mixers",
+            expected="names, or class_path and init_args",
+            got=str(mixer),
+            remedy="correct it",
+        )
     given = ", ".join(f"{key}={value}" for key, value in arguments.items())
     return " ".join(f"{path}({given})".split())
 

@@ -1,4 +1,4 @@
-"""What the names of metrics and curves mean, by domain."""
+"""The meaning of the names of metrics and curves, by domain."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ class Term:
 
     Attributes:
         meaning: Plain text.
-        unit: Of its numbers, as plain text.
-        better: Which numbers are better.
-        goal: The number that it should be, if there is one.
+        unit: Of its values, as plain text.
+        better: Which values are better.
+        goal: The value that it should have, if any.
     """
 
     meaning: str
@@ -79,13 +79,13 @@ TERMS = {
         ),
         "reward_error": Term("root mean square error of rewards imagined up to @50", SPREAD),
         "reward_nrmse": Term("root mean square error of imagined rewards", SPREAD),
-        "loss": Term("sum of its parts, such as change, reward and proceeds", "sum of parts"),
+        "loss": Term("sum of its parts, such as change, reward and cont", "sum of parts"),
         "change": Term(
             "mean square error of how observations change from step to step",
             "squared standard deviations",
         ),
         "reward": Term("loss of the reward of a step", "squared standard deviations"),
-        "proceeds": Term("cross-entropy of whether the episode goes on", "nats per step"),
+        "cont": Term("cross-entropy of whether the episode continues", "nats per step"),
         "diverged": Term("rollouts that leave the range of the training data", SHARE),
         "not_finite": Term("rollouts with infinities or NaN", SHARE),
         "calibration": Term(
@@ -98,12 +98,12 @@ TERMS = {
 
 
 def stem(name: str) -> str:
-    """Return a name without the split before it and the horizon behind it."""
+    """Return a name without its split and horizon."""
     return name.removeprefix("train/").removeprefix("val/").partition("@")[0]
 
 
 def term(domain: str, name: str) -> Term | None:
-    """Return what a name means; None where it is not known, as in a domain of one's own.
+    """Return the meaning of a name; None for an unknown one, as in a user's own domain.
 
     Args:
         domain: Name of a domain.
@@ -113,7 +113,7 @@ def term(domain: str, name: str) -> Term | None:
 
 
 def explained(domain: str, names: Iterable[str]) -> dict[str, str]:
-    """Return a sentence for each name that has a meaning, each stem once.
+    """Return a sentence for each name with a meaning, each stem once.
 
     Args:
         domain: Name of a domain.
@@ -128,7 +128,7 @@ def explained(domain: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def by_horizon(names: Iterable[str]) -> list[str]:
-    """Return names in their order, but those of one stem together, the nearest horizon first."""
+    """Return names in order, those of one stem together, with the nearest horizon first."""
     given = [*names]
     order = [stem(name) for name in given]
 
@@ -137,3 +137,18 @@ def by_horizon(names: Iterable[str]) -> list[str]:
         return order.index(stem(name)), int(horizon) if horizon.isdecimal() else 0
 
     return sorted(given, key=place)
+
+
+def axis_text(name: str, unit: str) -> str:
+    """Return the label of a cost, or of a solver's effort, in figures and headings."""
+    known = {
+        "units_per_s": f"{unit} per second, training",
+        "train_seconds": "seconds, training",
+        "peak_memory_mib": "peak memory, MiB",
+        "ms_per_generated_step": "ms per step, generating",
+        "solver_iterations_mean": "iterations, mean",
+        "solver_iterations_last": "iterations, last",
+        "solver_defect_last": "defect, last",
+        "solver_loop_share_mean": "loop share, mean",
+    }
+    return known[name]

@@ -1,4 +1,4 @@
-"""As many parameters for every mixer."""
+"""The sizes of models: every mixer gets as many parameters as the first one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,19 +7,20 @@ from lightning.pytorch.cli import LightningCLI
 from tqdm import tqdm
 
 from paratime.cli.parser import Parser
-from paratime.compare.config import KINDS, Comparison, Domain, Mixer, label
-from paratime.compare.kind import Build
-from paratime.compare.result import Key
-from paratime.compare.run import Job, count, encoder_of
+from paratime.compare.config import Comparison, DomainConfig, Mixer, label
+from paratime.compare.domains import DOMAINS, Build
+from paratime.compare.results import Key
+from paratime.compare.run import Job, encoder_of
 from paratime.errors import InputError
 from paratime.layers.encoder import Encoder
+from paratime.layers.mixer import count_parameters
 
 TOLERANCE = 0.02
-"""Share of the first mixer's parameters that the others may have more or fewer."""
+"""Largest difference from the first mixer's parameters, as a share of them."""
 
 
 def jobs_of(comparison: Comparison, keys: list[Key], build: Build) -> list[Job]:
-    """Return the jobs of some runs; the data of their domains is made ready here, once.
+    """Return the jobs of some runs; the data of their domains is prepared here, once.
 
     Raises:
         InputError: A config that is not one of its domain, or sizes that cannot be matched.
@@ -51,9 +52,9 @@ def _job(comparison: Comparison, key: Key, mlp_size: int, parameters: int) -> Jo
 
 
 def matched(
-    name: str, domain: Domain, mixers: list[Mixer], build: Build
+    name: str, domain: DomainConfig, mixers: list[Mixer], build: Build
 ) -> dict[str, tuple[int, int]]:
-    """Return ``mlp_size`` and number of parameters by label, and make the data ready.
+    """Return ``mlp_size`` and number of parameters by label, and prepare the data.
 
     Args:
         name: Of the domain.
@@ -62,32 +63,39 @@ def matched(
         build: Builds a run.
     """
     cli = build(domain.options(mixers[0], domain.mlp_size, seed=0))
-    if not isinstance(cli.model, KINDS[name].task):
-        expected, got = f"a config of {KINDS[name].task.__name__}", type(cli.model).__name__
-        raise InputError(f"domains.{name}", expected, got, "name another config")
+    if not isinstance(cli.model, DOMAINS[name].task):
+        raise InputError(
+            f"domains.{name}",
+            expected=f"a config of {DOMAINS[name].task.__name__}",
+            got=type(cli.model).__name__,
+            remedy="name another config",
+        )
     cli.datamodule.prepare_data()
-    target = count(cli.model)
-    rest = target - count(encoder_of(cli.model))
+    cli.model.specify(cli.datamodule.spec)
+    target = count_parameters(cli.model)
+    rest = target - count_parameters(encoder_of(cli.model))
     found = {label(mixers[0]): (domain.mlp_size, target)}
     for mixer in mixers[1:]:
         encoders = Encoders(cli, mixer)
         size = size_for(target - rest, encoders.count)
         parameters = rest + encoders.count(max(size, 1))
         if size < 1 or abs(parameters - target) > TOLERANCE * target:
-            expected = f"{target:,} parameters within {TOLERANCE:.0%}, as with {label(mixers[0])}"
-            remedy = f"raise mlp_size above {domain.mlp_size}, or the width"
+            within = f"{target:,} parameters within {TOLERANCE:.0%}"
             raise InputError(
-                f"{label(mixer)} on {name}", expected, f"{parameters:,} or more", remedy
+                f"{label(mixer)} on {name}",
+                expected=f"{within}, as with {label(mixers[0])}",
+                got=f"{parameters:,} or more",
+                remedy=f"raise mlp_size above {domain.mlp_size}, or the width",
             )
         found[label(mixer)] = size, parameters
     return found
 
 
 def size_for(parameters: int, count: Callable[[int], int]) -> int:
-    """Return the ``mlp_size`` that comes next to a number of parameters; below 1 if none does.
+    """Return the ``mlp_size`` that comes closest to a number of parameters; below 1 if none does.
 
     Args:
-        parameters: The number.
+        parameters: The target.
         count: Returns it for an ``mlp_size``, on which it depends linearly.
     """
     least, more = count(1), count(2)
@@ -111,4 +119,4 @@ class Encoders:
     def count(self, mlp_size: int) -> int:
         """Return the number of parameters with an ``mlp_size``."""
         self._config.encoder.mlp_size = mlp_size
-        return count(self._parser.instantiate_classes(self._config).encoder)
+        return count_parameters(self._parser.instantiate_classes(self._config).encoder)

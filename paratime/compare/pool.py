@@ -1,23 +1,25 @@
-"""Runs side by side, each in a process of its own."""
+"""Runs side by side, each in a process of its own, with bars or lines that show their progress."""
 
-import fcntl
 import multiprocessing
 import os
 import signal
+import sys
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from io import TextIOWrapper
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from paratime.compare.kind import Build
-from paratime.compare.result import Result
+from filelock import BaseFileLock, FileLock, Timeout
+from tqdm import tqdm
+
+from paratime.compare.domains import Build
+from paratime.compare.results import Key, Result
 from paratime.compare.run import Job, work
-from paratime.compare.view import View
 from paratime.io.atomic import replacing
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -26,10 +28,10 @@ CONTEXT = multiprocessing.get_context("forkserver")
 class Claim:
     """A lock on a run, so that no other process does it at the same time.
 
-    It is the system's, which opens it however the process that holds it ends.
+    The lock is the operating system's, which frees it however its process ends.
 
     Args:
-        path: File to lock; it goes when the lock is opened.
+        path: File to lock; it is removed with the lock.
 
     Raises:
         BlockingIOError: Another process holds it.
@@ -37,42 +39,108 @@ class Claim:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._file = path, _locked(path)
+        self._path, self._lock = path, FileLock(path)
+        while not self._lock.is_locked:
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                if path.exists():  # otherwise its holder has just removed it: try again
+                    raise BlockingIOError(str(path)) from None
 
     def release(self) -> None:
-        """Open the lock."""
+        """Free the lock."""
         self._path.unlink(missing_ok=True)
-        self._file.close()
+        self._lock.release()
 
 
-def _locked(path: Path) -> TextIOWrapper:
-    """Return a file that is locked, and still there: who held it before may have removed it."""
-    while True:
-        file = path.open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            file.close()
-            raise
-        file.close()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes the files that all runs of a folder share."""
+def alone(folder: Path) -> BaseFileLock:
+    """Return a lock on the files that all runs of a folder share."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return FileLock(folder / ".lock")
+
+
+class View(ABC):
+    """Shows the progress of runs, and the outcome of each."""
+
+    @abstractmethod
+    def started(self, place: int, key: Key, steps: int) -> None:
+        """Show a new run at a place, which only one has at a time."""
+
+    @abstractmethod
+    def moved(self, place: int, step: int, loss: float) -> None:
+        """Show the progress of the run at a place."""
+
+    @abstractmethod
+    def ended(self, place: int, text: str) -> None:
+        """Write the outcome of the run at a place."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove what is shown."""
+
+
+class Bars(View):
+    """A bar for all runs, and one for each run in progress.
+
+    Args:
+        total: Number of runs.
+        done: How many of them are finished.
+    """
+
+    def __init__(self, total: int, done: int) -> None:
+        self._all = tqdm(total=total, initial=done, desc="runs", unit="run", leave=False)
+        self._bars: dict[int, tqdm] = {}
+
+    def started(self, place: int, key: Key, steps: int) -> None:
+        """Add a bar below the others."""
+        layout = "{desc:<32} |{bar:12}| {n_fmt}/{total_fmt}{postfix}"
+        self._bars[place] = tqdm(
+            total=steps, desc=str(key), position=place + 1, leave=False, bar_format=layout
+        )
+
+    def moved(self, place: int, step: int, loss: float) -> None:
+        """Move the bar."""
+        bar = self._bars[place]
+        bar.set_postfix_str(f"loss {loss:.3f}" if step < bar.total else "testing", refresh=False)
+        bar.update(step - bar.n)
+
+    def ended(self, place: int, text: str) -> None:
+        """Remove the bar, and write a line above the others."""
+        self._bars.pop(place).close()
+        self._all.write(text)
+        self._all.update()
+
+    def close(self) -> None:
+        """Remove all bars."""
+        for bar in (*self._bars.values(), self._all):
+            bar.close()
+
+
+class Lines(View):
+    """A line for each run that has ended."""
+
+    def started(self, place: int, key: Key, steps: int) -> None:
+        """Write nothing."""
+
+    def moved(self, place: int, step: int, loss: float) -> None:
+        """Write nothing."""
+
+    def ended(self, place: int, text: str) -> None:
+        """Write a line."""
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """Write nothing."""
+
+
+def view_of(total: int, done: int) -> View:
+    """Return bars on a terminal, and lines elsewhere."""
+    return Bars(total, done) if sys.stderr.isatty() else Lines()
 
 
 @dataclass(frozen=True)
 class Running:
-    """A run in progress, the process that does it, the lock on it, and the place of its bar."""
+    """A run in progress, with its process, its lock, and the place of its bar."""
 
     job: Job
     process: ForkServerProcess
@@ -81,12 +149,15 @@ class Running:
 
 
 class Pool:
-    """Does jobs, some at a time.
+    """Does jobs, several at a time.
+
+    It is not ``concurrent.futures``, where one killed process ends all the others and a job cannot
+    report its progress.
 
     Args:
         build: Builds a run.
-        processes: How many at a time.
-        view: Shows how far they are.
+        processes: Jobs at a time.
+        view: Shows their progress.
     """
 
     def __init__(self, build: Build, processes: int, view: View) -> None:
@@ -94,9 +165,9 @@ class Pool:
         self._running: dict[Connection, Running] = {}
 
     def run(self, jobs: Iterable[Job]) -> None:
-        """Do jobs, apart from those that another process is at.
+        """Do jobs, except those that another process is doing.
 
-        A job whose process ends without a result leaves a file that says why.
+        A job whose process ends without a result leaves a file with the reason.
         """
         waiting = deque(jobs)
         try:
@@ -129,7 +200,7 @@ class Pool:
         self._view.started(place, job.key, job.settings["steps"])
 
     def _hear(self, connection: Connection) -> None:
-        """Hear how far a run is, or that its process has ended."""
+        """Receive the progress of a run, or the end of its process."""
         running = self._running[connection]
         try:
             self._view.moved(running.place, *connection.recv())
@@ -142,11 +213,11 @@ class Pool:
 
 
 def warm_up(build: Build, threads: int) -> None:
-    """Start the server that processes are forked from; it imports what all of them need, once."""
+    """Start the server that forks the processes; it imports once what all of them need."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads that numpy starts do not survive a fork
     CONTEXT.set_forkserver_preload([build.__module__, work.__module__])
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which it inherits for its imports
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited during its imports
     try:
         forkserver.ensure_running()
     finally:
@@ -154,7 +225,7 @@ def warm_up(build: Build, threads: int) -> None:
 
 
 def _outcome(job: Job, status: int | None) -> str:
-    """Return a line on what came of a job; what it printed stays if it has failed."""
+    """Return a line with the outcome of a job; the output of a failed one is kept."""
     path, log, error = (name(job.out) for name in (job.key.path, job.key.log, job.key.error))
     if path.exists():
         log.unlink(missing_ok=True)

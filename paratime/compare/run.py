@@ -4,37 +4,36 @@ import json
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from paratime.compare.config import KINDS, digest
-from paratime.compare.cost import machine, peak_memory_mib, step_ms
-from paratime.compare.kind import Build
-from paratime.compare.recording import Curves, Observer
-from paratime.compare.result import Key, Result
+from paratime.compare.config import digest
+from paratime.compare.domains import DOMAINS, Build
+from paratime.compare.recorder import Curves, Observer, machine, peak_memory_mib, step_ms
+from paratime.compare.results import Key, Result
 from paratime.errors import InputError
+from paratime.io.processes import end_with_parent
 from paratime.layers.encoder import Encoder
+from paratime.layers.mixer import count_parameters
 
 Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run, as a process of its own can do it.
+    """One run, for a process of its own.
 
     Attributes:
-        key: Which run.
+        key: The key of the run.
         out: Folder of the comparison.
         options: Of ``paratime fit``.
-        settings: What they come to, for the report.
+        settings: The main ones, for the report.
         digest: Of the config, when the comparison began.
         parameters: Number of parameters that the model should have.
         threads: Threads of the run.
@@ -52,11 +51,11 @@ class Job:
 def work(job: Job, build: Build, connection: Connection) -> None:
     """Do a job in a process of its own, and write its result.
 
-    The process ends with the one that started it; what it prints goes into its log.
+    The process ends with its parent; its output goes into its log.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.register_at_fork(after_in_child=connection.close)  # what a mixer starts may outlive the run
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with job.key.log(job.out).open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -70,28 +69,37 @@ def measure(job: Job, build: Build, progress: Progress) -> Result:
     Args:
         job: The job.
         build: Builds trainer, task and data.
-        progress: Is called with the steps done and the last loss.
+        progress: Called with the number of steps done and the last loss.
 
     Raises:
-        InputError: The model is not of the size that it should have, the config is not what it was,
-            or training ended before its last step.
+        InputError: The model has another size than it should, the config has changed, or training
+            ended before its last step.
     """
     torch.set_num_threads(job.threads)
-    resting, kind = peak_memory_mib(), KINDS[job.key.domain]
+    resting, domain = peak_memory_mib(), DOMAINS[job.key.domain]
     cli = build([*job.options, *_logger(job)])
     check_config(job)
-    if (parameters := count(cli.model)) != job.parameters:
-        remedy = "build mixers of a size that depends on their width alone"
-        raise InputError("parameters", f"{job.parameters:,}", f"{parameters:,}", remedy)
+    cli.model.specify(cli.datamodule.spec)
+    if (parameters := count_parameters(cli.model)) != job.parameters:
+        raise InputError(
+            "parameters",
+            expected=f"{job.parameters:,}",
+            got=f"{parameters:,}",
+            remedy="build mixers of a size that depends on their width alone",
+        )
     curves = Curves()
-    observer = Observer(kind, curves, progress)
+    observer = Observer(domain, curves, progress)
     cli.trainer.loggers = [*cli.trainer.loggers, curves]
     cli.trainer.callbacks.append(observer)  # type: ignore[attr-defined]
     cli.trainer.fit(cli.model, cli.datamodule)
     if (done := cli.trainer.global_step) != (steps := job.settings["steps"]):
-        remedy = "leave out what ends training at another step, such as trainer.max_epochs"
-        raise InputError("steps", f"{steps:,}", f"{done:,}", remedy)
-    quality, pictures = kind.evaluate(cli)
+        raise InputError(
+            "steps",
+            expected=f"{steps:,}",
+            got=f"{done:,}",
+            remedy="leave out what ends training at another step, such as trainer.max_epochs",
+        )
+    quality, pictures = domain.evaluate(cli)
     settings = job.settings | {"batch_size": cli.datamodule.batch_size}
     cost = {
         "units_per_s": observer.units_per_s,
@@ -109,12 +117,16 @@ def check_config(job: Job) -> None:
     """Refuse a config that was edited since the comparison began.
 
     Raises:
-        InputError: It was.
+        InputError: The config was edited.
     """
     path = job.settings["config"]
     if digest(path) != job.digest:
-        expected, remedy = "what it was when the comparison began", "undo the change"
-        raise InputError(f"config {path}", expected, "another text", remedy)
+        raise InputError(
+            f"config {path}",
+            expected="what it was when the comparison began",
+            got="another text",
+            remedy="undo the change",
+        )
 
 
 def encoder_of(task: nn.Module) -> Encoder:
@@ -122,24 +134,11 @@ def encoder_of(task: nn.Module) -> Encoder:
     return next(module for module in task.modules() if isinstance(module, Encoder))
 
 
-def count(module: nn.Module) -> int:
-    """Return the number of parameters."""
-    return sum(p.numel() for p in module.parameters())
-
-
 def _logger(job: Job) -> list[str]:
-    """Return the options of a run's TensorBoard; what an earlier attempt has left there goes."""
+    """Return the options of a run's TensorBoard, and remove the logs of an earlier attempt."""
     folder, place = job.out / "tensorboard", job.key.place
     shutil.rmtree(folder / place, ignore_errors=True)
     where = {"save_dir": str(folder), "name": str(place.parent), "version": place.name}
     options = where | {"default_hp_metric": False}
     described = {"class_path": "TensorBoardLogger", "init_args": options}
     return ["--trainer.logger", json.dumps(described)]
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the process that started this one, then end this one, too."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

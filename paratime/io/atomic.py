@@ -11,10 +11,10 @@ from paratime.errors import InputError
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a draft beside a file, which takes its place at the end, unless there is an error.
+    """Yield a draft next to a file, which replaces it at the end, unless there is an error.
 
     Args:
-        path: The file; folders on its way are made.
+        path: The file; missing folders on its path are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,30 +28,34 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def making(path: str | Path) -> Iterator[Path]:
-    """Yield a draft of a new folder, which takes its place at the end, unless there is an error.
+    """Yield a draft of a new folder, which replaces it at the end, unless there is an error.
 
     Args:
-        path: The folder, which is empty or not there; folders on its way are made.
+        path: The folder, empty or missing; missing folders on its path are made.
 
     Raises:
-        OSError: Something is in the folder at the end.
+        OSError: The folder is not empty at the end.
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    parent = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        draft = beside / path.name
+        draft = parent / path.name
         yield draft
         if path.is_dir():
             path.rmdir()
         draft.rename(path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def check_new(path: str | Path) -> None:
-    """Refuse a folder for ``making`` that something is in, before anything is computed for it."""
+    """Refuse a folder for ``making`` that is not empty, before anything is computed for it."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        got, remedy = "something in it", "choose another, or remove it"
-        raise InputError(f"out {path}", "a new or an empty folder", got, remedy)
+        raise InputError(
+            f"out {path}",
+            expected="a new or an empty folder",
+            got="something in it",
+            remedy="choose another, or remove it",
+        )

@@ -1,4 +1,4 @@
-"""Files that users name: how they are found, and what is said of those that cannot be read."""
+"""Files that users name: how they are found, and errors of those that cannot be read."""
 
 import warnings
 import zlib
@@ -29,29 +29,36 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
     """
     root = Path(path)
     if root.is_dir():
-        there = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes)]
-        found = [p for p in there if not any(x[0] == "." for x in p.relative_to(root).parts)]
+        files = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes)]
+        found = [p for p in files if not any(x[0] == "." for x in p.relative_to(root).parts)]
     else:
         found = [root] if root.exists() else [Path(p) for p in sorted(glob(path, recursive=True))]
     *others, last = suffixes
     known = f"{', '.join(others)} or {last}" if others else last
     if not found:
-        expected = f"files with suffix {known}" if root.is_dir() else "a file, folder or pattern"
-        remedy = f"paths are taken from the working directory, {Path.cwd()}"
-        raise InputError(f"path {path}", expected, "none there", remedy)
+        raise InputError(
+            f"path {path}",
+            expected=f"files with suffix {known}" if root.is_dir() else "a file, folder or pattern",
+            got="none there",
+            remedy=f"paths are taken from the working directory, {Path.cwd()}",
+        )
     for file in found:
         if not file.name.endswith(suffixes):
-            got = "".join(file.suffixes) or "none"
-            raise InputError(str(file), f"suffix {known}", got, "convert or rename the file")
+            raise InputError(
+                str(file),
+                expected=f"suffix {known}",
+                got="".join(file.suffixes) or "none",
+                remedy="convert or rename the file",
+            )
     return found
 
 
 @contextmanager
 def reading_csv(path: Path) -> Iterator[None]:
-    """Say in one line what is wrong with a file that is read as CSV.
+    """Report in one line why a file cannot be read as CSV.
 
     Raises:
-        InputError: It is empty, or no CSV.
+        InputError: It is empty, or not CSV.
     """
     try:
         with warnings.catch_warnings(action="error", category=ParserWarning):
@@ -59,24 +66,41 @@ def reading_csv(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except EmptyDataError:
-        remedy = "check that it was written whole"
-        raise InputError(str(path), "a header and rows", "an empty file", remedy) from None
+        raise InputError(
+            str(path),
+            expected="a header and rows",
+            got="an empty file",
+            remedy="check that it was written whole",
+        ) from None
     except (ParserError, ParserWarning, ValueError, OSError, EOFError, zlib.error) as error:
-        remedy = "check its commas, quotes and encoding"
-        raise InputError(str(path), "CSV text in UTF-8", one_line(error), remedy) from None
+        raise InputError(
+            str(path),
+            expected="CSV text in UTF-8",
+            got=one_line(error),
+            remedy="check its commas, quotes and encoding",
+        ) from None
 
 
 @contextmanager
 def reading_parquet(path: Path) -> Iterator[None]:
-    """Say in one line what is wrong with a file that is read as Parquet.
+    """Report in one line why a file cannot be read as Parquet.
 
     Raises:
-        InputError: It is none, or pyarrow is not installed.
+        InputError: It is not Parquet, or pyarrow is not installed.
     """
     try:
         yield
     except ImportError:
-        expected, remedy = "the package pyarrow", "pip install pyarrow"
-        raise InputError(str(path), expected, "none installed", remedy) from None
+        raise InputError(
+            str(path),
+            expected="the package pyarrow",
+            got="none installed",
+            remedy="pip install pyarrow",
+        ) from None
     except (ValueError, OSError) as error:
-        raise InputError(str(path), "a Parquet file", one_line(error), "write it again") from None
+        raise InputError(
+            str(path),
+            expected="a Parquet file",
+            got=one_line(error),
+            remedy="write it again",
+        ) from None

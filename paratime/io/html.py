@@ -14,11 +14,13 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufff
 
 
 def escaped(value: object) -> str:
-    """Return a value escaped for HTML, inside of attributes, too.
+    """Return a value escaped for HTML, inside of attributes, too, and made ``printable``."""
+    return printable(escape(str(value)))
 
-    Characters that no page may hold, such as NUL, become U+FFFD.
-    """
-    return UNPRINTABLE.sub("\ufffd", escape(str(value)))
+
+def printable(text: str) -> str:
+    """Return a text whose characters a page may hold; others, such as NUL, become U+FFFD."""
+    return UNPRINTABLE.sub("\ufffd", text)
 
 
 def document(title: str, body: str, *, style: str = "", script: str = "") -> str:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from paratime.cells.projection import check_width
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step
 from paratime.ops.conv import causal_conv
@@ -24,8 +25,12 @@ class CausalConv(Mixer):
     def __init__(self, channels: int, kernel_size: int = 4) -> None:
         super().__init__()
         if kernel_size < 2:
-            remedy = "leave the convolution out instead"
-            raise InputError("kernel_size", "at least 2", str(kernel_size), remedy)
+            raise InputError(
+                "kernel_size",
+                expected="at least 2",
+                got=str(kernel_size),
+                remedy="leave the convolution out instead",
+            )
         bound = kernel_size**-0.5
         self.weight = nn.Parameter(torch.empty(kernel_size, channels).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -56,9 +61,7 @@ class CausalConv(Mixer):
 
     def _memory(self, x: Tensor, state: Tensor | None) -> Tensor:
         taps, channels = self.weight.shape
-        if x.shape[-1] != channels:
-            remedy = "build the layer with as many channels as its input"
-            raise InputError("x", f"{channels} channels", str(x.shape[-1]), remedy)
+        check_width(x, channels)
         shape = (x.shape[0], taps - 1, channels)
         if state is None:
             return x.new_zeros(shape)

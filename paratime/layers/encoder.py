@@ -39,8 +39,12 @@ class Encoder(Mixer):
     ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
-            got = f"width {width}, depth {depth}"
-            raise InputError("Encoder", "width and depth at least 1", got, "make it larger")
+            raise InputError(
+                "Encoder",
+                expected="width and depth at least 1",
+                got=f"width {width}, depth {depth}",
+                remedy="make it larger",
+            )
         if not 0 <= recompute <= depth:
             raise InputError("recompute", f"0 to {depth} blocks", str(recompute), "correct it")
         self.width = width
@@ -81,6 +85,10 @@ class Encoder(Mixer):
         if state is None:
             return (None,) * len(self.blocks)
         if len(state) != len(self.blocks):
-            expected, got = f"one entry a block, {len(self.blocks)}", str(len(state))
-            raise InputError("h0", expected, got, "pass a state of this encoder, or None")
+            raise InputError(
+                "h0",
+                expected=f"one entry a block, {len(self.blocks)}",
+                got=str(len(state)),
+                remedy="pass a state of this encoder, or None",
+            )
         return state

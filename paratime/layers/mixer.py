@@ -1,15 +1,13 @@
 """The contract of every layer that mixes time: whole sequences in parallel, or step by step."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
-
-State = Any
-"""A tensor, or nested tuples of tensors, batch first; None stands for the initial state."""
+from paratime.layers.state import State
 
 
 class Mixer(nn.Module, ABC):
@@ -55,27 +53,42 @@ class Mixer(nn.Module, ABC):
 def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:
     """Refuse inputs of ``Mixer.forward`` that do not fit together."""
     if x.dim() != 3 or x.shape[1] == 0:
-        remedy = "put batch first and channels last, and drop empty sequences"
-        raise InputError("x", "(batch, time >= 1, channels)", str(tuple(x.shape)), remedy)
+        raise InputError(
+            "x",
+            expected="(batch, time >= 1, channels)",
+            got=str(tuple(x.shape)),
+            remedy="put batch first and channels last, and drop empty sequences",
+        )
     _check_mask("reset", reset, torch.Size(x.shape[:2]))
     if lengths is None:
         return
     if lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int32, torch.int64):
-        expected = f"int32 or int64 ({x.shape[0]},)"
-        got = f"{lengths.dtype} {tuple(lengths.shape)}"
-        raise InputError("lengths", expected, got, "give one length a sequence")
+        raise InputError(
+            "lengths",
+            expected=f"int32 or int64 ({x.shape[0]},)",
+            got=f"{lengths.dtype} {tuple(lengths.shape)}",
+            remedy="give one length a sequence",
+        )
     if torch.compiler.is_compiling() or not lengths.numel() or lengths.device.type != "cpu":
         return  # values are unknown in a graph, and to look at them is to wait for a GPU
     if not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
-        got = f"{int(lengths.min())} to {int(lengths.max())}"
-        raise InputError("lengths", f"0 to T = {x.shape[1]}", got, "count steps, not positions")
+        raise InputError(
+            "lengths",
+            expected=f"0 to T = {x.shape[1]}",
+            got=f"{int(lengths.min())} to {int(lengths.max())}",
+            remedy="count steps, not positions",
+        )
 
 
 def check_step(x: Tensor, reset: Tensor | None) -> None:
     """Refuse inputs of ``Mixer.step`` that do not fit together."""
     if x.dim() != 2:
-        remedy = "give one time step; use forward for sequences"
-        raise InputError("x", "(batch, channels)", str(tuple(x.shape)), remedy)
+        raise InputError(
+            "x",
+            expected="(batch, channels)",
+            got=str(tuple(x.shape)),
+            remedy="give one time step; use forward for sequences",
+        )
     _check_mask("reset", reset, torch.Size(x.shape[:1]))
 
 
@@ -88,16 +101,40 @@ def step_once(mixer: Mixer, x: Tensor, state: State, reset: Tensor | None) -> tu
 
 def check_state(name: str, state: Tensor, expected: tuple[int, ...]) -> None:
     """Refuse a state of another shape than ``expected``."""
-    got = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
-    if got != tuple(expected):
-        remedy = "pass a state of this layer and batch, or None for the initial one"
-        raise InputError(name, str(tuple(expected)), str(got), remedy)
+    found = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+    if found != tuple(expected):
+        raise InputError(
+            name,
+            expected=str(tuple(expected)),
+            got=str(found),
+            remedy="pass a state of this layer and batch, or None for the initial one",
+        )
+
+
+def check_tuple(name: str, state: State, parts: Sequence[str]) -> None:
+    """Refuse a state that is no tuple of these parts."""
+    if not isinstance(state, tuple) or len(state) != len(parts):
+        raise InputError(
+            name,
+            expected=f"a tuple of {', '.join(parts)}",
+            got=type(state).__name__,
+            remedy="pass a state of this layer, or None for the initial one",
+        )
 
 
 def _check_mask(name: str, mask: Tensor | None, shape: torch.Size) -> None:
     if mask is not None and (mask.shape != shape or mask.dtype != torch.bool):
-        expected, got = f"bool {tuple(shape)}", f"{mask.dtype} {tuple(mask.shape)}"
-        raise InputError(name, expected, got, "True at t restarts the state before step t")
+        raise InputError(
+            name,
+            expected=f"bool {tuple(shape)}",
+            got=f"{mask.dtype} {tuple(mask.shape)}",
+            remedy="True at t restarts the state before step t",
+        )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return how many values a module learns, each counted once."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def last_valid(x: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.ops.norm import rms_norm
+from paratime.ops.operator import precise_dtype
 
 
 class RMSNorm(nn.RMSNorm):
@@ -11,6 +12,5 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Normalise x over its last axis, and multiply by silu(gate) if there is one."""
-        precise = torch.float64 if x.dtype == torch.float64 else torch.float32
-        eps = torch.finfo(precise).eps if self.eps is None else self.eps
+        eps = torch.finfo(precise_dtype(x)).eps if self.eps is None else self.eps
         return rms_norm(x, self.weight, gate, eps=eps)

@@ -1,6 +1,7 @@
 """Recurrent layers: any cell, solved over whole sequences or stepped."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,18 +19,62 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
+from paratime.ops.operator import precise_dtype
 from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
 
 BLOCK = 2**18
-"""Numbers of the output that a fused pass computes at a time where nothing is kept for gradients:
+"""Values of the output that a fused pass computes at a time where nothing is kept for gradients:
 the drives, a few times as many, stay in the cache, and those of the whole sequence never exist."""
 
 LEARNED_BLOCK = 2**21
 """The same with gradients, where the drives are kept: those of a block and their gradient then come
-from memory that the allocator has at hand, while larger pieces are fresh pages every time."""
+from memory that the allocator has at hand, while larger tensors are fresh pages every time."""
 
-FUSED = Solution(None, 0, 0.0, True, 0.0, "one fused pass over time")
+
+@dataclass(frozen=True)
+class SolveReport:
+    """How a pass over time was solved; reading a value that is on a GPU waits for the pass.
+
+    Attributes:
+        iterations: Newton iterations, an integer or a tensor ().
+        defect: Largest correction of the last iteration, a float or a tensor ().
+        converged: Whether the iterations converged.
+        loop_share: Share of the steps that the loop computed instead.
+        message: One line for people; by default that of a fused pass.
+    """
+
+    iterations: int | Tensor = 0
+    defect: float | Tensor = 0.0
+    converged: bool = True
+    loop_share: float = 0.0
+    message: str | None = None
+
+    @classmethod
+    def of_fused(cls, report: Tensor) -> "SolveReport":
+        """Return the report of a fused operator, int32 (2,): see ``ops/recurrence.py``."""
+        return cls(report[0], report[1].view(torch.float32))
+
+    @classmethod
+    def of_solution(cls, solution: Solution) -> "SolveReport":
+        """Return what a solver reports, without the states."""
+        s = solution
+        return cls(s.iterations, s.defect, s.converged, s.loop_share, s.message)
+
+    def solution(self) -> Solution:
+        """Return the values as those of a solver's solution, without states."""
+        iterations, defect, message = int(self.iterations), float(self.defect), self.message
+        if message is None:
+            message = "one fused pass over time"
+            if iterations:
+                message = f"fused, converged in {iterations} iterations, correction {defect:.1e}"
+        return Solution(None, iterations, defect, self.converged, self.loop_share, message)
+
+    def telemetry(self) -> Tensor:
+        """Return iterations, defect and loop share, float32 (3,), where they are."""
+        device = self.defect.device if isinstance(self.defect, Tensor) else None
+        values = (self.iterations, self.defect, self.loop_share)
+        return torch.stack([torch.as_tensor(x, dtype=torch.float32, device=device) for x in values])
 
 
 class Recurrent(Mixer):
@@ -47,33 +92,22 @@ class Recurrent(Mixer):
         super().__init__()
         self.cell = cell
         self.solver = solver
-        self._solution: Solution | Tensor | None = None
+        self._report: SolveReport | None = None
 
     @property
     def solution(self) -> Solution | None:
         """Report of the last ``forward``: iterations, defect, converged and a message.
 
-        On a GPU, reading it waits for that pass; inside a compiled graph there is none.
+        On a GPU, reading it waits for that pass; a compiled graph reports nothing.
         """
-        if not isinstance(self._solution, Tensor):
-            return self._solution
-        correction = self._solution[1].view(torch.float32).item()
-        iterations = int(self._solution[0])
-        message = f"fused, converged in {iterations} iterations, correction {correction:.1e}"
-        return Solution(None, iterations, correction, True, 0.0, message) if iterations else FUSED
+        return None if self._report is None else self._report.solution()
 
     def telemetry(self) -> Tensor | None:
         """Return iterations, defect and loop share of the last ``forward``, float32 (3,).
 
         Unlike ``solution``, this does not wait for a GPU.
         """
-        last = self._solution
-        if isinstance(last, Tensor):
-            iterations, correction = last[0].float(), last[1].view(torch.float32)
-            return torch.stack([iterations, correction, torch.zeros_like(correction)])
-        if last is None:
-            return None
-        return torch.tensor([last.iterations, last.defect, last.loop_share])
+        return None if self._report is None else self._report.telemetry()
 
     def forward(
         self,
@@ -85,7 +119,7 @@ class Recurrent(Mixer):
     ) -> tuple[Tensor, Tensor]:
         """Solve x (B, T, input_size) for outputs (B, T, hidden_size) and the final state.
 
-        See ``Mixer.forward``; states are (B, D), or (B, K, D) for K numbers a channel.
+        See ``Mixer.forward``; states are (B, D), or (B, K, D) for K units a channel.
 
         Raises:
             InputError: Shapes do not fit.
@@ -99,7 +133,7 @@ class Recurrent(Mixer):
         solver = Newton() if self.solver is None else self.solver
         with torch.autocast(x.device.type, enabled=False):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
-        self._solution = solution.report()
+        self._report = SolveReport.of_solution(solution)
         states = solution.states
         assert states is not None
         y = mask_padding(self._output(states), lengths)
@@ -114,32 +148,58 @@ class Recurrent(Mixer):
         lengths: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Run the fused operator, block by block: see ``BLOCK`` and ``LEARNED_BLOCK``."""
-        batch, steps, width = *x.shape[:2], self.cell.hidden_size
         lengths = None if lengths is None else lengths.long()
         learning = torch.is_grad_enabled()
-        size = max(1, (LEARNED_BLOCK if learning else BLOCK) // max(1, batch * width))
-        if size >= steps or x.device.type != "cpu" or not self._runs_in_blocks(learning):
-            compiling, u = torch.compiler.is_compiling(), self.cell.drive(x)
-            out = None if learning or compiling else u.new_empty(batch, steps, width)
-            y, last, report = fused(u, self._start(u, h0), reset, lengths, out)
-            self._solution = FUSED if compiling else report
-            return y, last
-        y, parts, state = x, [], h0
+        width = max(1, x.shape[0] * self.cell.hidden_size)
+        size = max(1, (LEARNED_BLOCK if learning else BLOCK) // width)
+        if size >= x.shape[1] or x.device.type != "cpu" or not self._runs_in_blocks(learning):
+            return self._fuse_whole(fused, x, h0, reset, lengths)
+        return self._fuse_blocks(fused, x, h0, reset, lengths, size)
+
+    def _fuse_whole(
+        self,
+        fused: Fused,
+        x: Tensor,
+        h0: Tensor | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        compiling, u = torch.compiler.is_compiling(), self.cell.drive(x)
+        out = None
+        if not torch.is_grad_enabled() and not compiling:
+            out = u.new_empty(*x.shape[:2], self.cell.hidden_size)
+        y, last, report = fused(u, self._start(u, h0), reset, lengths, out)
+        self._report = SolveReport() if compiling else SolveReport.of_fused(report)
+        return y, last
+
+    def _fuse_blocks(
+        self,
+        fused: Fused,
+        x: Tensor,
+        state: Tensor | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        size: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Run blocks of ``size`` steps; without gradients, they are written where they belong."""
+        batch, steps, learning = *x.shape[:2], torch.is_grad_enabled()
+        y, outputs = x, []
         for begin in range(0, steps, size):
             now = slice(begin, min(begin + size, steps))
             u = self.cell.drive(x[:, now].contiguous())
-            y = y if begin else u.new_empty(0 if learning else batch, steps, width)
-            part, state, report = fused(
+            if begin == 0 and not learning:
+                y = u.new_empty(batch, steps, self.cell.hidden_size)
+            output, state, report = fused(
                 u,
                 self._start(u, state),
                 None if reset is None else reset[:, now],
                 None if lengths is None else (lengths - begin).clamp(0, u.shape[1]),
                 None if learning else y[:, now],
             )
-            parts.append(part)
+            outputs.append(output)
         assert state is not None
-        self._solution = report
-        return torch.cat(parts, dim=1) if learning else y, state
+        self._report = SolveReport.of_fused(report)
+        return torch.cat(outputs, dim=1) if learning else y, state
 
     def _runs_in_blocks(self, learning: bool) -> bool:
         """Return whether blocks give what the whole gives.
@@ -166,17 +226,17 @@ class Recurrent(Mixer):
     def _output(self, states: Tensor) -> Tensor:
         y = self.cell.output(states)
         if y.shape[-1] != self.cell.hidden_size:
-            name, expected = (
+            raise InputError(
                 f"{type(self.cell).__name__}.output",
-                f"{self.cell.hidden_size} numbers",
+                expected=f"{self.cell.hidden_size} values",
+                got=str(y.shape[-1]),
+                remedy="override output, or correct hidden_size",
             )
-            remedy = "override output, or correct hidden_size"
-            raise InputError(name, expected, str(y.shape[-1]), remedy)
         return y
 
     def _start(self, drive: Tensor, h0: Tensor | None) -> Tensor:
         """Return the state before the first step in its precision, zeros for None."""
-        dtype = torch.float64 if drive.dtype == torch.float64 else torch.float32
+        dtype = precise_dtype(drive)
         shape = (drive.shape[0], *self.cell.state_shape)
         if h0 is None:
             return drive.new_zeros(shape, dtype=dtype)
@@ -191,7 +251,7 @@ class ParaGRU(Recurrent):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
-        block_size: Numbers of the state that read each other: 1 (the paper's cell), 2, 4 or 8.
+        block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
     """
@@ -218,7 +278,7 @@ class ParaLSTM(Recurrent):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
-        block_size: Numbers of the state that read each other: 1 (the paper's cell), 2, 4 or 8.
+        block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
     """

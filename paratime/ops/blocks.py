@@ -1,6 +1,6 @@
-"""Algebra of transitions that act on each channel by itself.
+"""Algebra of transitions that act on each channel alone.
 
-A transition is one number a channel, shape (..., D), or a K x K block a channel, shape
+A transition is a scalar per channel, shape (..., D), or a K x K block a channel, shape
 (..., K, K, D), acting on states (..., D) or (..., K, D). Channels stay innermost, so every product
 is written out over the small K: batched matrix products of tiny matrices would need transposes
 and be an order of magnitude slower. Only a dense transition (D = 1) is handed to ``matmul``.
@@ -28,6 +28,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     for l in range(1, b.shape[-3]):  # noqa: E741 (the summation index of the equation)
         c = torch.addcmul(c, a[..., :, l : l + 1, :], b[..., l : l + 1, :, :])
     return c
+
+
+def apply(a: Tensor, h: Tensor) -> Tensor:
+    """Apply transitions to states; a block transition has one axis more than the state."""
+    return matvec(a, h) if a.dim() > h.dim() else a * h
 
 
 def outer(x: Tensor, y: Tensor) -> Tensor:

@@ -1,9 +1,7 @@
 """A causal convolution of each channel, through SiLU, as a torch operator.
 
-``paratime::causal_conv`` and its gradient read and write each number once or twice on a CPU, where
-torch's operations take a dozen passes. Everywhere else (on CUDA, under torch.compile, under
-transforms of torch.func and for second derivatives) torch's own run, which are the truth of the
-kernels, too.
+The kernels of ``paratime::causal_conv`` and its gradient read and write each value once or twice,
+where torch takes a dozen passes.
 """
 
 from functools import partial
@@ -14,17 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import InputError
-from paratime.ops import native, shapes
-from paratime.ops.fallback import differentiate
+from paratime.ops.operator import Kernel, Operator, Tensors, check_tensor, precise_dtype
 
 ROWS = 64
 """Rows whose gradients of the weight the kernel adds up: ``kRows`` of csrc/cpu/conv.cpp."""
 
 MOST_TAPS = 8
-"""That the kernel can take: ``kTaps``."""
-
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
-"""x, weight, bias, memory, reset and lengths."""
+"""That the kernels treat: ``kTaps``."""
 
 
 def causal_conv(
@@ -51,13 +45,9 @@ def causal_conv(
         InputError: Shapes, dtypes or devices do not fit.
     """
     _check(x, weight, bias, memory, reset, lengths)
-    if not _runs_on(x, weight, memory):
-        return _reference(x, weight, bias, memory, reset, lengths)
-    precise = torch.float64 if x.dtype == torch.float64 else torch.float32
-    inputs = x, weight.to(precise), bias.to(precise), memory, reset, lengths
-    if torch.is_grad_enabled() or type(x) is not Tensor:
-        return _conv(*inputs)
-    return _native(*inputs)  # an operator costs more than the rest of a single step
+    exact = precise_dtype(x)
+    y, final = _conv(x, weight.to(exact), bias.to(exact), memory, reset, lengths)
+    return y, final
 
 
 def _check(
@@ -70,10 +60,14 @@ def _check(
 ) -> None:
     """Refuse what a kernel would read beyond; it sees nothing but pointers."""
     if x.dim() != 3 or weight.dim() != 2 or len(weight) == 0:
-        expected, got = "(B, T, D), and a weight (K, D)", f"{tuple(x.shape)}, {tuple(weight.shape)}"
-        raise InputError("x", expected, got, "reshape them")
+        raise InputError(
+            "x",
+            expected="(B, T, D), and a weight (K, D)",
+            got=f"{tuple(x.shape)}, {tuple(weight.shape)}",
+            remedy="reshape them",
+        )
     batch, steps, channels = x.shape
-    fits = partial(shapes.fits, device=x.device, like="x")
+    fits = partial(check_tensor, device=x.device, like="x")
     fits("weight", weight, (len(weight), channels), weight.dtype)
     fits("bias", bias, (channels,), bias.dtype)
     fits("memory", memory, (batch, len(weight) - 1, channels), x.dtype)
@@ -119,77 +113,33 @@ def _steps_since(reset: Tensor) -> Tensor:
     return now - start.cummax(dim=1).values
 
 
-def _runs_on(x: Tensor, weight: Tensor, memory: Tensor) -> bool:
-    """Return whether the operator computes this here."""
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or not x.numel():
-        return False
-    found = native.function(f"causal_conv_{native.FORMATS.get(x.dtype)}") is not None
-    return found and len(weight) <= MOST_TAPS and not native.transformed(x, weight, memory)
+class _Conv(Operator):
+    name = "causal_conv"
+    schema = "Tensor x, Tensor weight, Tensor bias, Tensor memory, Tensor? reset, Tensor? lengths"
+    tensors = 4
+    like = (0, 3)
+    keeps = False
+
+    def twin(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+        return _reference(*inputs)
+
+    def supports(self, *inputs: Any) -> bool:
+        return len(inputs[1]) <= MOST_TAPS
+
+    def forward(self, kernel: Kernel, outputs: Tensors, kept: Any, *inputs: Any) -> None:
+        kernel(*_problem(*inputs), *outputs)
+
+    def backward(self, kernel: Kernel, grads: Tensors, kept: Any, *inputs: Any) -> Tensors:
+        x, weight, _, memory = inputs[:4]
+        d_x, d_memory = x.new_empty(x.shape), memory.new_empty(memory.shape)
+        blocks = len(x) * -(-x.shape[1] // ROWS)
+        sums = weight.new_empty(blocks, len(weight) + 1, x.shape[2])
+        kernel(*_problem(*inputs), *grads, d_x, sums, d_memory)
+        d_weight = sums.sum(0)
+        return d_x, d_weight[:-1].clone(), d_weight[-1].clone(), d_memory
 
 
-def _native(*inputs: Any) -> tuple[Tensor, Tensor]:
-    kernel, x, memory = _kernel("causal_conv", inputs), inputs[0], inputs[3]
-    y, final = x.new_empty(x.shape), torch.empty_like(memory, memory_format=torch.contiguous_format)
-    native.call(kernel, *_problem(*inputs), y, final)
-    return y, final
-
-
-_conv = torch.library.custom_op(
-    "paratime::causal_conv",
-    _native,
-    mutates_args=(),
-    schema="(Tensor x, Tensor weight, Tensor bias, Tensor memory, Tensor? reset, Tensor? lengths)"
-    " -> (Tensor, Tensor)",
-)
-
-
-@_conv.register_fake
-def _(*inputs: Any) -> tuple[Tensor, Tensor]:
-    x, memory = inputs[0], inputs[3]
-    return x.new_empty(x.shape), memory.new_empty(memory.shape)
-
-
-def _native_backward(d: Tensor, d_final: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    kernel, x, weight, memory = _kernel("causal_conv_backward", inputs), *inputs[:2], inputs[3]
-    d_x, d_memory = x.new_empty(x.shape), memory.new_empty(memory.shape)
-    blocks = len(x) * -(-x.shape[1] // ROWS)
-    sums = weight.new_empty(blocks, len(weight) + 1, x.shape[2])
-    gradients = d.contiguous(), d_final.contiguous(), d_x, sums, d_memory
-    native.call(kernel, *_problem(*inputs), *gradients)
-    d_weight = sums.sum(0)
-    return d_x, d_weight[:-1].clone(), d_weight[-1].clone(), d_memory
-
-
-_conv_backward = torch.library.custom_op(
-    "paratime::causal_conv_backward",
-    _native_backward,
-    mutates_args=(),
-    schema="(Tensor d, Tensor d_final, Tensor x, Tensor weight, Tensor bias, Tensor memory,"
-    " Tensor? reset, Tensor? lengths) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-
-
-@_conv_backward.register_fake
-def _(d: Tensor, d_final: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(t.new_empty(t.shape) for t in inputs[:4])
-
-
-def _save(ctx: Any, inputs: Inputs, output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _gradient(ctx: Any, d: Tensor, d_final: Tensor) -> tuple[Tensor | None, ...]:
-    inputs = ctx.saved_tensors
-    if torch.is_grad_enabled() or not _runs_on(inputs[0], inputs[1], inputs[3]):
-        return *differentiate(_reference, inputs, 4, (d, d_final)), None, None
-    return *_conv_backward(d, d_final, *inputs), None, None
-
-
-_conv.register_autograd(_gradient, setup_context=_save)
-
-
-def _kernel(name: str, inputs: tuple[Any, ...]) -> Any:
-    return native.function(f"{name}_{native.FORMATS[inputs[0].dtype]}")
+_conv = _Conv()
 
 
 def _problem(*inputs: Any) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ def gru_step(u: Tensor, a: Tensor, h: Tensor) -> Tensor:
     return torch.lerp(h, c, z)
 
 
-def gru_pull_back(u: Tensor, a: Tensor, h: Tensor, lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def gru_vjp(u: Tensor, a: Tensor, h: Tensor, lam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of <lam, gru_step(u, a, h)> for u, a and h, by hand."""
     z, r, c = gru_gates(u, a, h)
     d_z = lam * (c - h) * z * (1 - z)
@@ -62,7 +62,7 @@ def lstm_step(u: Tensor, a: Tensor, p: Tensor, state: Tensor) -> Tensor:
     return torch.cat([c_new, o * torch.tanh(c_new)], dim=-2)
 
 
-def lstm_pull_back(
+def lstm_vjp(
     u: Tensor, a: Tensor, p: Tensor, state: Tensor, lam: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of <lam, lstm_step(u, a, p, state)> for u, a, p and state, by hand."""

@@ -1,8 +1,8 @@
 """A step of a stack of layers as a list of operations that one call of native code runs.
 
 To dispatch the few dozen operations of a small model's step one by one costs several times what
-they compute. So layers are recorded once (``layers/record.py``), on fixed buffers, and a step is
-one call. Rows are computed by themselves, to the same bits in a batch of any size.
+they compute. So layers are captured once (``layers/capture.py``), on fixed buffers, and a step is
+one call. Each row is computed alone, to the same bits in a batch of any size.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.ops import native
+from paratime.ops.native import library
 
 PANEL = 64
 """Outputs of a linear map whose weights lie together: ``kPanel`` of csrc/cpu/step.cpp."""
@@ -32,28 +32,28 @@ class Operation(ctypes.Structure):
     )
 
 
-class NotRecorded(Exception):
-    """A step that has no program: it reads or computes what no operation does."""
+class CaptureError(Exception):
+    """A step that has no program: it needs something that no operation computes."""
 
 
 class Program:
-    """Operations on rows of buffers, (rows, channels), in the order in which they are recorded.
+    """Operations on rows of buffers, (rows, channels), in the order in which they are captured.
 
-    A method records one operation and returns the buffer that it will fill. Weights are copied
-    where their layout differs: a program is for weights that stay as they are.
+    A method captures one operation and returns the buffer that it will fill. Weights are copied
+    where their layout differs: the weights must not change afterwards.
 
     Args:
         rows: Sequences that are stepped at once.
-        dtype: Of all numbers, float32 or float64.
+        dtype: Of all buffers, float32 or float64.
 
     Raises:
-        NotRecorded: There are no kernels here, or not for this precision.
+        CaptureError: There are no kernels here, or not for this precision.
     """
 
     def __init__(self, rows: int, dtype: torch.dtype) -> None:
-        run = native.function("run_program")
+        run = library.symbol("run_program")
         if dtype not in FORMATS or run is None:
-            raise NotRecorded(f"no kernels for {dtype}")
+            raise CaptureError(f"no kernels for {dtype}")
         self.rows, self.dtype = rows, dtype
         self._run: Callable[..., None] = run
         self._operations: list[Operation] = []
@@ -95,14 +95,14 @@ class Program:
         return y
 
     def norm(self, x: Tensor, weight: Tensor, gate: Tensor | None, eps: float) -> Tensor:
-        """Record ``rms_norm``; the gate may be a slice of wider rows."""
+        """Capture ``rms_norm``; the gate may be a slice of wider rows."""
         y = self.buffer(x.shape[1])
         apart = 0 if gate is None else gate.stride(0)
         self._add("norm", (x.shape[1], apart), (x, weight, gate, y), (eps,))
         return y
 
     def conv(self, x: Tensor, weight: Tensor, bias: Tensor, memory: Tensor) -> Tensor:
-        """Record ``causal_conv`` of x, maybe a slice of wider rows; the memory is updated."""
+        """Capture ``causal_conv`` of x, maybe a slice of wider rows; the memory is updated."""
         taps, channels = weight.shape
         y, following = self.buffer(channels), torch.empty_like(memory)
         at = (x, weight, bias, memory, following, y)
@@ -110,7 +110,7 @@ class Program:
         return y
 
     def recurrence(self, name: str, u: Tensor, weight: Tensor, state: Tensor) -> Tensor:
-        """Record the step ``name`` with K such as "gru1"; the state (rows, ..., C) is updated."""
+        """Capture the step ``name`` with K such as "gru1"; the state (rows, ..., C) is updated."""
         channels, width = weight.shape[-1], u.shape[1] // 3
         y = self.buffer(width)
         self._add(name, (channels, width), (u, weight, state, y))
@@ -149,7 +149,7 @@ class Program:
         if self._ready is None:
             self._ready = (Operation * len(self._operations))(*self._operations)
         count = len(self._operations)
-        native.call(self._run, ctypes.addressof(self._ready), count, self.rows, first, last)
+        library.call(self._run, ctypes.addressof(self._ready), count, self.rows, first, last)
 
     def _add(
         self,
@@ -158,9 +158,9 @@ class Program:
         at: tuple[Tensor | None, ...],
         numbers: tuple[float, ...] = (),
     ) -> None:
-        kernel: Any = native.function(f"step_{name}_{native.FORMATS[self.dtype]}")
+        kernel: Any = library.symbol(f"step_{name}_{library.FORMATS[self.dtype]}")
         if kernel is None:
-            raise NotRecorded(f"no kernel for {name}")
+            raise CaptureError(f"no kernel for {name}")
         tensors = [None if x is None else self._keep(x) for x in at]
         pointers = [None if x is None else x.data_ptr() for x in tensors]
         operation = Operation(run=ctypes.cast(kernel, ctypes.c_void_p).value)
@@ -176,7 +176,7 @@ class Program:
         """
         x = x.detach()
         if x.dtype not in (self.dtype, torch.int64):
-            raise NotRecorded(f"{x.dtype} beside {self.dtype}")
+            raise CaptureError(f"{x.dtype} with a program in {self.dtype}")
         x = x if x.stride(-1) == 1 and x.dim() == 2 else x.contiguous()
         self._kept.append(x)
         return x

@@ -5,9 +5,9 @@ For each head a state S (N, P), a matrix that decays by a number, and an output 
     S[t] = exp(log_decay[t]) S[t-1] + weight[t] sum_r k[t, r] v[t, r]^T,
     y[t, r] = S[t]^T q[t, r] + skip v[t, r],
 
-where a reset at t makes the first factor zero. ``paratime::ssd`` and its gradient keep what a chunk
-of time needs in the cache of a CPU. Everywhere else (on CUDA, under torch.compile and for second
-derivatives) the same products are torch's: ``ssd_reference.py``, the truth of the kernels, too.
+where a reset at t makes the first factor zero. The kernels of ``paratime::ssd`` and its gradient
+keep what a chunk of time needs in the cache of a CPU. Their twin, ``ssd_chunks``, computes the same
+products in torch; ``ssd_loop`` is the equation itself, and the truth of both.
 """
 
 from functools import partial
@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import native, shapes
-from paratime.ops.fallback import differentiate
-from paratime.ops.ssd_reference import ssd_chunks
+from paratime.ops.operator import Kernel, Operator, Tensors, check_tensor
 
 ROWS, HEADS = 64, 4
 """Rows of a chunk, and heads of a tile: ``kRowsOfChunk`` and ``kHeads`` of csrc/cpu/chunk.h."""
 
-TENSORS = 7
-"""Inputs that have gradients; then comes reset."""
+CHUNK = 64
+"""Steps of a chunk: within one, y is attention whose scores are weighted by decays."""
 
 
 def ssd(
@@ -54,29 +52,28 @@ def ssd(
         state: The state before the first step, (B, H, N, P).
         reset: Restarts, bool (B, T).
 
-    A number that is not finite may spoil what else is in its sequence, across resets, too: products
-    weigh by zero what a step may not read.
+    A value that is not finite may spoil the rest of its sequence, across resets too: products weigh
+    by zero what a step may not read.
 
     Raises:
         InputError: Shapes, dtypes or devices do not fit.
     """
     _check(query, key, value, weight, log_decay, skip, state, reset)
-    tensors = query, key, value, weight, log_decay, skip, state
-    if not _runs_on(*tensors):
-        return ssd_chunks(*tensors, reset)
-    if torch.is_grad_enabled() or type(value) is not Tensor:
-        return _ssd(*tensors, reset)[:2]
-    return _run(None, *tensors, reset)
+    y, final = _ssd(query, key, value, weight, log_decay, skip, state, reset)
+    return y, final
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> None:
     """Refuse what a kernel would read beyond; it sees nothing but pointers."""
     if value.dim() != 5 or query.dim() != 5 or value.shape[3] % max(1, query.shape[3]):
-        expected = "(B, T, R, H, P), and a query (B, T, R, G, N) whose G divides H"
-        got = f"{tuple(value.shape)}, {tuple(query.shape)}"
-        raise InputError("value", expected, got, "reshape them")
+        raise InputError(
+            "value",
+            expected="(B, T, R, H, P), and a query (B, T, R, G, N) whose G divides H",
+            got=f"{tuple(value.shape)}, {tuple(query.shape)}",
+            remedy="reshape them",
+        )
     (batch, steps, rank, heads, size), weight, log_decay, skip, state, reset = value.shape, *others
-    fits = partial(shapes.fits, dtype=value.dtype, device=value.device, like="value")
+    fits = partial(check_tensor, dtype=value.dtype, device=value.device, like="value")
     for name, x in (("query", query), ("key", key)):
         fits(name, x, (batch, steps, rank, *query.shape[3:]))
     fits("weight", weight, (batch, steps, heads))
@@ -86,94 +83,41 @@ def _check(query: Tensor, key: Tensor, value: Tensor, *others: Any) -> None:
     fits("reset", reset, (batch, steps), dtype=torch.bool)
 
 
-def _runs_on(*tensors: Tensor) -> bool:
-    """Return whether the operator computes this here."""
-    value = tensors[2]
-    if value.device.type != "cpu" or torch.compiler.is_compiling() or not value.numel():
-        return False
-    found = native.function(f"ssd_{native.FORMATS.get(value.dtype)}") is not None
-    return found and not native.transformed(*tensors)
+class _SSD(Operator):
+    name = "ssd"
+    schema = (
+        "Tensor query, Tensor key, Tensor value, Tensor weight, Tensor log_decay, Tensor skip, "
+        "Tensor state, Tensor? reset"
+    )
+    tensors = 7
+    like = (2, 6)
+
+    def twin(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+        return ssd_chunks(*inputs)
+
+    def keep(self, *inputs: Any) -> Tensor:
+        """Return an empty tensor for the states before each chunk, (B, chunks, H, N, P)."""
+        value, state = inputs[2], inputs[6]
+        steps = max(1, ROWS // value.shape[2])
+        return state.new_empty(len(value), -(-value.shape[1] // steps), *state.shape[1:])
+
+    def forward(self, kernel: Kernel, outputs: Tensors, kept: Any, *inputs: Any) -> None:
+        y, final = outputs
+        kernel(*_problem(*inputs), y, kept, final)
+
+    def backward(self, kernel: Kernel, grads: Tensors, kept: Any, *inputs: Any) -> Tensors:
+        query, key, value, weight, log_decay, _, state, _ = inputs
+        heads, groups = value.shape[3], query.shape[3]
+        tiles = -(-(heads // groups) // HEADS)
+        d_query, d_key = (x.new_empty(tiles, *x.shape) for x in (query, key))
+        d_value, d_weight, d_decay = (x.new_empty(x.shape) for x in (value, weight, log_decay))
+        d_skip, d_state = state.new_empty(len(value), heads), state.new_empty(state.shape)
+        found = d_query, d_key, d_value, d_weight, d_decay, d_skip, d_state
+        kernel(*_problem(*inputs), kept, *grads, *found)
+        return d_query.sum(0), d_key.sum(0), d_value, d_weight, d_decay, d_skip.sum(0), d_state
 
 
-def _run(kept: Tensor | None, *inputs: Any) -> tuple[Tensor, Tensor]:
-    value, state = inputs[2], inputs[6]
-    y, final = value.new_empty(value.shape), state.new_empty(state.shape)
-    kernel = native.function(f"ssd_{native.FORMATS[value.dtype]}")
-    assert kernel is not None
-    native.call(kernel, *_problem(*inputs), y, kept, final)
-    return y, final
-
-
-def _native(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kept = _kept(*inputs)
-    return *_run(kept, *inputs), kept
-
-
-def _kept(*inputs: Any) -> Tensor:
-    """Return an empty tensor for the states before each chunk, (B, chunks, H, N, P)."""
-    value, state = inputs[2], inputs[6]
-    steps = max(1, ROWS // value.shape[2])
-    return state.new_empty(len(value), -(-value.shape[1] // steps), *state.shape[1:])
-
-
-_ssd = torch.library.custom_op(
-    "paratime::ssd",
-    _native,
-    mutates_args=(),
-    schema="(Tensor query, Tensor key, Tensor value, Tensor weight, Tensor log_decay, Tensor skip,"
-    " Tensor state, Tensor? reset) -> (Tensor, Tensor, Tensor)",
-)
-
-
-@_ssd.register_fake
-def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-    value, state = inputs[2], inputs[6]
-    return value.new_empty(value.shape), state.new_empty(state.shape), _kept(*inputs)
-
-
-def _native_backward(d: Tensor, d_final: Tensor, kept: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    query, key, value, weight, log_decay, _, state, _ = inputs
-    kernel = native.function(f"ssd_backward_{native.FORMATS[value.dtype]}")
-    assert kernel is not None
-    heads, groups = value.shape[3], query.shape[3]
-    tiles = -(-(heads // groups) // HEADS)
-    d_query, d_key = (x.new_empty(tiles, *x.shape) for x in (query, key))
-    d_value, d_weight, d_decay = (x.new_empty(x.shape) for x in (value, weight, log_decay))
-    d_skip, d_state = state.new_empty(len(value), heads), state.new_empty(state.shape)
-    incoming = kept, d.contiguous(), d_final.contiguous()
-    found = d_query, d_key, d_value, d_weight, d_decay, d_skip, d_state
-    native.call(kernel, *_problem(*inputs), *incoming, *found)
-    return d_query.sum(0), d_key.sum(0), d_value, d_weight, d_decay, d_skip.sum(0), d_state
-
-
-_ssd_backward = torch.library.custom_op(
-    "paratime::ssd_backward",
-    _native_backward,
-    mutates_args=(),
-    schema="(Tensor d, Tensor d_final, Tensor kept, Tensor query, Tensor key, Tensor value,"
-    " Tensor weight, Tensor log_decay, Tensor skip, Tensor state, Tensor? reset)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-
-
-@_ssd_backward.register_fake
-def _(d: Tensor, d_final: Tensor, kept: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(t.new_empty(t.shape) for t in inputs[:TENSORS])
-
-
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.mark_non_differentiable(output[2])
-    ctx.save_for_backward(*inputs, output[2])
-
-
-def _gradient(ctx: Any, d: Tensor, d_final: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    *inputs, kept = ctx.saved_tensors
-    if torch.is_grad_enabled() or not _runs_on(*inputs[:TENSORS]):
-        return *differentiate(ssd_chunks, inputs, TENSORS, (d, d_final)), None
-    return *_ssd_backward(d, d_final, kept, *inputs), None
-
-
-_ssd.register_autograd(_gradient, setup_context=_save)
+_ssd = _SSD()
 
 
 def _problem(*inputs: Any) -> tuple[Any, ...]:
@@ -188,3 +132,131 @@ def _problem(*inputs: Any) -> tuple[Any, ...]:
 def _in_rows(x: Tensor) -> Tensor:
     """Return x (B, T, ...) as steps of neighbouring numbers, which may lie apart."""
     return x if x[0, 0].is_contiguous() else x.contiguous()
+
+
+def ssd_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weight: Tensor,
+    log_decay: Tensor,
+    skip: Tensor,
+    state: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Advance one step: shapes as for ``ssd``, without T; a reset is a state of zeros."""
+    heads = value.shape[2] // query.shape[2]
+    query, key = (x.repeat_interleave(heads, 2).transpose(1, 2) for x in (query, key))
+    added = key.mT @ (value * weight[:, None, :, None]).transpose(1, 2)
+    state = torch.addcmul(added, log_decay.exp()[..., None, None], state)
+    return torch.addcmul((query @ state).transpose(1, 2), skip.unsqueeze(-1), value), state
+
+
+def ssd_loop(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weight: Tensor,
+    log_decay: Tensor,
+    skip: Tensor,
+    state: Tensor,
+    reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute ``ssd`` step by step: its truth."""
+    outputs = []
+    for t in range(value.shape[1]):
+        before = state if reset is None else torch.where(reset[:, t, None, None, None], 0, state)
+        q, k, v, w, decay = (x[:, t] for x in (query, key, value, weight, log_decay))
+        y, state = ssd_step(q, k, v, w, decay, skip, before)
+        outputs.append(y)
+    return torch.stack(outputs, dim=1), state
+
+
+def ssd_chunks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weight: Tensor,
+    log_decay: Tensor,
+    skip: Tensor,
+    state: Tensor,
+    reset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute ``ssd`` by matrix products: L + 2 N values for each step and output channel."""
+    y, state = _products(query, key, value * weight[:, :, None, :, None], log_decay, state, reset)
+    return torch.addcmul(y, skip.unsqueeze(-1), value), state
+
+
+def _products(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    log_decay: Tensor,
+    state: Tensor,
+    reset: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    steps, rank, groups = *value.shape[1:3], query.shape[3]
+    size = min(CHUNK, steps)
+    query, key = (_rows(x, size, groups).squeeze(-2) for x in (query, key))  # (B, C, G, L R, N)
+    value = _rows(value, size, groups)  # (B, C, G, L R, H / G, P)
+    total, together, whole, goes_on = _decays(_chunks(log_decay, size), reset, size)
+    total = total.repeat_interleave(rank, 2).unflatten(-1, (groups, -1, 1)).movedim(3, 2)
+    heads = total.movedim(-2, -3)  # (B, C, G, H / G, L R, 1)
+    weight = (heads - heads.mT).masked_fill(~_ranks(together, rank), -torch.inf).exp()
+    scores = (query @ key.mT).unsqueeze(3)
+    y = ((scores * weight) @ value.movedim(-2, -3)).movedim(-2, -3)
+    to_end = _where(whole, (total[:, :, :, -1:] - total).exp(), rank)
+    added = (key.mT @ (value * to_end).flatten(-2)).unflatten(-1, value.shape[-2:])
+    from_begin = _where(goes_on, total.exp(), rank)
+    states = [state.unflatten(1, (groups, -1)).movedim(2, 3)]  # (B, G, N, H / G, P)
+    for kept, more in zip(from_begin[:, :, :, -1:].unbind(1), added.unbind(1), strict=True):
+        states.append(torch.addcmul(more, kept, states[-1]))
+    before = torch.stack(states[:-1], dim=1).flatten(-2)
+    y = torch.addcmul(y, (query @ before).view_as(value), from_begin)
+    y = y.movedim(2, 3).flatten(3, 4).unflatten(2, (-1, rank))  # (B, C, L, R, H, P)
+    return y.flatten(1, 2)[:, :steps], states[-1].movedim(3, 2).flatten(1, 2)
+
+
+def _chunks(x: Tensor, size: int) -> Tensor:
+    """Return x (B, T, ...) as (B, C, L, ...), zeros after its end: steps that change nothing."""
+    beyond = -x.shape[1] % size
+    if beyond:
+        x = torch.cat([x, x.new_zeros(x.shape[0], beyond, *x.shape[2:])], dim=1)
+    return x.unflatten(1, (-1, size))
+
+
+def _decays(
+    log_decay: Tensor, reset: Tensor | None, size: int
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return what the decays (B, C, L, H) of a chunk add up to, and which steps are together.
+
+    Returns:
+        Sums from the chunk's begin, or the last reset, on, (B, C, L, H); which steps s count at t,
+        bool (B or 1, C or 1, L, L); and with resets, from which steps none follows in the chunk,
+        and which steps none precedes, bool (B, C, L).
+    """
+    together = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril()
+    if reset is None:
+        return log_decay.cumsum(2), together.expand(1, 1, -1, -1), None, None
+    segment = _chunks(reset, size).cumsum(-1)
+    together = together & (segment.unsqueeze(-1) == segment.unsqueeze(-2))
+    log_decay = log_decay.masked_fill(_chunks(reset, size).unsqueeze(-1), 0)
+    total = together.to(log_decay) @ log_decay  # no sum reaches across a reset, nor does a gradient
+    return total, together, segment == segment[..., -1:], segment == 0
+
+
+def _rows(x: Tensor, size: int, groups: int) -> Tensor:
+    """Return x (B, T, R, heads, ...) as (B, C, G, L R, heads / G, ...)."""
+    return _chunks(x, size).flatten(2, 3).unflatten(3, (groups, -1)).movedim(3, 2)
+
+
+def _ranks(together: Tensor, rank: int) -> Tensor:
+    """Return which rows (L R, L R) are together, from which steps are."""
+    return together.repeat_interleave(rank, -1).repeat_interleave(rank, -2)[:, :, None, None]
+
+
+def _where(there: Tensor | None, x: Tensor, rank: int) -> Tensor:
+    """Return x (B, C, G, L R, ...) where the steps (B, C, L) are there, else 0."""
+    if there is None:
+        return x
+    rows = there.repeat_interleave(rank, -1)[:, :, None, :, None, None]
+    return torch.where(rows, x, 0)

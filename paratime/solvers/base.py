@@ -1,7 +1,7 @@
-"""What every solver takes and returns."""
+"""The contract of every solver: what it solves, and its solution."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,16 +11,16 @@ from paratime.cells.base import Cell
 
 @dataclass(frozen=True)
 class Solution:
-    """The states of a solve, and how they came about.
+    """The states of a solve, and how they were found.
 
     Attributes:
-        states: All states, (B, T, *state_shape); None in a report that outlives its tensors.
-        iterations: Newton iterations, 0 where none were needed.
+        states: All states, (B, T, *state_shape); None in the report of a layer.
+        iterations: Newton iterations, 0 if none were needed.
         defect: Largest correction |s' - s| / (1 + |s|) of the last iteration, to first order the
             distance to the loop's result; 0 where the loop ran.
         converged: Whether the iterations converged; if not, the loop finished the solve.
         loop_share: Share of the steps that the loop computed because iterations did not converge.
-        message: One line that says what happened and what could be done.
+        message: One line that reports what happened and what could be done.
     """
 
     states: Tensor | None
@@ -29,10 +29,6 @@ class Solution:
     converged: bool
     loop_share: float
     message: str
-
-    def report(self) -> "Solution":
-        """Return the same without the states."""
-        return replace(self, states=None)
 
 
 class Solver(ABC):

@@ -1,4 +1,4 @@
-"""Newton's method over time: parallel, and never another answer than the loop's."""
+"""Newton's method over time: parallel, and always the loop's answer."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from paratime.errors import InputError
 from paratime.solvers.adjoint import attach_gradient
 from paratime.solvers.base import Solution, Solver, initial_state
 from paratime.solvers.sequential import run_loop
-from paratime.solvers.shooting import correct, shoot, split
+from paratime.solvers.shooting import correct, into_segments, shoot
 from paratime.solvers.structure import check_structure
 
 TOLERANCES = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -23,7 +23,7 @@ MAX_ITERS = 6
 
 @dataclass(frozen=True)
 class Iterate:
-    """One Newton iteration: the states of a shoot, and what the correction says of them.
+    """One Newton iteration: the states of a shoot, and how they were corrected.
 
     Attributes:
         states: States of all steps, (B, S, C, *state_shape).
@@ -46,7 +46,7 @@ def iterate(
     A segment is exact when no start up to its own has moved at all; exact segments are dropped
     from later iterations.
     """
-    u, reset = split(u, chunk), None if reset is None else split(reset, chunk)
+    u, reset = into_segments(u, chunk), None if reset is None else into_segments(reset, chunk)
     bound = cell.bound if cell.bound is not None and h0.abs().amax() <= cell.bound else None
     states = u.new_empty(*u.shape[:3], *cell.state_shape)
     start = u.new_zeros(*u.shape[:2], *cell.state_shape)

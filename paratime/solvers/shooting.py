@@ -14,12 +14,11 @@ from torch import Tensor
 
 from paratime.cells.base import Cell
 from paratime.ops import blocks
-from paratime.ops.reference import apply
 from paratime.ops.scan import scan
 from paratime.solvers.base import restart
 
 
-def split(x: Tensor, chunk: int) -> Tensor:
+def into_segments(x: Tensor, chunk: int) -> Tensor:
     """Cut x (B, T, ...) into segments (B, S, C, ...); the last one is filled with its last step."""
     missing = -x.shape[1] % chunk
     if missing:
@@ -80,7 +79,7 @@ def correct(
     if end.shape[1] > 1:
         moved[:, 1:] = scan(slope[:, :-1], (end - old)[:, :-1])
     still = (moved == 0).all(-2, keepdim=True) if slope.dim() > end.dim() else moved == 0
-    new = torch.where(still, end, end + apply(slope, moved))
+    new = torch.where(still, end, end + blocks.apply(slope, moved))
     finite = torch.isfinite(new)
     correction = torch.where(finite, (new - old).abs() / (1 + old.abs()), torch.inf)
     correction = correction.nan_to_num(nan=torch.inf, posinf=torch.inf)  # from an infinite start

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from paratime.cells.base import Cell, pull_back
+from paratime.cells.base import Cell, vjp
 from paratime.errors import InputError
 from paratime.ops import blocks
-from paratime.ops.reference import apply
 
 _RTOL = {torch.float32: 1e-4, torch.float64: 1e-8}
 
@@ -30,11 +29,11 @@ def check_structure(cell: Cell, u: Tensor) -> None:
     shape = tuple(cell.step(now, h).shape[1:])
     if shape != declared:
         raise InputError(name, f"a state {declared}", str(shape), "mend state_shape or step")
-    _, (seen,) = pull_back(cell, now, h, [weight])
+    _, (seen,) = vjp(cell, now, h, [weight])
     _, jac = cell.linearize(now, h)
     jac_t = blocks.transpose(jac) if jac.dim() > h.dim() else jac
     rtol = _RTOL[u.dtype]
-    if not torch.allclose(apply(jac_t, weight), seen, rtol=rtol, atol=rtol, equal_nan=True):
+    if not torch.allclose(blocks.apply(jac_t, weight), seen, rtol=rtol, atol=rtol, equal_nan=True):
         raise InputError(
             name,
             f"channels and sequences that do not read each other, as state_shape {declared} says, "

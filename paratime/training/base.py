@@ -1,57 +1,111 @@
 """What the LightningModules and data modules of all slices share."""
 
 import inspect
-import time
 import warnings
 from abc import ABC, abstractmethod
-from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
-from paratime.training.flops import peak_flops, precision_of
+from paratime.training.carry import Carry
+from paratime.training.checkpoint import check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
+from paratime.training.spec import DataSpec
+from paratime.training.throughput import Throughput
 
 
 class DataModule(LightningDataModule, ABC):
-    """A LightningDataModule that tells tasks what follows from its data."""
+    """A LightningDataModule that tells tasks what they must know of its data."""
 
     @property
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Values for arguments of the task, by name, as plain data (``vocab_size`` and so on)."""
+    def spec(self) -> DataSpec:
+        """What a task must know of the data, once ``prepare_data`` has run."""
 
 
 class Task(LightningModule, ABC):
     """A LightningModule with paratime's optimiser, throughput and solver telemetry.
 
+    The network of a task depends on its data. It is built at once where the task is given a
+    ``spec``, and otherwise by ``configure_model``, from the data module of the trainer, so that
+    instantiating a task reads no data.
+
     Args:
         optimizer: Optimiser and schedule.
     """
 
-    unit = "steps"
+    unit: ClassVar[str] = "steps"
     """What ``count`` counts."""
+
+    spec_type: ClassVar[type[DataSpec]]
+    """What the task must know of its data."""
+
+    spec: DataSpec
+    """What the network was built for; not set before."""
 
     def __init__(self, optimizer: AdamW) -> None:
         super().__init__()
-        self.optimizer = optimizer
-        self._pace: deque[tuple[int, float]] = deque(maxlen=20)
-        self._random: torch.Tensor | None = None
+        self.optimizer, self.carry = optimizer, Carry()
+        self._default_dtype = torch.get_default_dtype()
+        self._random: Tensor | None = None
+
+    @abstractmethod
+    def build(self, spec: Any) -> None:
+        """Build the network; the spec is of the task's ``spec_type``."""
 
     @abstractmethod
     def count(self, batch: Any) -> int:
         """Return the number of time steps in a batch."""
 
     def flops(self) -> int | None:
-        """Return the operations of a training step for each of what ``count`` counts, if known."""
+        """Return the operations of a training step for each unit of ``count``, if known."""
         return None
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the network exists."""
+        return "spec" in vars(self)
+
+    def specify(self, spec: DataSpec) -> None:
+        """Build the network for data, and keep the spec among the hyper-parameters."""
+        self.spec = self.spec_type.of(spec)
+        self.save_hyperparameters({"spec": self.spec.plain()})
+        self.build(self.spec)
+
+    def configure_model(self) -> None:
+        """Build the network for the trainer's data, unless it exists.
+
+        Raises:
+            InputError: The data is of another kind.
+        """
+        if self.is_built or self._trainer is None:
+            return
+        data = getattr(self.trainer, "datamodule", None)
+        spec = data.spec if isinstance(data, DataModule) else None
+        if not isinstance(spec, self.spec_type):
+            raise InputError(
+                "spec",
+                expected=f"a {self.spec_type.__name__}",
+                got=type(spec).__name__,
+                remedy=f"use data with {self.spec_type.data}, or pass the task a spec",
+            )
+        with _on_cpu(self._default_dtype):
+            self.specify(spec)
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Measure throughput, unless the trainer does so already."""
+        known = any(isinstance(callback, Throughput) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return [] if known else [Throughput()]
 
     def save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as hyper-parameters; call it first in a constructor.
@@ -73,7 +127,7 @@ class Task(LightningModule, ABC):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        """Choose another rate, also for a run whose schedule is made already."""
+        """Choose another rate, also for a run whose schedule exists already."""
         ratio = value / self.lr
         self.optimizer = replace(self.optimizer, lr=value)
         for config in [] if self._trainer is None else self.trainer.lr_scheduler_configs:
@@ -82,7 +136,7 @@ class Task(LightningModule, ABC):
             schedule._last_lr = [ratio * rate for rate in schedule.get_last_lr()]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups; the rate of the last one is the one that is logged."""
+        """Return the optimiser's groups; the rate of the last one is logged."""
         return parameter_groups(self, self.optimizer.weight_decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -96,18 +150,18 @@ class Task(LightningModule, ABC):
         }
 
     def _total_steps(self) -> int:
-        """Return how many optimiser steps there will be."""
+        """Return the number of optimiser steps of the run."""
         trainer = self.trainer
         if trainer.max_steps > 0:
             return trainer.max_steps
         total = int(trainer.estimated_stepping_batches)
-        # It has made the loader of the training batches, before the place in the epoch is known
-        # that a checkpoint goes on from; Lightning tells that to a loader when it is made.
+        # This has made the loader of the training batches before Lightning knows the place in the
+        # epoch that a checkpoint continues from, which it tells to a loader when it makes it.
         trainer.fit_loop._combined_loader = None
         return total
 
     def on_train_start(self) -> None:
-        """Begin at the rates of the schedule: a rate finder leaves the one that it has found."""
+        """Begin at the rates of the schedule: a rate finder leaves the one that it found."""
         for config in self.trainer.lr_scheduler_configs:
             schedule: Any = config.scheduler
             groups = schedule.optimizer.param_groups
@@ -115,47 +169,47 @@ class Task(LightningModule, ABC):
                 group["lr"] = rate
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Start the clock; go on with a checkpoint's random numbers, of dropout for example."""
+        """Restore the random state of a checkpoint, for dropout and sampling."""
         if self._random is not None:
             torch.set_rng_state(self._random)
             self._random = None
-        self._started = time.perf_counter()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log throughput (over the last 20 batches), learning rate and the solvers' reports."""
-        if self.trainer.global_step > 1:  # torch imports its compiler in the first step
-            self._pace.append((self.count(batch), time.perf_counter() - self._started))
-            count, seconds = (sum(figures) for figures in zip(*self._pace, strict=True))
-            self.log(f"train/{self.unit}_per_s", count / seconds, prog_bar=True)
-            self._log_utilization(count / seconds)
+        """Log the learning rate and the solvers' reports."""
         self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         self.log_dict(self.solver_telemetry())
 
-    def _log_utilization(self, pace: float) -> None:
-        """Log the model's FLOPs utilisation (arXiv 2204.02311), where the peak is known."""
-        if (flops := self.flops()) is not None:
-            peak = peak_flops(self.device, precision_of(self.trainer.precision))
-            if peak is not None:
-                self.log("train/mfu", pace * flops / peak)
+    def log_scores(self, split: str, scores: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
+        """Log the scores of an epoch of evaluation.
+
+        Args:
+            split: ``val`` or ``test``, before the names.
+            scores: Values by name.
+            shown: Names that the progress bar shows.
+        """
+        for name, value in scores.items():
+            self.log(f"{split}/{name}", value, prog_bar=name in shown)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the random numbers."""
+        """Keep the random state, and the state that the next batch may continue."""
         checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["carried_state"] = self.carry.kept
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model, unless the strategy loads them, part by part."""
+        """Build the network if it does not exist; refuse the weights of another one.
+
+        A strategy that loads the weights itself, part by part, leaves them out here.
+        """
+        saved = self.spec_type.saved_in(checkpoint.get("hyper_parameters", {}))
+        if not self.is_built and saved is not None:
+            self.specify(saved)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._random = checkpoint.get("random_state")
-        if (saved := checkpoint.get("state_dict")) is None:
-            return
-        ours = self.state_dict()
-        for name in sorted(saved.keys() | ours.keys()):
-            expected, got = (_shape(state.get(name)) for state in (ours, saved))
-            if expected != got:
-                remedy = "use the config that the checkpoint was trained with"
-                raise InputError(f"{name} in the checkpoint", expected, got, remedy)
+        self.carry.kept = checkpoint.get("carried_state")
+        if (weights := checkpoint.get("state_dict")) is not None:
+            check_weights(self.state_dict(), weights)
 
-    def solver_telemetry(self) -> dict[str, torch.Tensor]:
+    def solver_telemetry(self) -> dict[str, Tensor]:
         """Return the worst figures over all recurrent layers of the last forward pass."""
         modules = [m for m in self.modules() if isinstance(m, Recurrent)]
         reports = [figures for m in modules if (figures := m.telemetry()) is not None]
@@ -166,8 +220,19 @@ class Task(LightningModule, ABC):
         return dict(zip(names, worst, strict=True))
 
 
-def _shape(weight: torch.Tensor | None) -> str:
-    return "no such weight" if weight is None else str(tuple(weight.shape))
+@contextmanager
+def _on_cpu(dtype: torch.dtype) -> Iterator[None]:
+    """Initialise weights as a constructor does, whatever the trainer's device and precision.
+
+    Seeded runs have the same weights on all devices then.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,19 +6,19 @@ from paratime.layers.block import Block
 
 
 class CompileBlocks(Callback):
-    """Compile the blocks of encoders, one by one: they are alike, so that one graph serves all.
+    """Compile the blocks of encoders one by one: they are alike, so one graph serves all.
 
-    Checkpoints, names of weights and ``step`` stay as they are.
+    Checkpoints, names of weights and ``step`` do not change.
 
     Args:
-        backend: What compiles; ``inductor`` needs a C++ compiler, or Triton on a GPU.
+        backend: The compiler; ``inductor`` needs a C++ compiler, or Triton on a GPU.
     """
 
     def __init__(self, backend: str = "inductor") -> None:
         self.backend = backend
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have every block compiled when it is first called."""
+        """Compile every block at its first call."""
         for module in pl_module.modules():
             if isinstance(module, Block) and module._compiled_call_impl is None:
                 module.compile(backend=self.backend)

@@ -1,4 +1,4 @@
-"""AdamW with its schedule, as typed options, and which parameters it treats how."""
+"""AdamW with its schedule, as typed options, and its groups of parameters."""
 
 import math
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ class Decay(ABC):
 
     @abstractmethod
     def share(self, progress: float) -> float:
-        """Return the share of the fall that is left, from 1 at progress 0 to 0 at progress 1."""
+        """Return the remaining share of the fall, from 1 at progress 0 to 0 at progress 1."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Cosine(Decay):
 class StableDecay(Decay):
     """The peak rate, then a fall as 1 - sqrt in the last steps (arXiv 2404.06395, 2405.18392).
 
-    A run may go on from a checkpoint before the fall, since the rate there does not depend on
-    how many steps there are.
+    A longer run may continue from a checkpoint before the fall, since the rate there does not
+    depend on the number of steps.
 
     Args:
-        cooldown: Share of the steps behind the warm-up in which the rate falls.
+        cooldown: Share of the steps after the warm-up in which the rate falls.
 
     Raises:
         InputError: A share that is not above 0 and at most 1.
@@ -51,7 +51,12 @@ class StableDecay(Decay):
 
     def __post_init__(self) -> None:
         if not 0 < self.cooldown <= 1:
-            raise InputError("cooldown", "above 0, at most 1", str(self.cooldown), "correct it")
+            raise InputError(
+                "cooldown",
+                expected="above 0, at most 1",
+                got=str(self.cooldown),
+                remedy="correct it",
+            )
 
     def share(self, progress: float) -> float:
         """Return 1 before the fall, and 1 - sqrt of its progress in it."""
@@ -70,8 +75,8 @@ class AdamW:
         warmup: Share of the steps over which the rate rises from 0.
         final: Rate at the end, as a share of the peak.
         decay: How the rate falls from its peak to ``final``.
-        max_recurrent: Bound of the recurrent weights, to which each step brings them back; ParaRNN
-            uses 0.5 for language models. None for no bound.
+        max_recurrent: Bound that recurrent weights are clamped to after each step; ParaRNN uses
+            0.5 for language models. None for no bound.
 
     Raises:
         InputError: A bound that is not positive.
@@ -87,8 +92,12 @@ class AdamW:
 
     def __post_init__(self) -> None:
         if self.max_recurrent is not None and not self.max_recurrent > 0:
-            remedy = "leave it out for no bound"
-            raise InputError("max_recurrent", "above 0", str(self.max_recurrent), remedy)
+            raise InputError(
+                "max_recurrent",
+                expected="above 0",
+                got=str(self.max_recurrent),
+                remedy="leave it out for no bound",
+            )
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of a step as a share of the peak."""
@@ -129,6 +138,6 @@ def recurrent_weights(module: nn.Module) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def clip_(weights: list[nn.Parameter], bound: float) -> None:
-    """Bring weights back to [-bound, bound]."""
+    """Clamp weights to [-bound, bound]."""
     for weight in weights:
         weight.clamp_(-bound, bound)

@@ -1,4 +1,4 @@
-"""Where predictions go."""
+"""Predictions on disk."""
 
 from collections.abc import Sequence
 from pathlib import Path

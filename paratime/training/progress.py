@@ -7,9 +7,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 
 class TrainingProgress(TQDMProgressBar):
-    """Lightning's bar with short names and readable numbers, for terminals of 80 columns.
+    """Lightning's bar with short names and readable values, for terminals of 80 columns.
 
-    A run of so many steps has one bar for all of them, a run of epochs one for each.
+    A run with ``max_steps`` has one bar, a run of epochs one for each.
 
     Args:
         refresh_rate: Batches between updates.
@@ -21,7 +21,7 @@ class TrainingProgress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate)
 
     def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
-        """Begin the bar of the run, which may go on in the midst of an epoch."""
+        """Begin the bar of the run, which may resume within an epoch."""
         super().on_train_start(trainer, *arguments)
         if trainer.max_steps > 0:
             self.train_progress_bar.reset(trainer.max_steps)

@@ -1,4 +1,4 @@
-"""Loading that goes on where a checkpoint left off."""
+"""Orders of training data that are functions of seed and epoch, and loading that resumes."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -14,10 +14,10 @@ from paratime.errors import InputError
 
 
 class EpochSampler(Sampler[Any]):
-    """A sampler whose order is a function of seed and epoch, by which a run can be resumed.
+    """A sampler whose order is a function of seed and epoch, so that runs can be resumed.
 
     Args:
-        count: How many items there are.
+        count: Number of items.
         seed: Seed of the order.
     """
 
@@ -32,63 +32,91 @@ class EpochSampler(Sampler[Any]):
         return self._count
 
     def random(self) -> np.random.Generator:
-        """Return the random numbers of the epoch, from their beginning."""
+        """Return the random generator of the epoch, in its initial state."""
         return np.random.default_rng([self._seed, self._epoch])
 
 
-class Lanes(EpochSampler):
-    """Windows in their order, so that each place in a batch goes on where the last one ended.
+class ShuffledSampler(EpochSampler):
+    """Each window of a ``PackedStream`` once an epoch, in random order: (seed, window, False)."""
 
-    Yields (seed, window, follows): the seed of the order, the number of the window in it, and
-    whether the window goes on from the one at the same place in the batch before.
+    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
+        random = self.random()
+        seed = int(random.integers(2**63))
+        for window in random.permutation(len(self)):
+            yield seed, int(window), False
+
+
+class ContiguousSampler(EpochSampler):
+    """Windows of a ``PackedStream`` in order: each batch row continues its previous window.
+
+    Yields (seed, window, follows): the seed of the items' order, the number of the window in it,
+    and whether the window continues the one in the same row of the previous batch.
 
     Args:
-        windows: How many there are.
-        batch_size: How many go side by side; as many as do not fill a last batch are left out, in
-            each epoch others.
-        seed: Seed of the order of what the windows are of.
+        windows: Number of windows.
+        batch_size: Rows of a batch. Windows that do not fill a last batch are left out, different
+            ones in each epoch.
+        seed: Seed of the items' order.
+
+    Raises:
+        InputError: There are fewer windows than rows.
     """
 
     def __init__(self, windows: int, batch_size: int, seed: int) -> None:
         if windows < batch_size:
-            remedy = "lower batch_size or the length of windows"
-            raise InputError("windows", f"at least {batch_size}, a batch", str(windows), remedy)
-        self._length, self._lanes = windows // batch_size, batch_size
+            raise InputError(
+                "windows",
+                expected=f"at least {batch_size}, a batch",
+                got=str(windows),
+                remedy="lower batch_size or the length of windows",
+            )
+        self._length, self._rows = windows // batch_size, batch_size
         super().__init__(self._length * batch_size, seed)
 
     def __iter__(self) -> Iterator[tuple[int, int, bool]]:
         seed = int(self.random().integers(2**63))
         for window in range(self._length):
-            for lane in range(self._lanes):
-                yield seed, lane * self._length + window, window > 0
+            for row in range(self._rows):
+                yield seed, row * self._length + window, window > 0
 
 
-def lanes(windows: int, batch_size: int, seed: int, trainer: Trainer | None) -> Sampler[Any]:
-    """Return ``Lanes`` of which each process of a trainer has its own, ``batch_size`` of them.
+def contiguous_sampler(
+    windows: int, batch_size: int, seed: int, trainer: Trainer | None
+) -> Sampler[Any]:
+    """Return a ``ContiguousSampler`` whose rows the processes of a trainer share.
 
-    Lightning would shuffle those that it shares out, and no window would follow another.
+    Lightning would shuffle what it distributes, and no window would continue another.
     """
     shares = None if trainer is None else trainer.distributed_sampler_kwargs
     if shares is None:
-        return Lanes(windows, batch_size, seed)
-    whole = Lanes(windows, batch_size * shares["num_replicas"], seed)
+        return ContiguousSampler(windows, batch_size, seed)
+    whole = ContiguousSampler(windows, batch_size * shares["num_replicas"], seed)
     return DistributedSamplerWrapper(whole, shuffle=False, **shares)
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A DataLoader whose place in the epoch is kept in checkpoints.
+    """A DataLoader of training batches whose place in the epoch is kept in checkpoints.
 
     Its sampler's order must be a function of the epoch. Lightning sets the epoch, and calls
-    ``state_dict`` and ``load_state_dict``; the batches before the place are drawn and dropped.
+    ``state_dict`` and ``load_state_dict``; the batches before the place are loaded and dropped.
+    Workers stay from epoch to epoch.
+
+    Args:
+        dataset: The data.
+        options: As for torch's DataLoader.
     """
 
     _first = 0
     _given = 0
 
     def __init__(self, dataset: Dataset[Any], **options: Any) -> None:
-        # Beginning an epoch would draw from torch's random numbers, which a resumed run does once
-        # more, or not at all.
-        super().__init__(dataset, generator=torch.Generator(), **options)
+        # Without a generator, each epoch would draw from torch's global random numbers, which a
+        # resumed run does once more, or not at all.
+        defaults = {
+            "generator": torch.Generator(),
+            "persistent_workers": options.get("num_workers", 0) > 0,
+        }
+        super().__init__(dataset, **defaults | options)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Yield the batches of an epoch, the first time from the place that was loaded."""

@@ -94,9 +94,9 @@ def test_sizes_that_do_not_fit(options, message):
 
 def test_states_that_do_not_fit():
     layer, x = Attention(WIDTH, heads=HEADS, window=5), torch.zeros(2, 3, WIDTH)
-    with pytest.raises(InputError, match="h0: expected a cache and its counts, got Tensor"):
+    with pytest.raises(InputError, match="h0: expected a tuple of cache, counts, got Tensor"):
         layer(x, torch.zeros(2, 4))
-    with pytest.raises(InputError, match="h0: expected a cache and its counts, got tuple"):
+    with pytest.raises(InputError, match=r"h0: expected \(2, 1, 2, 12\), got NoneType"):
         Attention(WIDTH, heads=HEADS)(x, (None, None))
     with pytest.raises(InputError, match=r"h0: expected \(2, 1, 2, 12\), got \(2,\)"):
         Attention(WIDTH, heads=HEADS)(x, (torch.zeros(2), torch.zeros(2)))

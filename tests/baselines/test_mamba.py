@@ -11,8 +11,8 @@ from paratime.baselines.mamba import Mamba
 from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.errors import InputError
-from paratime.ops.ssd_reference import CHUNK
-from paratime.testing import count_parameters
+from paratime.layers.mixer import count_parameters
+from paratime.ops.ssd import CHUNK
 
 CLOSE, EXACT = 1e-5, 1e-10
 WIDTH = 24

@@ -118,7 +118,7 @@ def test_initialisations_have_their_scales():
         ),
         (lambda: GRUCell(INPUT, 6, block_size=4), "hidden_size: expected a positive multiple of"),
         (lambda: LSTMCell(INPUT, 9, heads=3), "heads: expected a divisor of input_size = 4, got 3"),
-        (lambda: _Wide(65), "at most 64 numbers a channel, got (65, 1)"),
+        (lambda: _Wide(65), "at most 64 units a channel, got (65, 1)"),
     ],
 )
 def test_sizes_that_do_not_fit(make, message):

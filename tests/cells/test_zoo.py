@@ -6,9 +6,9 @@ import pytest
 import torch
 from cases import HIDDEN, INPUT, ZOO, inputs
 
-from paratime.cells.block_elman import BlockElmanCell
 from paratime.cells.brc import BRCCell
 from paratime.cells.cfc import CfCCell
+from paratime.cells.elman import BlockElmanCell
 from paratime.cells.init import ChronoInit, NormalInit
 from paratime.cells.lru import LRUCell
 from paratime.cells.mgu import MGUCell
@@ -16,7 +16,7 @@ from paratime.cells.slstm import SLSTMCell
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.solvers.newton import Newton
-from paratime.testing import TOLERANCE, check_mixer, compare
+from paratime.testing import TOLERANCE, check_mixer, compare_solvers
 
 ALLOWED = TOLERANCE[torch.float64].value
 
@@ -86,7 +86,7 @@ def test_cfc_without_a_channel_steps_by_one():
 
 def test_cfc_learns_through_its_time_steps():
     x = inputs(torch.float64, 200).abs()
-    assert compare(CfCCell(INPUT, HIDDEN, time_channel=0), Newton(), x, None, None).passed
+    assert compare_solvers(CfCCell(INPUT, HIDDEN, time_channel=0), Newton(), x, None, None).passed
 
 
 def test_lru_equation():
@@ -142,7 +142,7 @@ def test_slstm_takes_the_start_of_the_paper_in_parallel():
     y, last = Recurrent(cell, Newton())(inputs(torch.float64, 300), h0)
     assert y.isfinite().all() and last.isfinite().all()
     cell = SLSTMCell(INPUT, HIDDEN)
-    assert compare(cell, Newton(), inputs(torch.float64, 300), h0, None).passed
+    assert compare_solvers(cell, Newton(), inputs(torch.float64, 300), h0, None).passed
 
 
 @pytest.mark.parametrize("size", (-300.0, 300.0))

@@ -3,6 +3,7 @@
 python tests/compare/grids.py FOLDER
 """
 
+import csv
 import math
 import sys
 from collections.abc import Callable
@@ -12,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from paratime.compare.report import write
-from paratime.compare.result import Grid, Key, Result
-from paratime.compare.summary import key_of
+from paratime.compare.report import write_page
+from paratime.compare.results import Grid, Key, Result, key_of
 
 MIXERS = ["ParaGRU", "ParaLSTM", "Mamba", "Mamba2", "Mamba3", "MinGRU", "Attention", "TorchGRU"]
 STEPS = np.arange(10, 301, 10)
@@ -57,6 +57,17 @@ def make(
         if found is not None:
             found.save(key.path(out))
     return out
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def small(out: Path, seeds: int = 2, **change: object) -> Path:
+    """Make a comparison of two mixers, fast."""
+    grid = replace(GRID, mixers=MIXERS[:2], seeds=[*range(seeds)])
+    return make(out, replace(grid, **change))
 
 
 def result(domain: str, mixer: str, seed: int, index: int) -> Result:
@@ -224,4 +235,4 @@ def hostile(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(write(broken(Path(sys.argv[1]))))
+    print(write_page(broken(Path(sys.argv[1]))))

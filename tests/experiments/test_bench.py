@@ -11,7 +11,7 @@ import pytest
 import torch
 from crossover import write_thresholds
 
-from paratime.ops import device, native, targets
+from paratime.ops.native import device, library, targets
 from paratime.testing import TOLERANCE, Tolerance
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ FORMATS = ("float32", "float64", "bfloat16", "float16")
 
 @pytest.fixture
 def emulation():
-    with native.using(targets.SIMT):
+    with library.force_backend(targets.SIMT):
         yield
 
 
@@ -73,7 +73,7 @@ def test_help_starts_nothing(monkeypatch, capsys):
 def test_without_kernels_it_says_so_in_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(device, "has", lambda *_: False)
+    monkeypatch.setattr(device, "has_kernel", lambda *_: False)
     with pytest.raises(SystemExit, match=r"^this needs CUDA kernels, and [^\n]*$"):
         bench.main([])
 

@@ -16,7 +16,7 @@ from sweeps import CHUNK, CHUNKS, SCALES, SEEDS, problem
 from verdict import BOUNDS, bound, handed_over, markdown, shown, slow, verdict, worst
 from zoo import ZOO
 
-from paratime.cells.block_elman import BlockElmanCell
+from paratime.cells.elman import BlockElmanCell
 from paratime.cells.lru import LRUCell
 from paratime.solvers.newton import Newton, iterate
 from paratime.testing import TOLERANCE

@@ -15,7 +15,7 @@ from paratime import Encoder, ParaGRU
 from paratime.layers.block import Block
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.base import InMemory
-from paratime.world.model.dynamics_task import DynamicsTask
+from paratime.world.model.task import DynamicsTask
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
@@ -71,10 +71,10 @@ def test_a_model_that_has_learnt_nothing_predicts_the_mean_change(small):
     world = trial.WORLDS["Lorenz-96, 3 of 6"]
     seen = recording(world.system, world.observed, 4, 70, seed=0)
     data = TrajectoryData(InMemory(seen), validation=0.0, test=0.0)
-    trajectories = data.facts["trajectories"]
-    task = DynamicsTask(encoder_of("MinGRU"), trajectories).eval()
+    spec = data.spec
+    task = DynamicsTask(encoder_of("MinGRU"), spec).eval()
     batch = trial.unseen(world)
-    mean, spread = torch.tensor(trajectories["moments"]["change"])
+    mean, spread = torch.tensor(spec.moments.change)
     change = batch["observation"][:, trial.CONTEXT - 1 :].diff(dim=1)
     expected = ((change - mean) / spread).square().mean().sqrt()
     with torch.inference_mode():

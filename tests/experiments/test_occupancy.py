@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from occupancy import KIB, MULTIPROCESSORS, resident_warps
 
-from paratime.ops import targets
+from paratime.ops.native import targets
 
 PROGRAM = Path(__file__).parent / "samples" / "occupancy.cpp"
 

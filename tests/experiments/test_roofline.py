@@ -25,7 +25,7 @@ from model import (
     scan_threads,
 )
 
-from paratime.ops import build, device, native, targets
+from paratime.ops.native import build, device, library, targets
 
 NAMES = ("forward_sequential", "backward_sequential", "forward_newton", "scan_tiles")
 CODES = Codes(
@@ -241,13 +241,13 @@ def test_segments_are_those_of_the_kernel(k):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_tiles_of_the_scan_are_those_of_the_kernel(cell, format, lanes):
-    with native.using(targets.SIMT):
-        tile = native.device_function(f"{cell}_tile_{format}", torch.device("cpu"))
+    with library.force_backend(targets.SIMT):
+        tile = library.device_function(f"{cell}_tile_{format}", torch.device("cpu"))
     if (cell, format) == ("gru4", "float64"):
         assert tile is None
         return
     p = problem(512, cell=cell, format=format)
-    steps = native.ask(tile, lanes.bit_length() - 1)
+    steps = library.query(tile, lanes.bit_length() - 1)
     assert steps == scan_threads(p) // lanes * p.cell.scan_segment
 
 

@@ -9,7 +9,7 @@ from instruction import Instruction
 from loops import Loop, Staging, find_loops
 from sass import Kernel, kernels
 
-from paratime.ops.build import CannotBuild
+from paratime.ops.native.build import CannotBuild
 
 SAMPLES = Path(__file__).parent / "samples"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")

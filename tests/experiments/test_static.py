@@ -18,8 +18,8 @@ from loops import Staging
 from sass import Kernel, kernels
 from static import Compiled, Step, judge, limit_of, missing, step_of
 
-from paratime.ops import targets
-from paratime.ops.build import CannotBuild
+from paratime.ops.native import targets
+from paratime.ops.native.build import CannotBuild
 
 SAMPLES = Path(__file__).parent / "samples"
 CELLS = ("Gru<1>", "Gru<2>", "Gru<4>", "Lstm<1>", "Lstm<2>")
@@ -266,7 +266,7 @@ def test_a_part_of_the_architectures_is_not_kept(monkeypatch, tmp_path):
 
 
 def test_without_a_compiler_the_command_says_so(monkeypatch):
-    monkeypatch.setattr(static.build, "find", lambda _: None)
+    monkeypatch.setattr(static.build, "find_library", lambda _: None)
     monkeypatch.setattr(targets, "nvcc", lambda: None)
     with pytest.raises(SystemExit, match=r"^no nvcc on PATH; install the CUDA toolkit"):
         static.main(["--arch", "sm_90"])

@@ -11,11 +11,11 @@ from forecast.tables import frame_of
 from torch import nn
 
 from paratime import Attention, Encoder, ParaLSTM
-from paratime.forecast.data.calendar import quiet
-from paratime.forecast.data.datamodule import describe
+from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.table import read_table
-from paratime.forecast.data.windows import Standard, prepare, with_origins
+from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.data.windows import CovariateScaler, to_tensors, with_origins
 from paratime.forecast.model.outputs import Gaussian, Quantiles
 from paratime.forecast.model.task import ForecastTask
 from paratime.forecast.streaming.forecaster import Forecaster
@@ -56,7 +56,7 @@ class Case:
     def update(self, forecaster: Forecaster, entry: dict[str, Any], step: int) -> int:
         value = entry["target"][..., step]
         value = float(value) if value.ndim == 0 else value.tolist()
-        with quiet():
+        with quiet_periods():
             time = entry["start"] + step
         return forecaster.update(entry["item_id"], time, value, self.covariates(entry, step))
 
@@ -65,7 +65,7 @@ class Case:
 
     def one_pass(self, entry: dict[str, Any]) -> np.ndarray:
         """Return the quantiles (T, H, C, levels) from all steps."""
-        series = prepare(entry, Standard(**self.task.series["standard"]), H)
+        series = to_tensors(entry, self.task.spec.standard, H)
         batch = with_origins([series], [torch.arange(len(series.target))], H)
         like = next(self.task.parameters())
         batch = {k: x.to(like.dtype) if x.is_floating_point() else x for k, x in batch.items()}
@@ -75,7 +75,7 @@ class Case:
     def predict(self, forecaster: Forecaster, entry: dict[str, Any], step: int) -> np.ndarray:
         """Return the quantiles (H, C, levels) from the last step."""
         made = forecaster.predict(entry["item_id"], self.future(entry, step), LEVELS)
-        with quiet():
+        with quiet_periods():
             assert made.start_date == entry["start"] + step + 1
         found = np.stack([made.quantile(level) for level in LEVELS], axis=-1)
         return found.reshape(H, -1, len(LEVELS))
@@ -92,7 +92,7 @@ def case(freq="h", steps=30, dtype=torch.float64, *, encoder=None, output=None, 
 def model(data: Collection, dtype=torch.float64, encoder=None, output=None) -> ForecastTask:
     torch.manual_seed(1)
     encoder, output = encoder or Encoder(8, 2, mlp_size=8), output or Quantiles()
-    facts = describe(data, H, Standard.of(data.entries))
+    facts = SeriesSpec.describe(data, H, CovariateScaler.of(data.entries))
     task = ForecastTask(encoder, facts, output=output, lags=10, window=9, dropout=0.5)
     for parameter in task.parameters():
         nn.init.normal_(parameter, std=0.2)

@@ -9,6 +9,22 @@ from paratime.errors import InputError
 HEAD = "item_id,timestamp,target,x\n"
 DAYS = "".join(f"a,2024-01-0{i},{i},{i}\n" for i in range(1, 8))
 
+SEASONS = {
+    "min": 1,  # a day has 1440: the calendar knows it
+    "5min": 288,
+    "15min": 96,
+    "30min": 48,
+    "h": 24,
+    "6h": 4,
+    "D": 7,
+    "B": 5,
+    "W-SUN": 1,
+    "M": 12,
+    "Q-DEC": 4,
+    "Y-DEC": 1,
+}
+"""Steps of a season by frequency."""
+
 
 def frame_of(freq="D", steps=12, items=("a", "b", "c")):
     """Return a long table with a column of each role, the same whenever it is called."""

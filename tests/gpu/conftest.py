@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paratime.ops import device, native, targets
+from paratime.ops.native import device, library, targets
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # products that are deterministic
 
@@ -37,13 +37,15 @@ def where(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     if request.param == "cuda":
         yield request.getfixturevalue("cuda")
         return
-    with native.using(targets.SIMT):
+    with library.force_backend(targets.SIMT):
         yield _with_kernels(torch.device("cpu"))
-    native.schedule(0, 1)
+    library.schedule(0, 1)
 
 
 def _with_kernels(where: torch.device) -> torch.device:
     """Refuse a device where all tests would pass by the loop in torch."""
     for name in ("gru", "lstm"):
-        assert device.has(name, 1, where), "there are no CUDA kernels; paratime's log says why"
+        assert device.has_kernel(name, 1, where), (
+            "there are no CUDA kernels; paratime's log says why"
+        )
     return where

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from ops.test_cuda import CASES, problem
+from ops.native.test_device import CASES, problem
 from ops.test_recurrence import run
 from torch import Tensor
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from cases import inputs
 from gpu.places import Outcome, all_of, check, moved, same
-from ops.test_cuda import CASES, CHOICES, problem
+from ops.native.test_device import CASES, CHOICES, problem
 from ops.test_recurrence import run
 
 from paratime import ParaGRU
-from paratime.ops import device
+from paratime.ops.native import device
 from paratime.ops.scan import scan
 
 pytestmark = [
@@ -52,7 +52,7 @@ def captured(work: Callable[[], Outcome]) -> tuple[torch.cuda.CUDAGraph, Outcome
 def test_a_graph_replays_what_was_captured(cuda, case, method):
     values, cotangents, *_ = problem(case, 500, 7, torch.float32, 1.0)
     values, cotangents = moved(values, cuda), moved(cotangents, cuda)
-    with device.running(METHODS[method]):
+    with device.force_choice(METHODS[method]):
         graph, result = captured(lambda: run(CASES[case][0], values, cotangents))
         for scale in (0.5, -1.0):
             values[0].mul_(scale)
@@ -74,7 +74,7 @@ def test_two_streams_at_a_time_give_the_same_bits(cuda, case, method):
     sizes = [(500, 7, torch.float32, 1.0), (500, 36, torch.float32, 0.5)]
     problems = [[moved(x, cuda) for x in problem(case, *size)[:2]] for size in sizes]
     streams = [torch.cuda.Stream(cuda) for _ in sizes]
-    with device.running(METHODS[method]):
+    with device.force_choice(METHODS[method]):
         expected = [run(CASES[case][0], *x) for x in problems]
         torch.cuda.synchronize()
         for _ in range(10):
@@ -104,7 +104,7 @@ def test_scans_on_two_streams_do_not_wait_for_each_other(cuda):
 def test_nothing_waits_for_the_device(cuda, case, method):
     values, cotangents, *_ = problem(case, 500, 7, torch.float32, 1.0)
     values, cotangents = moved(values, cuda), moved(cotangents, cuda)
-    with device.running(METHODS[method]):
+    with device.force_choice(METHODS[method]):
         expected = run(CASES[case][0], values, cotangents)
         with no_waiting():
             found = run(CASES[case][0], values, cotangents)
@@ -114,7 +114,7 @@ def test_nothing_waits_for_the_device(cuda, case, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_layer_does_not_wait_for_the_device(cuda, method):
     layer, x = ParaGRU(4, 64).to(cuda), inputs(torch.float32, 300).to(cuda)
-    with device.running(METHODS[method]):
+    with device.force_choice(METHODS[method]):
         layer(x)[0].sum().backward()
         with no_waiting():
             y, state = layer(x)
@@ -130,7 +130,7 @@ def test_a_device_that_is_not_the_current_one(cuda, method):
     if not others:
         pytest.skip("one CUDA device, and another one is needed")
     for index in others:
-        with device.running(METHODS[method]):
+        with device.force_choice(METHODS[method]):
             for case in CASES:
                 check(case, torch.device("cuda", index), 500, 7, torch.float32, 1.0)
         a, b = torch.rand(2, 900, 5), torch.randn(2, 900, 5)
@@ -143,7 +143,7 @@ def test_a_launch_that_fails_says_so_and_leaves_the_device_alone(cuda, monkeypat
     values = moved(problem("gru1", 33, 7, torch.float32, 1.0)[0], cuda)
     monkeypatch.setattr(device, "_fitting", lambda *_: 4096)
     with (
-        device.running(CHOICES["32 lanes"]),
+        device.force_choice(CHOICES["32 lanes"]),
         pytest.raises(RuntimeError, match=r"gru1_forward_newton_float32: launch failed: "),
     ):
         CASES["gru1"][0](*values)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from gpu.places import moved, on
-from ops.test_cuda import CASES
+from ops.native.test_device import CASES
 from ops.test_recurrence import run
 from torch import Tensor
 
-from paratime.ops import device, native
+from paratime.ops.native import device, library
 from paratime.testing import TOLERANCE, relative_error
 
 METHODS = (device.SEQUENTIAL, device.PARALLEL)
@@ -30,9 +30,9 @@ def test_long_sequences(where, case, method, steps):
     values = [torch.randn(2, steps, 3 * k, 3), torch.randn(weights, 3) / k]
     values += [torch.zeros(2, rows, 3), torch.rand(2, steps) < 1e-3, None]
     cotangents = [torch.randn(2, steps, k, 3).double(), torch.randn(2, rows, 3).double()]
-    with native.using(native.backends()[0]):
+    with library.force_backend(library.backends()[0]):
         truth = run(op, [x.double() for x in values[:3]] + values[3:], cotangents)
-    with device.running(device.Choice(method, 8)):
+    with device.force_choice(device.Choice(method, 8)):
         found = run(op, moved(values, where), moved(cotangents, where))
     allowed = TOLERANCE[torch.float32]
     for x, y in zip(found[0], truth[0], strict=True):
@@ -57,7 +57,7 @@ def test_what_lies_beyond_32_bits(where, method, size):
     )
     weight, h0 = (torch.randn(n, channels, device=where).tanh() for n in (3, batch))
     assert where.type == "cpu" or u.numel() > 2**31
-    with device.running(device.Choice(method)):
+    with device.force_choice(device.Choice(method)):
         whole = _both(u, weight, h0.unsqueeze(1), g)
         last = [x[-1:, ..., -32:].contiguous() for x in (u, h0.unsqueeze(1), g)]
         alone = _both(last[0], weight[:, -32:].contiguous(), *last[1:])

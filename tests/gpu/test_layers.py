@@ -9,7 +9,7 @@ from gpu.places import all_of, everywhere, on
 from torch import Tensor, nn
 
 from paratime import Encoder, ParaGRU, ParaLSTM, Sequential
-from paratime.ops import device, native
+from paratime.ops.native import device, library
 from paratime.testing import TOLERANCE, relative_error
 
 LAYERS = {"ParaGRU": ParaGRU, "ParaLSTM": ParaLSTM}
@@ -29,7 +29,7 @@ def both(layer: nn.Module, x: Tensor, **options: Tensor) -> tuple[list[Tensor], 
 
 def on_the_cpu(layer: nn.Module, x: Tensor, **options: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Run the same by the loop in torch, in float64."""
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         return both(copy.deepcopy(layer).double(), x.double(), **options)
 
 
@@ -53,7 +53,7 @@ def test_a_layer_gives_what_it_gives_on_the_cpu(where, kind, dtype, method):
     x, reset, lengths = inputs(dtype, 200, batch=3), resets(200, 3), torch.tensor([200, 0, 131])
     truth = on_the_cpu(layer, x, reset=reset, lengths=lengths)
     options = {"reset": reset.to(where), "lengths": lengths.to(where)}
-    with device.running(device.Choice(method, 8, 64)):
+    with device.force_choice(device.Choice(method, 8, 64)):
         found = both(layer.to(where), x.to(where), **options)
     hold(found[0], truth[0], False, dtype)
     hold(found[1], truth[1], True, dtype)
@@ -85,7 +85,7 @@ def test_autocast_computes_in_bfloat16_with_an_exact_state(where, name, method):
     layer, x = LAYERS[name](4, 64), inputs(torch.float32, 200)
     truth = on_the_cpu(layer, x)
     with (
-        device.running(device.Choice(method, 8, 64)),
+        device.force_choice(device.Choice(method, 8, 64)),
         torch.autocast(where.type, dtype=torch.bfloat16),
     ):
         found = both(layer.to(where), x.to(where))
@@ -111,11 +111,11 @@ def test_compile_without_a_graph_break(where, name, compiler):
 @everywhere
 def test_the_solution_says_how_it_was_found(where):
     layer, x = ParaGRU(4, 16).to(where), inputs(torch.float32, 200).to(where)
-    with device.running(device.Choice(device.PARALLEL, 8, 64)):
+    with device.force_choice(device.Choice(device.PARALLEL, 8, 64)):
         layer(x)
         assert layer.solution.iterations >= 1 and layer.solution.converged
         assert layer.solution.defect <= device.TOLERANCE
-    with device.running(device.Choice(device.SEQUENTIAL)):
+    with device.force_choice(device.Choice(device.SEQUENTIAL)):
         layer(x)
         assert layer.solution.iterations == 0
 
@@ -125,9 +125,9 @@ def test_a_model_learns_as_it_does_on_the_cpu(where):
     """Three steps of plain gradient descent on two blocks give the same losses."""
     model = Encoder(8, 2, ParaGRU, mlp_size=16)
     x, target = torch.randn(3, 90, 8), torch.randn(3, 90, 8)
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         expected = _descend(copy.deepcopy(model), x, target)
-    with device.running(device.Choice(device.PARALLEL, 8)):
+    with device.force_choice(device.Choice(device.PARALLEL, 8)):
         found = _descend(model.to(where), x.to(where), target.to(where))
     for a, b in zip(found, expected, strict=True):
         assert abs(a - b) <= TOLERANCE[torch.float32].gradient * b
@@ -151,6 +151,6 @@ def test_the_loop_and_newton_in_torch_run_there_as_well(where, name):
     expected, _ = layer(x)
     layer.solver = Sequential()
     assert (layer(x)[0] - expected).abs().max() <= TOLERANCE[torch.float32].value
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         layer.solver = None
         assert (layer(x)[0] - expected).abs().max() <= TOLERANCE[torch.float32].value

@@ -5,14 +5,13 @@ import math
 import pytest
 import torch
 from gpu.places import all_of, check, close, everywhere, moved, on, same
-from ops.test_cuda import CASES, CHOICES, DTYPES, STEPS, problem
+from ops.native.test_device import CASES, CHOICES, DTYPES, STEPS, problem
 from ops.test_recurrence import problem as draw
 from ops.test_recurrence import run
 
-from paratime.ops import device, native
-from paratime.ops.fused import gru
-from paratime.ops.reference import scan_loop
-from paratime.ops.scan import scan
+from paratime.ops.native import device, library
+from paratime.ops.recurrence import gru
+from paratime.ops.scan import scan, scan_loop
 from paratime.testing import TOLERANCE, relative_error
 
 SIZES = ((1, 1, 1), (2, 70, 7), (64, 40, 300), (40, 20, 1024))
@@ -25,7 +24,7 @@ SIZES = ((1, 1, 1), (2, 70, 7), (64, 40, 300), (40, 20, 1024))
     [("gru1", 33, "8 lanes"), ("lstm2", 33, "sequential"), ("gru4", 2, "32 lanes")],
 )
 def test_outputs_and_gradients_are_those_of_the_loop(where, case, steps, choice):
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         check(case, where, steps, 7, torch.float32, 1.0)
 
 
@@ -35,7 +34,7 @@ def test_outputs_and_gradients_are_those_of_the_loop(where, case, steps, choice)
     [("lstm1", torch.bfloat16, 33, "4 lanes"), ("gru2", torch.float64, 33, "1 lane")],
 )
 def test_formats(where, case, dtype, steps, choice):
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         check(case, where, steps, 36 if steps < 100 else 9, dtype, 0.5)
 
 
@@ -51,7 +50,7 @@ def test_the_method_that_is_chosen_by_default(where, case, size, dtype):
     shapes = (batch, steps, k, channels), inputs[2].shape
     cotangents = [torch.randn(shape, device=where).to(dtype).double() for shape in shapes]
     found = run(op, inputs, cotangents)
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         truth = run(op, [x.double() for x in inputs[:3]] + inputs[3:], cotangents)
     close(found, truth, dtype)
 
@@ -60,7 +59,7 @@ def test_the_method_that_is_chosen_by_default(where, case, size, dtype):
 def test_chaotic_channels_end_with_the_loops_result(where, case):
     """By at most as many iterations as segments, each exact to rounding in float64."""
     inputs, _, truth, _ = problem(case, 100, 6, torch.float64, 3.0)
-    with device.running(CHOICES["1 lane"]):
+    with device.force_choice(CHOICES["1 lane"]):
         y, _, report = CASES[case][0](*moved(inputs, where))
     assert (y.cpu() - truth[0]).abs().max() <= 1e-6
     assert report[0] > 3 or case == "gru4"  # has no kernel but the sequential one in float64
@@ -69,7 +68,7 @@ def test_chaotic_channels_end_with_the_loops_result(where, case):
 @on("case, choice", all_of(CASES, CHOICES), [("gru1", "8 lanes"), ("gru1", "sequential")])
 def test_the_report_has_iterations_and_the_last_correction(where, case, choice):
     inputs = moved(problem(case, 500, 7, torch.float32, 1.0)[0], where)
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         *_, report = CASES[case][0](*inputs)
     assert report.device.type == where.type
     iterations, correction = int(report[0]), float(report[1].view(torch.float32))
@@ -83,7 +82,7 @@ def test_the_report_has_iterations_and_the_last_correction(where, case, choice):
 def test_what_is_not_a_number_goes_in_and_comes_out(where, choice):
     inputs = [x.clone() for x in problem("gru1", 100, 6, torch.float32, 1.0)[0][:3]]
     inputs[0][0, 50, :, 2] = torch.nan
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         y, final, _ = gru(*moved(inputs, where), None, None)
     assert y[0, 50:, :, 2].isnan().all() and final[0, :, 2].isnan().all()
     y[0, 50:, :, 2] = 0
@@ -94,7 +93,7 @@ def test_what_is_not_a_number_goes_in_and_comes_out(where, choice):
 def test_writing_into_a_slice_gives_the_same_and_nothing_else(where, case, choice):
     op, k = CASES[case]
     inputs = moved(problem(case, 33, 36, torch.float32, 1.0)[0], where)
-    with device.running(CHOICES[choice]), torch.no_grad():
+    with device.force_choice(CHOICES[choice]), torch.no_grad():
         y, final, _ = op(*inputs)
         whole = torch.full((2, 50, k, 36), 7.0, device=where)
         _, again, _ = op(*inputs, out=whole[:, 6:39])
@@ -108,7 +107,7 @@ def test_strided_inputs_and_gradients_that_are_missing(where, choice):
     inputs, cotangents = moved(inputs, where), moved(cotangents, where)
     leaves = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in inputs[:3]]
     leaves = [x.requires_grad_() for x in leaves]
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         for used in (0, 1):
             alone = [x if i == used else 0 * x for i, x in enumerate(cotangents)]
             _, gradients = run(CASES["lstm1"][0], inputs, alone)
@@ -122,11 +121,11 @@ def test_strided_inputs_and_gradients_that_are_missing(where, choice):
 def test_every_run_gives_the_same_bits(where, case, choice):
     inputs, cotangents, *_ = problem(case, 500, 7, torch.float32, 1.0)
     inputs, cotangents = moved(inputs, where), moved(cotangents, where)
-    with device.running(CHOICES[choice]):
+    with device.force_choice(CHOICES[choice]):
         expected = run(CASES[case][0], inputs, cotangents)
         for seed in range(1, 3 if where.type == "cpu" else 20):
             if where.type == "cpu":
-                native.schedule(seed, 3)
+                library.schedule(seed, 3)
             assert same(run(CASES[case][0], inputs, cotangents), expected)
 
 
@@ -162,11 +161,11 @@ def test_scan(where, size, steps, lanes, reverse, dtype):
     else:
         a = a / math.sqrt(8)
     values = [x.to(dtype).to(where).requires_grad_() for x in (a, b, h0)]
-    with device.running(device.Choice(device.PARALLEL, lanes)):
+    with device.force_choice(device.Choice(device.PARALLEL, lanes)):
         h = scan(*values, reverse=reverse)
         gradients = torch.autograd.grad(h.square().sum(), values)
     leaves = [x.detach().double().requires_grad_() for x in values]
-    with native.using(native.REFERENCE):
+    with library.force_backend(library.REFERENCE):
         truth = scan(*leaves, reverse=reverse)
         expected = torch.autograd.grad(truth.square().sum(), leaves)
     assert relative_error(h.double(), truth) <= TOLERANCE[dtype].value
@@ -179,7 +178,7 @@ def test_products_that_overflow(where, lanes):
     """A zero state times an infinite product of slopes is zero; so it is in the loop."""
     a, b = torch.full((1, 900, 3), 1e30, device=where), torch.zeros(1, 900, 3, device=where)
     b[:, 880:] = 1e-30
-    with device.running(device.Choice(device.PARALLEL, lanes)):
+    with device.force_choice(device.Choice(device.PARALLEL, lanes)):
         h = scan(a, b)
     truth = scan_loop(a, b)
     assert torch.equal(h[:, :880], truth[:, :880])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from paratime.language.data.spec import TokenSpec
 from paratime.language.generation.generate import generate
 from paratime.language.generation.sampling import Sampling
 from paratime.language.model.task import LanguageTask
@@ -20,7 +21,7 @@ START = BYTES.start
 
 def make_task(mixer: Callable[[int], Mixer] = ParaLSTM, **options) -> LanguageTask:
     """Return a model of bytes whose logits are far from equal."""
-    task = LanguageTask(Encoder(16, 2, mixer, mlp_size=16), 257, BYTES.spec(), **options)
+    task = LanguageTask(Encoder(16, 2, mixer, mlp_size=16), TokenSpec(257, BYTES.spec()), **options)
     task.head.weight.data *= 8
     return task.eval()
 

@@ -1,4 +1,4 @@
-"""A short run of a small model in one process or two; ``test_sharding.py`` compares them."""
+"""A short run of a small model in one process or two; ``model/test_fsdp.py`` compares them."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
+from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
@@ -70,7 +71,9 @@ def make_task(tied: bool) -> LanguageTask:
     """Return a model in float64 with a block that is computed anew, and bounded weights."""
     seed_everything(0)
     encoder = Encoder(16, 2, partial(ParaLSTM, heads=2), mlp_size=16, recompute=1)
-    return Given(encoder, 50, tied=tied, optimizer=AdamW(lr=1e-2, max_recurrent=0.3)).double()
+    return Given(
+        encoder, TokenSpec(50), tied=tied, optimizer=AdamW(lr=1e-2, max_recurrent=0.3)
+    ).double()
 
 
 def make_trainer(folder: str, processes: int, note: Note) -> Trainer:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from paratime.cells.gru import GRUCell
 from paratime.layers import recurrent
 from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
-from paratime.ops import build, native, targets
+from paratime.ops.native import build, library, targets
 from paratime.solvers.sequential import Sequential
 from paratime.testing import TOLERANCE, relative_error
 
@@ -209,7 +209,7 @@ def test_workers_that_are_forked_after_a_run():
 def test_the_reference_can_be_forced(name):
     cell, x = CELLS[name](1.0, 12), inputs(torch.float32, 50)
     y = Recurrent(cell)(x)[0]
-    with native.using("reference"):
+    with library.force_backend("reference"):
         assert cell.fused(x.device) is None
         layer = Recurrent(cell)
         assert (layer(x)[0] - y).abs().max() <= TOLERANCE[torch.float32].value
@@ -219,7 +219,7 @@ def test_the_reference_can_be_forced(name):
 @pytest.fixture
 def without_compiler(monkeypatch):
     def forget():
-        for known in (native._load, native._symbol, native._of_cpu):
+        for known in (library._load, library._symbol, library._of_cpu):
             known.cache_clear()
 
     monkeypatch.setattr(targets, "compiler", lambda: None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from paratime.ops import native
+from paratime.ops.native import library
 
 FUNCTIONS = {"exp": torch.exp, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 ULPS = {torch.float32: 4, torch.float64: 8}
@@ -15,7 +15,7 @@ ULPS = {torch.float32: 4, torch.float64: 8}
 
 def compiled(name: str, x: Tensor) -> Tensor:
     y = torch.empty_like(x)
-    native.call(native.function(f"{name}_{native.FORMATS[x.dtype]}"), x.numel(), x, y)
+    library.call(library.symbol(f"{name}_{library.FORMATS[x.dtype]}"), x.numel(), x, y)
     return y
 
 

@@ -87,7 +87,7 @@ def test_torch_path_is_the_equation(masks):
 def test_operator_is_well_formed(capability):
     *given, reset, lengths = problem((2, 5, 3, 3), torch.float64)
     leaves = [x.detach().clone().requires_grad_() for x in given]
-    torch.library.opcheck(_conv, (*leaves, reset, lengths))
+    torch.library.opcheck(_conv.operator, (*leaves, reset, lengths))
     assert torch.autograd.gradcheck(lambda *t: causal_conv(*t, reset, lengths), leaves)
     assert torch.autograd.gradgradcheck(lambda *t: causal_conv(*t, reset, lengths), leaves)
 

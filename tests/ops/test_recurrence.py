@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import gated, native, shapes
-from paratime.ops.fused import gru, lstm
-from paratime.ops.recurrence import Recurrence
+from paratime.ops import gated
+from paratime.ops.native import library
+from paratime.ops.operator import check_tensor
+from paratime.ops.recurrence import Recurrence, gru, lstm
 from paratime.testing import TOLERANCE, relative_error
 
 CASES = {
@@ -217,8 +218,8 @@ def test_the_jacobian_in_the_header_is_that_of_the_step(case, capability):
     h = torch.randn(4, *h0.shape[1:], dtype=torch.float64).tanh()
     rows = h.shape[1]
     found, jac = torch.empty_like(h), h.new_empty(4, rows, rows, 33)
-    kernel = native.function(f"{case}_linearize_float64")
-    native.call(kernel, 4, 33, u, weight, h, found, jac)
+    kernel = library.symbol(f"{case}_linearize_float64")
+    library.call(kernel, 4, 33, u, weight, h, found, jac)
     h.requires_grad_()
     truth = step(op, u[0], weight, h)
     for i in range(rows):
@@ -331,9 +332,9 @@ def test_what_a_kernel_could_not_read_is_refused(change, backend):
         inputs[1] = None
     if change == "another device":
         with pytest.raises(InputError, match=r"reset.*on cpu.*on meta"):
-            shapes.fits(
+            check_tensor(
                 "reset", torch.zeros(2, device="meta"), (2,), torch.float32, inputs[0].device
             )
-    elif backend != native.REFERENCE:
+    elif backend != library.REFERENCE:
         with pytest.raises(InputError, match=r"u: expected float32, float64.*with weight and h0"):
             op.forward(*inputs)

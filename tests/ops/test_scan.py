@@ -3,9 +3,8 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops import native
-from paratime.ops.reference import scan_loop, scan_safe
-from paratime.ops.scan import _scan, scan
+from paratime.ops.native import library
+from paratime.ops.scan import _scan, scan, scan_loop, scan_safe
 from paratime.testing import TOLERANCE, relative_error
 
 STEPS = (1, 2, 3, 63, 500)
@@ -66,9 +65,19 @@ def test_an_output_never_shares_memory_with_an_input(backend):
 @pytest.mark.parametrize(
     ("a", "b", "h0", "message"),
     [
-        ((2, 4, 3), (2, 5, 3), None, "a: expected (2, 5, 3), got (2, 4, 3)"),
-        ((2, 5, 3), (2, 5, 3), (2, 4), "h0: expected (2, 3), got (2, 4)"),
-        ((2, 5, 2, 3), (2, 5, 2, 3), None, "a: expected (2, 5, 2, 2, 3)"),
+        (
+            (2, 4, 3),
+            (2, 5, 3),
+            None,
+            "a: expected torch.float32 (2, 5, 3), got",
+        ),
+        (
+            (2, 5, 3),
+            (2, 5, 3),
+            (2, 4),
+            "h0: expected torch.float32 (2, 3), got",
+        ),
+        ((2, 5, 2, 3), (2, 5, 2, 3), None, "a: expected torch.float32 (2, 5, 2, 2, 3)"),
         ((2, 3), (2, 3), None, "b: expected (B, T, D)"),
         ((2, 0, 3), (2, 0, 3), None, "at least one step"),
     ],
@@ -90,7 +99,7 @@ def test_products_that_overflow_meet_a_zero_state(kind, backend):
     truth = scan_loop(a, b)
     assert torch.isfinite(h).all()
     assert (h - truth).abs().max() <= TOLERANCE[torch.float32].value
-    assert torch.equal(h, truth) or backend != native.REFERENCE
+    assert torch.equal(h, truth) or backend != library.REFERENCE
 
 
 @pytest.mark.parametrize("reverse", (False, True), ids=("forward", "reverse"))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from simt.programs import compiled
 
-from paratime.ops import build, targets
+from paratime.ops.native import build, targets
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paratime.ops import targets
+from paratime.ops.native import targets
 
 FOLDER = Path(__file__).parent
 FLAGS = ("-std=c++17", "-g1", "-fPIC", "-Wall", "-Wextra", "-Wno-unknown-pragmas")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from simt.programs import FOLDER, SANITIZERS, Done, compiled, run, sanitized
 
-from paratime.ops import build
+from paratime.ops.native import build
 
 KERNELS = (
     *(

@@ -24,7 +24,7 @@ from paratime.errors import InputError
 from paratime.layers.recurrent import ParaGRU, Recurrent
 from paratime.solvers.newton import Newton
 from paratime.solvers.sequential import Sequential
-from paratime.testing import TOLERANCE, compare, relative_error
+from paratime.testing import TOLERANCE, compare_solvers, relative_error
 
 by_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=("float64", "float32"))
 by_start = pytest.mark.parametrize("packed", (False, True), ids=("plain", "reset+h0"))
@@ -71,7 +71,7 @@ def test_odd_widths_differ_from_the_loop_by_no_more_than_its_own_rounding(scale,
 def test_gradients_equal_those_through_the_loop(name, steps, scale, packed, dtype):
     cell = CELLS[name](scale)
     h0, reset = (start(cell, dtype), resets(steps)) if packed else (None, None)
-    result = compare(cell, Newton(), inputs(dtype, steps), h0, reset)
+    result = compare_solvers(cell, Newton(), inputs(dtype, steps), h0, reset)
     assert result.passed, result
 
 
@@ -81,7 +81,7 @@ def test_any_chunk_and_cell(name, chunk):
     cell = MORE_CELLS[name](1.0)
     h0, reset = start(cell, torch.float64), resets(100)
     solver = Newton(chunk=chunk, max_iters=30)
-    assert compare(cell, solver, inputs(torch.float64, 100), h0, reset).passed
+    assert compare_solvers(cell, solver, inputs(torch.float64, 100), h0, reset).passed
 
 
 @pytest.mark.parametrize("name", MORE_CELLS)
@@ -256,7 +256,7 @@ class _Wide(ElmanCell):
         (_LateCoupled, "got a Jacobian that couples them"),
         (_BatchReader, "got a Jacobian that couples them"),
         (_Misshapen, f"expected a state ({HIDDEN},)"),
-        (_Wide, f"_Wide.output: expected {HIDDEN} numbers, got {2 * HIDDEN}"),
+        (_Wide, f"_Wide.output: expected {HIDDEN} values, got {2 * HIDDEN}"),
     ],
 )
 def test_a_cell_that_is_not_what_it_says_is_refused(cell, message):

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from paratime import Encoder
-from paratime.world.commands import acting
+from paratime.world.commands.plan import planning_policy
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.base import InMemory, Recording
-from paratime.world.data.sources.gym import run
-from paratime.world.model.image_error import ImageError
-from paratime.world.model.latent_task import WorldTask
-from paratime.world.model.latents import Categorical
-from paratime.world.model.rollout import imagined
+from paratime.world.data.sources.gym import run_episode
+from paratime.world.model.metrics import ImageError
+from paratime.world.model.rollout import open_loop
+from paratime.world.model.rssm import Categorical
+from paratime.world.model.task import WorldTask
 from paratime.world.planning.planners import CEM, Agent
 
 MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -48,14 +48,14 @@ class Dots:
 
 def data() -> TrajectoryData:
     world = Dots()
-    episodes = [run(world, seed, world.choice) for seed in range(80)]
+    episodes = [run_episode(world, seed, world.choice) for seed in range(80)]
     return TrajectoryData(InMemory(Recording(episodes)), sequence_length=13, batch_size=8)
 
 
 def trained(source: TrajectoryData, use_action: bool, steps: int) -> WorldTask:
     torch.manual_seed(0)
-    encoder, facts = Encoder(48, 1, mlp_size=48), source.facts["trajectories"]
-    task = WorldTask(encoder, facts, Categorical(8, 8), use_action=use_action, prior_weight=3.0)
+    encoder, spec = Encoder(48, 1, mlp_size=48), source.spec
+    task = WorldTask(encoder, spec, Categorical(8, 8), use_action=use_action, prior_weight=3.0)
     optimizer, loader = torch.optim.AdamW(task.parameters(), lr=6e-3), source.train_dataloader()
     done = 0
     while done < steps:
@@ -74,7 +74,7 @@ def errors(task: WorldTask, source: TrajectoryData) -> dict[str, float]:
     metric = ImageError(5)
     for batch in (*source.val_dataloader(), *source.test_dataloader()):
         for context in (2, 4, 6):
-            found = imagined(task.network, batch, context, 5)[0]
+            found = open_loop(task.network, batch, context=context, horizon=5).prediction
             assert not found.outside.any() and found.observation.shape[-1] == 0
             metric.update(found.images, batch, context)
     return {name: float(x) for name, x in metric.compute().items()}
@@ -82,9 +82,9 @@ def errors(task: WorldTask, source: TrajectoryData) -> dict[str, float]:
 
 def test_a_dot_is_learnt_with_its_actions_and_plans_move_it():
     source = data()
-    facts = source.facts["trajectories"]
-    assert facts["observation"] == {"observation": [SIDE, SIDE, 1]}
-    assert facts["moments"]["observation"] == ([], [])
+    spec = source.spec
+    assert spec.observation == {"observation": [SIDE, SIDE, 1]}
+    assert spec.moments.observation == ([], [])
     task, other = (trained(source, use_action, steps=200) for use_action in (True, False))
     found, blind = errors(task, source), errors(other, source)
     assert found["image_mse@1"] < 0.3 * BLIND and found["image_skill@1"] > 0.6
@@ -93,7 +93,10 @@ def test_a_dot_is_learnt_with_its_actions_and_plans_move_it():
     world, returns = Dots(), []
     agent = Agent(task.network, CEM(horizon=4, candidates=64, iterations=2), discrete=True)
     for seed in range(1000, 1005):
-        planned, random = run(world, seed, acting(agent, [])), run(world, seed, world.choice)
+        planned, random = (
+            run_episode(world, seed, planning_policy(agent, [])),
+            run_episode(world, seed, world.choice),
+        )
         returns.append((planned.reward.sum(), random.reward.sum()))
     planned, random = np.mean(returns, axis=0)
     assert planned > 2 * random + 1 and agent.tried == 5 * STEPS * 128

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from paratime.errors import InputError
-from paratime.world.data.episode import make_episode
+from paratime.world.data.datamodule import TrajectoryData
+from paratime.world.data.episode import Episode, make_episode
+from paratime.world.data.sources.base import InMemory, Recording
 
 KINDS = ("vector", "number", "discrete", "dict", "image")
 
@@ -57,3 +59,37 @@ def refused(pattern, function, *args, **options):
     with pytest.raises(InputError, match=pattern) as caught:
         function(*args, **options)
     assert "\n" not in str(caught.value)
+
+
+EPISODE_LENGTHS = (5, 1, 9, 3, 14)
+
+
+def numbered(lengths: tuple[int, ...] = EPISODE_LENGTHS, discrete: bool = False) -> list[Episode]:
+    """Return episodes of an environment whose observation is its last action, and its number."""
+    random, made = np.random.default_rng(0), []
+    for number, steps in enumerate(lengths):
+        action = random.integers(3, size=steps) if discrete else random.normal(size=(steps, 1))
+        last = np.concatenate([[0.0], action.reshape(steps)])
+        observation = np.stack([last, np.full(steps + 1, number)], axis=1)
+        reward = 10 * action.reshape(steps)
+        made.append(make_episode(f"e{number}", observation, action, reward, number % 2 == 0))
+    return made
+
+
+def make_data(**options) -> TrajectoryData:
+    source = InMemory(Recording(numbered(tuple(range(2, 22)))))
+    return TrajectoryData(source, **{"sequence_length": 8, "batch_size": 4} | options)
+
+
+def flat(**others):
+    """Return rows in the layout of D4RL: episodes of 3, 1 and 2 rows; the last flag is not set."""
+    action = np.arange(1.0, 13).reshape(6, 2)
+    observed = np.concatenate([np.zeros((1, 2)), action[:-1]])
+    observed[[3, 4]] = 0  # where an episode begins
+    return {
+        "observations": observed,
+        "actions": action,
+        "rewards": np.arange(6.0),
+        "terminals": np.arange(6) == 2,
+        "timeouts": np.arange(6) == 3,
+    } | others

@@ -1,4 +1,4 @@
-"""What a step of a series knows of its date, and how long a season is."""
+"""Calendar features of the steps of a series, and the season of a frequency."""
 
 import warnings
 from collections.abc import Callable
@@ -37,46 +37,47 @@ PERIODS: dict[str, tuple[Index, int, int]] = {
     "week_of_year": (week_of_year_index, 53, 1),
     "month_of_year": (month_of_year_index, 12, 1),
 }
-"""By GluonTS's name of a feature: its index, the steps of a cycle, and harmonics of that cycle."""
+"""The index, the steps of a cycle and its harmonics, by GluonTS's name of a feature."""
 
 SEASONS = {"D": 7, "B": 5, "min": 1440, "s": 3600}
-"""Steps a season where GluonTS's default is none, or by whole days and hours."""
+"""Seasons in steps where they differ from GluonTS's defaults."""
 
 LONGEST_SEASON = 288
-"""Cycles of more steps are left to the encoder's state and the calendar."""
+"""Longer cycles are left to the encoder's state and the calendar."""
 
 
 def check_frequency(freq: str) -> str:
-    """Return a frequency as pandas spells that of periods, such as ``M`` or ``30min``.
+    """Return a frequency in pandas' spelling for periods, such as ``M`` or ``30min``.
 
     Raises:
-        InputError: It is none, or calendar features are not known for it.
+        InputError: The frequency is unknown, or has no calendar features.
     """
     try:
-        with quiet():
+        with quiet_periods():
             spelled = str(pd.Period("2000-01-01", freq=freq).freqstr)
             time_features_from_frequency_str(spelled)
     except (ValueError, RuntimeError, AttributeError) as error:
-        remedy = "give a pandas frequency, such as h, D, W, M, Q or Y"
-        raise InputError("freq", "minutely to yearly", repr(freq), remedy) from error
+        raise InputError(
+            "freq", "minutely to yearly", repr(freq), "give a pandas frequency, such as h, D or M"
+        ) from error
     return spelled
 
 
 def season_length(freq: str) -> int:
-    """Return the steps of the season that a frequency has by default, 1 for none."""
-    with quiet():
+    """Return the default season of a frequency in steps, 1 for none."""
+    with quiet_periods():
         season = int(get_seasonality(freq, seasonalities=DEFAULT_SEASONALITIES | SEASONS))
     return season if season <= LONGEST_SEASON else 1
 
 
 def calendar_features(freq: str) -> int:
-    """Return how many numbers ``calendar`` gives a step."""
+    """Return the number of features that ``calendar`` gives a step."""
     return sum(2 * PERIODS[name][2] for name in _names(freq))
 
 
 def calendar(start: pd.Period, length: int) -> NDArray[np.float32]:
-    """Return sine and cosine of the cycles that steps are in, (length, features)."""
-    with quiet():
+    """Return sine and cosine of each step's position in its cycles, (length, features)."""
+    with quiet_periods():
         index = pd.period_range(start, periods=length, freq=start.freq)
     columns = [np.zeros((length, 0))]
     for name in _names(start.freqstr):
@@ -87,12 +88,12 @@ def calendar(start: pd.Period, length: int) -> NDArray[np.float32]:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def quiet() -> AbstractContextManager[Any]:
-    """Silence that periods of business days and old spellings are deprecated."""
+def quiet_periods() -> AbstractContextManager[Any]:
+    """Ignore pandas' deprecation warnings about business days and old spellings."""
     return warnings.catch_warnings(action="ignore", category=FutureWarning)
 
 
 @cache
 def _names(freq: str) -> tuple[str, ...]:
-    with quiet():
+    with quiet_periods():
         return tuple(feature.__name__ for feature in time_features_from_frequency_str(freq))

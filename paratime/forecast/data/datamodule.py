@@ -1,48 +1,46 @@
-"""The data module of forecasting."""
+"""The data module of forecasting: series, split by time, as batches."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from paratime.errors import InputError, check_at_least
-from paratime.forecast.data.calendar import calendar_features
-from paratime.forecast.data.features import COVARIATES, check_ahead
+from paratime.forecast.data.features import check_ahead
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
-from paratime.forecast.data.windows import Prepared, Standard, prepare, with_origins
+from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
 from paratime.training.base import DataModule
 from paratime.training.samplers import EpochSampler, ResumableLoader
 
 SPACING = 32
-"""Steps of a long series for each origin that is drawn from it."""
+"""Steps of a long series for each origin drawn from it."""
 
-Example = tuple[Prepared, Tensor]
+Example = tuple[SeriesTensors, Tensor]
 
 
 class SeriesData(DataModule):
     """Series, split by time: the last windows are for testing, those before them for validation.
 
-    Training lays whole series end to end and draws origins from each of them; nothing is cut, and
-    nothing is padded. Series that are too short for a split take no part in it.
+    Training lays whole series end to end and draws origins from each of them, without cutting or
+    padding. A split leaves out the series that are too short for it.
 
     Args:
         source: Where the series come from.
         prediction_length: Steps of a forecast; the data's official horizon by default.
         batch_size: Series a batch.
-        origins: Origins that are drawn from a series at a time; more from long ones.
+        origins: Origins drawn from a series at a time; more from long ones.
         validation_windows: Forecasts of each series that are held out for validation.
         test_windows: Likewise for testing, at the end of each series.
         seed: Seed of the order of series and of the origins.
         num_workers: Processes that load batches.
 
     Raises:
-        InputError: Unreadable series, or none that is long enough (when the data is set up).
+        InputError: The series are unreadable or all too short (when the data is set up).
     """
 
     def __init__(
@@ -75,17 +73,17 @@ class SeriesData(DataModule):
         given, official = self._prediction_length, self.collection.prediction_length
         length = official if given is None else given
         if length is None or length < 1:
-            remedy = "give another" if given is not None else "give it: no horizon is official here"
-            raise InputError("prediction_length", "at least 1", str(length), remedy)
+            hint = "give another" if given is not None else "give it: no horizon is official here"
+            raise InputError("prediction_length", "at least 1", str(length), hint)
         return length
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
-        """What the task must know of the series, under the name ``series``."""
+    def spec(self) -> SeriesSpec:
+        """What the task must know of the series."""
         data, length = self.collection, self.prediction_length
         held_out = length * (self.validation_windows + self.test_windows)
-        standard = Standard.of(self._cut(held_out), data.dated)
-        return {"series": describe(data, length, standard) | {"held_out": held_out}}
+        standard = CovariateScaler.of(self._cut(held_out), data.dated)
+        return SeriesSpec.describe(data, length, standard, held_out)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
@@ -97,7 +95,6 @@ class SeriesData(DataModule):
             sampler=ShuffledSeries(len(series), self.seed),
             collate_fn=self._collate,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -109,7 +106,7 @@ class SeriesData(DataModule):
         return self._windows(self.test_windows, 0)
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the ends of all series: what comes is not in the data."""
+        """Return the ends of all series: the data does not hold what follows."""
         check_ahead(self.collection.entries, self.prediction_length)
         series = self._prepared(0)
         return self._loader([(x, torch.tensor([len(x.target) - 1])) for x in series])
@@ -118,8 +115,8 @@ class SeriesData(DataModule):
         series = self._prepared(after * self.prediction_length)
         examples = last_windows(series, self.prediction_length, windows)
         if windows and not examples:
-            expected = f"one of more than {self.prediction_length} steps"
-            raise InputError("series", expected, "none", "give longer series")
+            steps = f"one of more than {self.prediction_length} steps"
+            raise InputError("series", steps, "none", "give longer series")
         return self._loader(examples)
 
     def _loader(self, examples: list[Example]) -> DataLoader[Any]:
@@ -128,60 +125,49 @@ class SeriesData(DataModule):
             batch_size=self.batch_size,
             collate_fn=self._collate,
             num_workers=self.num_workers,
-            generator=torch.Generator(),  # else a worker's seed is drawn from training's numbers
+            generator=torch.Generator(),  # the default would draw from training's random numbers
         )
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         series, origins = zip(*examples, strict=True)
         return with_origins(series, origins, self.prediction_length)
 
-    def _prepared(self, held_out: int) -> list[Prepared]:
-        standard = Standard(**self.facts["series"]["standard"])
-        return [prepare(x, standard, self.prediction_length) for x in self._cut(held_out)]
+    def _prepared(self, held_out: int) -> list[SeriesTensors]:
+        standard, length = self.spec.standard, self.prediction_length
+        return [to_tensors(x, standard, length) for x in self._cut(held_out)]
 
     def _cut(self, held_out: int) -> list[dict[str, Any]]:
-        """Return the series without their last steps, those that are longer."""
+        """Return the longer series, without their last steps."""
         cut = [_until(e, e["target"].shape[-1] - held_out) for e in self.collection.entries]
         known = [entry for entry in cut if entry["target"].size]
         if not known:
-            remedy = "give longer series, or hold out fewer windows"
-            raise InputError("series", f"more than {held_out} steps", "none", remedy)
+            raise InputError(
+                "series",
+                f"more than {held_out} steps",
+                "none",
+                "give longer ones, or hold out fewer",
+            )
         return known
 
 
-def describe(data: Collection, prediction_length: int, standard: Standard) -> dict[str, Any]:
-    """Return, as plain data, what a network must know of series."""
-    first = data.entries[0]
-    return {
-        "freq": data.freq,
-        "prediction_length": prediction_length,
-        "season": data.seasonality,
-        "target": np.atleast_2d(first["target"]).shape[0],
-        "known": calendar_features(data.freq) * data.dated + len(data.known),
-        "past": len(data.past),
-        "static_real": len(data.static_real),
-        "names": {kind: list(getattr(data, kind)) for kind in COVARIATES},
-        "categories": {name: list(values) for name, values in data.categories.items()},
-        "standard": asdict(standard),
-    }
-
-
-def last_windows(series: Sequence[Prepared], prediction_length: int, windows: int) -> list[Example]:
-    """Return series with the origins of their last windows, those that are longer than one."""
+def last_windows(
+    series: Sequence[SeriesTensors], prediction_length: int, windows: int
+) -> list[Example]:
+    """Return the series longer than a window, with the origins of their last windows."""
     back = prediction_length * torch.arange(windows, 0, -1)
     last = [(x, len(x.target) - 1 - back) for x in series]
     return [(x, origins[origins >= 0]) for x, origins in last if (origins >= 0).any()]
 
 
 class TrainingSeries(Dataset[Example]):
-    """Series with origins that are drawn by a seed, indexed by (series, seed).
+    """Series with random origins, indexed by (series, seed).
 
     Args:
-        series: The series; those without two steps are left out.
-        origins: Origins of a series; one in ``SPACING`` steps if that is more.
+        series: The series; those of fewer than two steps are left out.
+        origins: Origins of a series, or one in ``SPACING`` steps if that is more.
     """
 
-    def __init__(self, series: Sequence[Prepared], origins: int) -> None:
+    def __init__(self, series: Sequence[SeriesTensors], origins: int) -> None:
         self._series = [x for x in series if len(x.target) > 1]
         self._origins = origins
         if not self._series:
@@ -209,7 +195,7 @@ class ShuffledSeries(EpochSampler):
 
 
 def _until(entry: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Return the first steps of a series; its known covariates go on."""
+    """Return the first steps of a series; its known covariates continue."""
     steps = max(0, steps)
     return entry | {
         "target": entry["target"][..., :steps],

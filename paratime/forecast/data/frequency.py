@@ -1,7 +1,7 @@
-"""From timestamps to steps: which frequency rows have, and which step of it each row is.
+"""From timestamps to steps: the frequency of rows, and the step that each row is.
 
-The frequency is the most common step between neighbouring rows of a series, so that neither a gap
-nor a stray row changes it; every row must then lie on its grid, and what lies between is a gap.
+The frequency is the most common step between neighbouring rows of a series, so neither a gap nor
+a stray row changes it. Every row must lie on its grid; steps without a row are gaps.
 """
 
 import re
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import check_frequency, quiet
-from paratime.forecast.data.sources.rows import SUMMER_TIME, Ints, Rows
+from paratime.forecast.data.calendar import check_frequency, quiet_periods
+from paratime.forecast.data.rows import SUMMER_TIME, Ints, SortedRows
 
 DAY = 86_400 * 10**9
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -26,15 +26,15 @@ WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 @cache
 def period_frequency(freq: str) -> str:
-    """Return a frequency as pandas spells that of periods, whichever way it is given.
+    """Return a frequency in pandas' spelling for periods.
 
-    Starts and ends are the same period (``MS`` and ``ME`` are ``M``), a year of quarters that
-    starts in October ends in September, and old spellings such as ``H`` are taken.
+    Starts and ends name the same period (``MS`` and ``ME`` are ``M``), a year of quarters that
+    starts in October ends in September, and old spellings such as ``H`` are accepted.
 
     Raises:
-        InputError: It is none, or calendar features are not known for it.
+        InputError: The frequency is unknown, or has no calendar features.
     """
-    with quiet():
+    with quiet_periods():
         try:
             offset = to_offset(freq)
         except ValueError:
@@ -48,8 +48,8 @@ def period_frequency(freq: str) -> str:
         return check_frequency(f"{count}{code}-{anchor}".removesuffix("-"))
 
 
-def infer_frequency(rows: Rows) -> str:
-    """Return the most common step between rows as the frequency of periods.
+def infer_frequency(rows: SortedRows) -> str:
+    """Return the most common step between rows, as a frequency of periods.
 
     Raises:
         InputError: No series has two rows.
@@ -70,11 +70,11 @@ def infer_frequency(rows: Rows) -> str:
 
 
 def _in_months(time: pd.DatetimeIndex, rest: Ints) -> bool:
-    """Tell months from steps of the same number of days, four weeks or more."""
+    """Distinguish months from steps of a fixed number of days, four weeks or more."""
     return bool(rest.any() or time.day.nunique() == 1 or time.is_month_end.all())
 
 
-def _months(rows: Rows) -> str:
+def _months(rows: SortedRows) -> str:
     month = 12 * rows.time.year.to_numpy() + rows.time.month.to_numpy() - 1
     between = np.diff(month)[rows.follows]
     count = most_common(between[between > 0])
@@ -87,19 +87,19 @@ def _months(rows: Rows) -> str:
 
 
 def most_common(values: NDArray[Any]) -> int:
-    """Return the most common of some numbers, the least of those that are equally so."""
+    """Return the most common value, the least one if several are."""
     distinct, counts = np.unique(values, return_counts=True)
     return int(distinct[counts.argmax()])
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where rows lie in time.
+class TimeGrid:
+    """The steps of rows on a regular grid of time.
 
     Attributes:
         freq: Frequency of the periods.
         start: First period of each series, S.
-        step: Step of its series that each row is, counted from 0, (N,).
+        step: Step of each row in its series, from 0, (N,).
     """
 
     freq: str
@@ -107,17 +107,17 @@ class Grid:
     step: Ints
 
 
-def place(rows: Rows, freq: str | None) -> Grid:
-    """Put rows on a grid of time, of the frequency that they have if none is given.
+def place(rows: SortedRows, freq: str | None) -> TimeGrid:
+    """Put rows on a grid of time, of their own frequency if none is given.
 
-    A row is on the grid if it is as far from the beginning, or from the end, of its period as the
-    other rows of its series; in months, quarters and years, business days count as well.
+    A row is on the grid if its distance from the beginning, or from the end, of its period is that
+    of the other rows of its series; in months, quarters and years, business days count as well.
 
     Raises:
-        InputError: A row is off the grid, series differ in frequency, or ``freq`` is another one.
+        InputError: A row is off the grid, series differ in frequency, or ``freq`` does not fit.
     """
     wanted = infer_frequency(rows) if freq is None else period_frequency(freq)
-    with quiet():
+    with quiet_periods():
         periods = rows.time.to_period(wanted)
         start = list(periods[rows.begin])
     repeated = rows.follows & (np.diff(periods.asi8) < 1)
@@ -132,17 +132,17 @@ def place(rows: Rows, freq: str | None) -> Grid:
         raise _off_grid(rows, int(on_grid.argmin()), wanted)
     step = (periods.asi8 - periods.asi8[rows.first]) // periods.freq.n
     _check_steps(rows, step, wanted, freq)
-    return Grid(wanted, start, step)
+    return TimeGrid(wanted, start, step)
 
 
 def _alignments(time: pd.DatetimeIndex, freq: str) -> Iterator[Ints]:
-    """Yield how far timestamps are from the beginning and from the end of their periods.
+    """Yield the distances of timestamps from the beginnings and from the ends of their periods.
 
-    Of a multiple of a period, each numbers the multiples' phases apart.
+    For a multiple of a period, each phase has values of its own.
     """
     base = freq.lstrip("0123456789")
     count = int(freq.removesuffix(base) or 1)
-    with quiet():
+    with quiet_periods():
         periods = time.to_period(base)
         begin, end = periods.start_time, (periods + 1).start_time
 
@@ -159,7 +159,7 @@ def _alignments(time: pd.DatetimeIndex, freq: str) -> Iterator[Ints]:
         yield phased(np.busday_count(day, last) * DAY - time.asi8 % DAY)
 
 
-def _off_grid(rows: Rows, series: int, freq: str) -> InputError:
+def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
     part = rows.part(series)
     own = _regular(rows.time[part])
     if own is not None:
@@ -167,13 +167,17 @@ def _off_grid(rows: Rows, series: int, freq: str) -> InputError:
     found = [a[part] for a in _alignments(rows.time, freq)]
     strays = [np.flatnonzero(a != most_common(a)) for a in found]
     stray = min((s for s in strays if len(s)), key=len)[0]
-    got = f"a row off that grid, {rows.where(part.start + int(stray))}"
-    remedy = f"correct it, or give freq; {SUMMER_TIME}"
-    return InputError("timestamp", f"steps of {freq}", got, remedy)
+    where = rows.where(part.start + int(stray))
+    return InputError(
+        "timestamp",
+        expected=f"steps of {freq}",
+        got=f"a row off that grid, {where}",
+        remedy=f"correct it, or give freq; {SUMMER_TIME}",
+    )
 
 
-def _check_steps(rows: Rows, step: Ints, freq: str, given: str | None) -> None:
-    """Refuse series that are regular in longer steps; where ``freq`` is given, only if all are."""
+def _check_steps(rows: SortedRows, step: Ints, freq: str, given: str | None) -> None:
+    """Refuse series that are regular in longer steps; if ``freq`` is given, only if all are."""
     between = np.diff(step, prepend=0)
     between[rows.begin] = np.iinfo(between.dtype).max
     longer = (np.minimum.reduceat(between, rows.begin) > 1) & (rows.lengths > 2)
@@ -190,7 +194,10 @@ def _regular(time: pd.DatetimeIndex) -> str | None:
     return pd.infer_freq(time) if len(time) > 2 else None
 
 
-def _mixed(rows: Rows, series: int, own: str, freq: str) -> InputError:
-    expected, got = f"steps of {freq} in all series", f"{own} in series {rows.names[series]!r}"
-    remedy = "split the table by frequency, or give the finest as freq"
-    return InputError("timestamp", expected, got, remedy)
+def _mixed(rows: SortedRows, series: int, own: str, freq: str) -> InputError:
+    return InputError(
+        "timestamp",
+        expected=f"steps of {freq} in all series",
+        got=f"{own} in series {rows.names[series]!r}",
+        remedy="split the table by frequency, or give the finest as freq",
+    )

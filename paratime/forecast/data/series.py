@@ -1,18 +1,18 @@
-"""Series in memory, as GluonTS lays them out, with what is known of all of them together."""
+"""Series in memory, as GluonTS lays them out, with their common description."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
-from paratime.forecast.data.calendar import quiet, season_length
+from paratime.forecast.data.calendar import quiet_periods, season_length
 from paratime.forecast.data.frequency import period_frequency
-from paratime.forecast.data.sources.rows import shown
+from paratime.forecast.data.rows import format_time
 
 DYNAMIC = ("feat_dynamic_real", "past_feat_dynamic_real")
 STATIC = ("feat_static_cat", "feat_static_real")
@@ -23,23 +23,23 @@ class Collection:
     """Series of one frequency with the same kinds of features.
 
     Attributes:
-        freq: Frequency of the periods, as pandas spells it.
+        freq: Frequency of the periods, in pandas' spelling.
         entries: A GluonTS data entry for each series, with exactly these keys: ``item_id`` (str),
             ``start`` (period), ``target`` (T,) or (C, T), NaN where missing;
             ``feat_dynamic_real`` (F, T and any number of steps ahead),
             ``past_feat_dynamic_real`` (P, T), ``feat_static_cat`` (L,), ``feat_static_real`` (R,).
-            Codes are int64, all else is float32. Kinds that are absent have no rows.
+            Codes are int64, other values float32. Absent features have no rows.
         known: Names of the F covariates that are known ahead.
-        past: Names of the P covariates that are known up to the present only.
-        static_real: Names of the R numbers of a series.
+        past: Names of the P covariates that are known only up to the present.
+        static_real: Names of the R static values of a series.
         categories: Categories of each of the L labels, in the order of their codes; the code -1 is
-            a category that was never seen.
+            a category that training never saw.
         prediction_length: The official horizon, if the data has one: its last steps are then the
             official test split.
-        season: Steps of a season; None for what is usual at this frequency.
-        dated: Whether the dates mean anything, or are nominal.
-        channels: Names of the C channels of the target, if they have some.
-        unused: Columns of the table that nothing was made of.
+        season: Steps of a season; None for the default of the frequency.
+        dated: Whether the dates are real, not nominal.
+        channels: Names of the C channels of the target, if they are named.
+        unused: Columns of the table that have no role.
     """
 
     freq: str
@@ -61,7 +61,7 @@ class Collection:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The names of the channels, else their numbers, from 0."""
+        """The names of the channels; by default their indices, from 0."""
         count = len(np.atleast_2d(self.entries[0]["target"]))
         return self.channels or tuple(map(str, range(count)))
 
@@ -71,52 +71,51 @@ def from_gluonts(
 ) -> Collection:
     """Read any GluonTS dataset: entries with ``start``, ``target`` and, optionally, features.
 
-    Features present in the first entry must be present in all. ``feat_dynamic_cat`` and keys that
+    Features of the first entry must be present in all. ``feat_dynamic_cat`` and keys that
     GluonTS does not define are dropped. Features are named after their key and place, such as
-    ``feat_dynamic_real_0``; a ``PandasDataset`` knows the names of its dynamic ones.
+    ``feat_dynamic_real_0``; a ``PandasDataset`` has names for its dynamic ones.
 
     Args:
         dataset: A list of entries, ``ListDataset``, ``PandasDataset``, ``FileDataset`` and so on.
             A start is a period, or a date (a timestamp or text) if the frequency is given.
         freq: Frequency; that of the dataset, or of its first start, by default.
-        names_of: The dataset that knows the names of features, if this is a part of it.
+        names_of: The dataset with the names of features, if this is a part of it.
 
     Raises:
-        InputError: There are no entries, or one of them is unusable.
+        InputError: No entries exist, or one of them is unusable.
     """
     names_of = dataset if names_of is None else names_of
     freq = freq or getattr(dataset, "freq", None)
     entries: list[dict[str, Any]] = []
     for number, entry in enumerate(dataset, start=1):
-        if not isinstance(entry, Mapping):
-            got = f"{type(entry).__name__} {str(entry)[:40]!r}"
-            raise InputError(
-                f"entry {number}", "start, target and features by name", got, "mend it"
-            )
-        item_id = str(entry.get("item_id", number - 1))
-        reader = _Entry(entry, f"series {item_id!r} (entry {number})")
+        reader = _Entry.of(entry, number)
         start = reader.start(freq)
         freq = freq or start.freqstr
-        entries.append({"item_id": item_id, "start": start} | reader.values(start))
-        if _kinds(entries[0]) != _kinds(entries[-1]):
-            expected = f"{_kinds(entries[0])} as in the first"
-            remedy = "give all series the same channels and features"
-            raise InputError(reader.label, expected, str(_kinds(entries[-1])), remedy)
+        entries.append({"item_id": reader.item_id, "start": start} | reader.values(start))
+        first, last = _kinds(entries[0]), _kinds(entries[-1])
+        if first != last:
+            raise InputError(
+                reader.label, f"{first} as in the first", last, "give all series the same features"
+            )
     if not entries or freq is None:
         raise InputError("series", "at least one", "none", "check that the data is not empty")
-    first = entries[0]
-    known, past = (
-        tuple(getattr(names_of, key, None) or numbered(key, len(first[key]))) for key in DYNAMIC
+    return Collection(period_frequency(freq), entries, **_names(entries, names_of))
+
+
+def _names(entries: list[dict[str, Any]], names_of: Any) -> dict[str, Any]:
+    """Return the names of features, as arguments of a collection."""
+    counts = {key: len(entries[0][key]) for key in (*DYNAMIC, "feat_static_real")}
+    known, past, static_real = (
+        tuple(getattr(names_of, key, None) or numbered(key, n)) for key, n in counts.items()
     )
-    static_real = numbered("feat_static_real", len(first["feat_static_real"]))
     codes = np.array([e["feat_static_cat"] for e in entries]).max(0, initial=-1)
     labels = zip(numbered("feat_static_cat", len(codes)), codes, strict=True)
     categories = {label: tuple(map(str, range(code + 1))) for label, code in labels}
-    return Collection(period_frequency(freq), entries, known, past, static_real, categories)
+    return {"known": known, "past": past, "static_real": static_real, "categories": categories}
 
 
 def numbered(key: str, count: int) -> tuple[str, ...]:
-    """Return names for the rows of a feature that has none."""
+    """Return names for the rows of an unnamed feature."""
     return tuple(f"{key}_{i}" for i in range(count))
 
 
@@ -127,30 +126,38 @@ def _kinds(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A data entry, and what messages call it."""
+    """A data entry, and its name in messages."""
 
     entry: Mapping[str, Any]
+    item_id: str
     label: str
 
+    @classmethod
+    def of(cls, entry: Any, number: int) -> Self:
+        """Return the entry of a number, counted from 1."""
+        if not isinstance(entry, Mapping):
+            text = f"{type(entry).__name__} {str(entry)[:40]!r}"
+            raise InputError(f"entry {number}", "start, target, features by name", text, "fix it")
+        item_id = str(entry.get("item_id", number - 1))
+        return cls(entry, item_id, f"series {item_id!r} (entry {number})")
+
     def start(self, freq: str | None) -> pd.Period:
-        """Return the start as a period; ``freq`` is taken from it if it is None."""
+        """Return the start as a period; its own frequency counts if ``freq`` is None."""
         start = self._required("start")
         if isinstance(start, pd.Period):
-            own = period_frequency(start.freqstr)
-            if freq is not None and own != period_frequency(freq):
-                remedy = "give all series one frequency"
-                raise self._error("start", f"periods of {period_frequency(freq)}", own, remedy)
+            own, wanted = (period_frequency(x) for x in (start.freqstr, freq or start.freqstr))
+            if own != wanted:
+                raise self._error("start", f"periods of {wanted}", own, "give all series one")
             return start
         if freq is None:
-            remedy = "give freq: a date alone has none"
-            raise self._error("start", "a period, or a frequency", repr(start), remedy)
+            raise self._error("start", "a period, or a frequency", repr(start), "give freq")
         freq = period_frequency(freq)
         try:
             if not isinstance(start, str | datetime | np.datetime64):
                 raise ValueError(start)
             time = pd.Timestamp(start)
             time = time.tz_convert("UTC").tz_localize(None) if time.tzinfo else time
-            with quiet():
+            with quiet_periods():
                 return time.to_period(freq)
         except (ValueError, AttributeError):  # NaT has no period
             raise self._error("start", "a date", repr(start), "write 2024-03-31 13:30") from None
@@ -165,9 +172,7 @@ class _Entry:
             rows = np.zeros((0, steps)) if rows is None else rows
             values[key] = self._numbers(key, rows, start)
             if values[key].ndim != 2:
-                raise self._error(
-                    key, "rows of numbers", "one number a step", "nest them in a list"
-                )
+                raise self._error(key, "rows of numbers", "one number a step", "nest them")
         given = values["feat_dynamic_real"].shape[1]
         if given < steps:
             raise self._error(
@@ -189,30 +194,27 @@ class _Entry:
             if numbers.ndim not in (1, 2):
                 raise ValueError(f"{numbers.ndim} dimensions")
         except (ValueError, TypeError) as error:
-            got = one_line(error)
-            raise self._error(key, "numbers, or rows of them", got, "correct them") from None
+            text = one_line(error)
+            raise self._error(key, "numbers, or rows of them", text, "correct them") from None
         bad = np.isinf(numbers) if key == "target" else ~np.isfinite(numbers)
         if bad.any():
             step = int(np.argwhere(bad)[0][-1])
-            with quiet():
-                at = "" if key in STATIC else f" at {shown((start + step).start_time)}"
-            got = f"{numbers[bad][0]}{at}"
-            remedy = "put nan for what is missing" if key == "target" else "fill it in"
-            raise self._error(key, "finite numbers", got, remedy)
+            with quiet_periods():
+                at = "" if key in STATIC else f" at {format_time((start + step).start_time)}"
+            hint = "put nan where missing" if key == "target" else "fill it in"
+            raise self._error(key, "finite numbers", f"{numbers[bad][0]}{at}", hint)
         return numbers
 
     def _codes(self, codes: NDArray[np.float32]) -> NDArray[np.int64]:
         if (codes != codes.round()).any() or (codes < -1).any():
-            got = str(codes.tolist())
-            raise self._error(
-                "feat_static_cat", "codes from 0, or -1", got, "number the categories"
-            )
+            found = str(codes.tolist())
+            raise self._error("feat_static_cat", "codes from 0, or -1", found, "number them")
         return codes.astype(np.int64)
 
     def _required(self, key: str) -> Any:
         if self.entry.get(key) is None:
-            got = ", ".join(map(str, self.entry)) or "no keys"
-            raise self._error(key, "it in each entry", got, "add it")
+            keys = ", ".join(map(str, self.entry)) or "no keys"
+            raise self._error(key, "it in each entry", keys, "add it")
         return self.entry[key]
 
     def _error(self, key: str, expected: str, got: str, remedy: str) -> InputError:

@@ -1,13 +1,13 @@
-"""What is in a collection of series, for people."""
+"""A summary of a collection of series, for people."""
 
 import numpy as np
 
-from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
 
 
-def summary(data: Collection) -> str:
-    """Return an aligned table: how many series, how long, what is missing, which features."""
+def summarize(data: Collection) -> str:
+    """Return an aligned table: number and lengths of series, missing values, features."""
     targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
     steps = np.array([target.shape[1] for target in targets])
     missing = sum(int(np.isnan(target).sum()) for target in targets)
@@ -35,6 +35,6 @@ def _known(data: Collection) -> str:
 
 
 def _span(data: Collection) -> str:
-    with quiet():
+    with quiet_periods():
         ends = [entry["start"] + (entry["target"].shape[-1] - 1) for entry in data.entries]
     return f"{min(e['start'] for e in data.entries)} to {max(ends)}"

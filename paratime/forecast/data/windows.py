@@ -1,4 +1,4 @@
-"""Series end to end, as the network takes them, and the origins that it forecasts from."""
+"""Series as tensors, end to end, and the origins of forecasts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One series, ready for the network.
+class SeriesTensors:
+    """One series as tensors for the network.
 
     Attributes:
         item_id: Its name.
         target: (T, C), NaN where missing.
-        known: Calendar and covariates of all steps, and of as many ahead as are known, (T + A, F).
+        known: Calendar and covariates of all steps, and of A known steps ahead, (T + A, F).
         past: (T, P).
         static_real: (R,).
         static_cat: Codes (L,).
@@ -36,14 +36,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Standard:
-    """How a step's dates and covariates become inputs.
+class CovariateScaler:
+    """Standardises covariates, and adds calendar features to dated series.
 
     Attributes:
         known: Location and scale of each covariate that is known ahead, in the training part.
-        past: Likewise of those known up to the present.
-        static_real: Likewise of the numbers of a series.
-        dated: Whether dates mean anything; there are no calendar features else.
+        past: Likewise for covariates that are known only up to the present.
+        static_real: Likewise for static values.
+        dated: Whether dates are real; nominal dates have no calendar features.
     """
 
     known: tuple[tuple[float, float], ...] = ()
@@ -52,8 +52,8 @@ class Standard:
     dated: bool = True
 
     @classmethod
-    def of(cls, entries: Sequence[dict[str, Any]], dated: bool = True) -> "Standard":
-        """Compute them from the steps that have a target."""
+    def of(cls, entries: Sequence[dict[str, Any]], dated: bool = True) -> "CovariateScaler":
+        """Compute location and scale from the steps that have a target."""
 
         def moments(rows: list[Floats]) -> tuple[tuple[float, float], ...]:
             values = np.concatenate(rows, axis=1).astype(np.float64)
@@ -72,34 +72,34 @@ class Standard:
         )
 
 
-def prepare(entry: dict[str, Any], standard: Standard, ahead: int) -> Prepared:
+def to_tensors(entry: dict[str, Any], standard: CovariateScaler, ahead: int) -> SeriesTensors:
     """Return a series with its calendar, for forecasts of up to ``ahead`` steps."""
     target = np.atleast_2d(entry["target"]).T
     steps = len(target)
     covariates = np.zeros((steps + ahead, 0), dtype=np.float32)
     if standard.known:
-        covariates = scaled(entry["feat_dynamic_real"], standard.known)[: steps + ahead]
+        covariates = standardised(entry["feat_dynamic_real"], standard.known)[: steps + ahead]
     if standard.dated:
         dates = calendar(entry["start"], len(covariates))
         covariates = np.concatenate([dates, covariates], axis=1)
-    return Prepared(
+    return SeriesTensors(
         entry["item_id"],
         torch.from_numpy(np.ascontiguousarray(target, dtype=np.float32)),
         torch.from_numpy(covariates),
-        torch.from_numpy(scaled(entry["past_feat_dynamic_real"], standard.past)[:steps]),
-        torch.from_numpy(scaled(entry["feat_static_real"][:, None], standard.static_real)[0]),
+        torch.from_numpy(standardised(entry["past_feat_dynamic_real"], standard.past)[:steps]),
+        torch.from_numpy(standardised(entry["feat_static_real"][:, None], standard.static_real)[0]),
         torch.from_numpy(entry["feat_static_cat"].astype(np.int64)),
     )
 
 
-def scaled(rows: Floats, moments: tuple[tuple[float, float], ...]) -> Floats:
-    """Return rows (n, T) as (T, n), in deviations from the mean."""
+def standardised(rows: Floats, moments: tuple[tuple[float, float], ...]) -> Floats:
+    """Return rows (n, T) as (T, n), standardised."""
     loc, scale = np.asarray(moments, dtype=np.float64).reshape(-1, 2).T
     return ((rows.T - loc) / scale).astype(np.float32)
 
 
-def packed(series: Sequence[Prepared]) -> dict[str, Tensor]:
-    """Lay series end to end: the network's batch, without origins."""
+def pack_series(series: Sequence[SeriesTensors]) -> dict[str, Tensor]:
+    """Lay series end to end as a batch without origins."""
     lengths = [len(x.target) for x in series]
     reset = torch.zeros(1, sum(lengths), dtype=torch.bool)
     reset[0, np.cumsum([0, *lengths[:-1]])] = True
@@ -116,17 +116,17 @@ def packed(series: Sequence[Prepared]) -> dict[str, Tensor]:
 
 
 def _repeated(x: Tensor, steps: int) -> Tensor:
-    """Return the first steps of x (T, F), the last one again where there are fewer."""
+    """Return the first steps of x (T, F), padded with the last one."""
     return x[torch.arange(steps).clamp(max=len(x) - 1)]
 
 
 def with_origins(
-    series: Sequence[Prepared], origins: Sequence[Tensor], prediction_length: int
+    series: Sequence[SeriesTensors], origins: Sequence[Tensor], prediction_length: int
 ) -> dict[str, Tensor]:
-    """Add origins (steps of each series) to the packed series, and what lies ahead of them.
+    """Pack series with origins (steps of each series) and the steps ahead of them.
 
     Returns:
-        The batch with ``origin`` (N,), counted over the pack, ``future`` (N, H, F) and
+        The batch with ``origin`` (N,), positions in the pack, ``future`` (N, H, F) and
         ``future_target`` (N, H, C), NaN beyond a series' end.
     """
     ahead = torch.arange(1, prediction_length + 1)
@@ -139,7 +139,7 @@ def with_origins(
         values = x.target[steps.clamp(max=len(x.target) - 1)]
         target.append(torch.where(inside[..., None], values, torch.nan))
     places = [origin + int(b) for origin, b in zip(origins, begin, strict=True)]
-    return packed(series) | {
+    return pack_series(series) | {
         "origin": torch.cat(places),
         "future": torch.cat(future),
         "future_target": torch.cat(target),

@@ -1,44 +1,44 @@
-"""How good forecasts would have been, from many origins in the past of every series.
+"""Backtests: the accuracy of forecasts from many past origins of every series.
 
-A network whose every step depends on the past alone forecasts from all origins of a series in one
-pass over it; the history is not read again for each of them.
+Each step of the network depends only on the past, so one pass over a series serves all of its
+origins; the history is not read again for each of them.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from paratime.errors import InputError
-from paratime.forecast.data.features import matched
+from paratime.errors import InputError, check_at_least
+from paratime.forecast.data.features import match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import Standard, prepare, with_origins
-from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Sums, sums
-from paratime.forecast.evaluation.rolling import Floats, Windows, rolling
-from paratime.forecast.model.network import Memory
+from paratime.forecast.data.windows import to_tensors, with_origins
+from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Floats, Sums, sums
+from paratime.forecast.evaluation.rolling import RollingWindows, rolling
 from paratime.forecast.model.task import ForecastTask
 
 PIECE = 2**24
-"""Numbers that the head makes at a time."""
+"""Values that the head computes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Forecasts of N windows, H steps and C channels, with what came.
+    """Forecasts of N windows, H steps and C channels, with their targets.
 
     Attributes:
-        windows: Where and when: names, origins, targets, and seasonal errors up to the origin.
+        windows: Names, origins, targets, and seasonal errors up to the origins.
         levels: Rising levels of the quantiles.
         quantiles: (N, H, C, levels).
         mean: (N, H, C).
     """
 
-    windows: Windows
+    windows: RollingWindows
     levels: tuple[float, ...]
     quantiles: Floats
     mean: Floats
@@ -75,14 +75,13 @@ class Backtest:
     def intervals(self) -> pd.DataFrame:
         """The share of targets in each central interval, ``empirical``, by its ``nominal`` one."""
         target, rows = self.windows.target, []
-        there = ~np.isnan(target)
+        valid = ~np.isnan(target)
         for low, level in enumerate(self.levels):
             high = next((i for i, x in enumerate(self.levels) if abs(x + level - 1) < 1e-9), low)
             if high > low:
-                inside = (self.quantiles[..., low] <= target) & (
-                    target <= self.quantiles[..., high]
-                )
-                share = inside[there].mean() if there.any() else np.nan
+                below, above = self.quantiles[..., low], self.quantiles[..., high]
+                inside = (below <= target) & (target <= above)
+                share = inside[valid].mean() if valid.any() else np.nan
                 rows.append((self.levels[high] - level, share))
         return pd.DataFrame(rows[::-1], columns=["nominal", "empirical"])
 
@@ -98,18 +97,18 @@ class Backtest:
         w = self.windows
         return sums(
             w.target[:, :, channels],
-            self.quantiles[:, :, channels],
-            self.mean[:, :, channels],
-            w.seasonal_error[:, channels],
-            self.levels,
+            quantiles=self.quantiles[:, :, channels],
+            mean=self.mean[:, :, channels],
+            seasonal_error=w.seasonal_error[:, channels],
+            levels=self.levels,
         )
 
 
 def with_required(levels: Sequence[float]) -> tuple[float, ...]:
-    """Return levels with those that the metrics need, rising.
+    """Return levels and those that the metrics need, in rising order.
 
     Raises:
-        InputError: One is not between 0 and 1.
+        InputError: A level is not between 0 and 1.
     """
     if not all(0 < level < 1 for level in levels):
         raise InputError("levels", "numbers between 0 and 1", str(tuple(levels)), "correct them")
@@ -125,28 +124,27 @@ def backtest(
     levels: Sequence[float] = (),
     batch_size: int = 32,
 ) -> Backtest:
-    """Forecast the last windows of every series, each from what was known at its origin.
+    """Forecast the last windows of every series, each from the data up to its origin.
 
     Args:
         task: A trained task.
-        collection: Series of the kind that it was trained on.
+        collection: Series of the same kind as in training.
         windows: Windows of a series, at most; the last one ends where the series does.
         stride: Steps from one origin to the next; the horizon by default.
-        levels: Levels of quantiles, besides those that the metrics need.
+        levels: Levels of quantiles, in addition to those of the metrics.
         batch_size: Series that are read at a time.
 
     Raises:
         InputError: The series are of another kind, or too short.
     """
-    if batch_size < 1:
-        raise InputError("batch_size", "at least 1", str(batch_size), "correct it")
-    collection = replace(collection, entries=matched(collection, task.series))
-    chosen = rolling(collection, task.series["prediction_length"], windows, stride)
+    check_at_least(1, batch_size=batch_size)
+    collection = replace(collection, entries=match_features(collection, task.spec))
+    chosen = rolling(collection, task.spec.prediction_length, windows, stride)
     levels = with_required(levels)
     with _evaluating(task):
         parts = [_forecasts(task, x, levels) for x in _batches(task, chosen, batch_size)]
     quantiles, mean = (np.concatenate(x) for x in zip(*parts, strict=True))
-    return Backtest(chosen, levels, quantiles, mean)
+    return Backtest(chosen, levels=levels, quantiles=quantiles, mean=mean)
 
 
 @contextmanager
@@ -160,14 +158,14 @@ def _evaluating(task: ForecastTask) -> Iterator[None]:
         task.train(training)
 
 
-def _batches(task: ForecastTask, windows: Windows, size: int) -> Iterator[dict[str, Tensor]]:
-    standard, length = Standard(**task.series["standard"]), windows.prediction_length
+def _batches(task: ForecastTask, windows: RollingWindows, size: int) -> Iterator[dict[str, Tensor]]:
+    standard, length = task.spec.standard, windows.prediction_length
     parameter = next(task.parameters())
     origins = np.split(windows.origin, windows.firsts[1:])
     places = list(zip(windows.series[windows.firsts], origins, strict=True))
     for first in range(0, len(places), size):
         series, chosen = zip(*places[first : first + size], strict=True)
-        prepared = [prepare(windows.collection.entries[i], standard, length) for i in series]
+        prepared = [to_tensors(windows.collection.entries[i], standard, length) for i in series]
         batch = with_origins(prepared, [torch.from_numpy(x) for x in chosen], length)
         yield {
             key: x.to(parameter if x.is_floating_point() else task.device)
@@ -185,13 +183,7 @@ def _forecasts(
     numbers = net.shape.prediction_length * (net.shape.target * len(levels) + hidden)
     quantiles, means = [], []
     for rows in torch.arange(len(future)).split(max(1, PIECE // numbers)):
-        found = net.forecast(_some(memory, rows), future[rows])
+        found = net.forecast(memory.map(itemgetter(rows)), future[rows])
         quantiles.append(net.output.quantiles(*found, levels).cpu().numpy())
         means.append(net.output.mean(*found).cpu().numpy())
     return np.concatenate(quantiles), np.concatenate(means)
-
-
-def _some(memory: Memory, rows: Tensor) -> Memory:
-    m = memory
-    parts = (m.recent[rows], m.loc[rows], m.scale[rows], m.age[rows], m.features[rows])
-    return Memory(*parts, state=None)

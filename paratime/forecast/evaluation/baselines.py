@@ -1,7 +1,7 @@
-"""Forecasts to compare with: seasonal naive, any predictor of GluonTS, models of statsforecast.
+"""Forecasts to compare with: seasonal naive, GluonTS's predictors, models of statsforecast.
 
-Each takes the windows of a backtest and returns one, so that all models are tested on the same
-values by the same metrics.
+Each function accepts the windows of a backtest and returns a backtest, so all models are tested on
+the same values with the same metrics.
 """
 
 import importlib
@@ -19,24 +19,26 @@ from gluonts.torch.model.deepar import DeepAREstimator
 from tqdm import tqdm
 
 from paratime.errors import InputError
+from paratime.forecast.data.rows import Ints
 from paratime.forecast.evaluation.backtest import Backtest, with_required
-from paratime.forecast.evaluation.rolling import Floats, Ints, Windows, differences, mean_until
+from paratime.forecast.evaluation.metrics import Floats
+from paratime.forecast.evaluation.rolling import RollingWindows, differences, mean_until
 
 
-def seasonal_naive(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
-    """Forecast the last season again, with normal quantiles.
+def seasonal_naive(windows: RollingWindows, levels: Sequence[float] = ()) -> Backtest:
+    """Repeat the last season, with normal quantiles.
 
-    The deviation of step h is sigma * sqrt(floor((h - 1) / m) + 1), for seasons of m steps, where
-    sigma is the root mean square of the differences from a season before, up to the origin
-    (Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 5.5).
+    With seasons of m steps, the deviation of step h is sigma * sqrt(floor((h - 1) / m) + 1), where
+    sigma is the root mean square of the seasonal differences up to the origin (Hyndman and
+    Athanasopoulos, Forecasting: Principles and Practice, 5.5).
 
-    A value that is missing in the last season is taken from the season before. With a history
-    shorter than a season the forecast is the mean of what was observed, as in GluonTS, and sigma is
-    of differences of neighbours. Where nothing was observed the forecast is 0.
+    A value that is missing in the last season comes from the season before. If the history is
+    shorter than a season, the forecast is the mean of the observed values, as in GluonTS, and sigma
+    is that of the differences of neighbours. If nothing was observed, the forecast is 0.
 
     Args:
-        windows: Where to forecast.
-        levels: Levels of quantiles, besides those that the metrics need.
+        windows: Windows to forecast.
+        levels: Levels of quantiles, in addition to those of the metrics.
     """
     season, levels = windows.collection.seasonality, with_required(levels)
     h = np.arange(windows.prediction_length)
@@ -47,7 +49,7 @@ def seasonal_naive(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
     mean, sigma = (np.concatenate(x) for x in zip(*parts, strict=True))
     spread = sigma[:, None] * np.sqrt(h // season + 1)[:, None]
     quantiles = mean[..., None] + spread[..., None] * [NormalDist().inv_cdf(x) for x in levels]
-    return Backtest(windows, levels, quantiles, mean)
+    return Backtest(windows, levels=levels, quantiles=quantiles, mean=mean)
 
 
 def _repeated(values: Floats, origin: Ints, season: int, h: Ints) -> Floats:
@@ -76,33 +78,34 @@ def _deviation(values: Floats, origin: Ints, season: int) -> Floats:
 
 
 def from_predictor(
-    windows: Windows, predictor: Predictor, levels: Sequence[float] = ()
+    windows: RollingWindows, predictor: Predictor, levels: Sequence[float] = ()
 ) -> Backtest:
-    """Forecast with a predictor of GluonTS, such as a trained DeepAR.
+    """Forecast with a GluonTS predictor, such as a trained DeepAR.
 
     Args:
-        windows: Where to forecast.
-        predictor: What forecasts; it gets each series as it was at the origin.
-        levels: Levels of quantiles, besides those that the metrics need.
+        windows: Windows to forecast.
+        predictor: The predictor; its input ends at the origin of each window.
+        levels: Levels of quantiles, in addition to those of the metrics.
 
     Raises:
-        InputError: Its horizon is another one.
+        InputError: The predictor has another horizon.
     """
     length, given = windows.prediction_length, predictor.prediction_length
     if given != length:
-        remedy = "make the predictor with that prediction_length"
-        raise InputError("prediction_length of the predictor", str(length), str(given), remedy)
+        raise InputError(
+            "prediction_length of the predictor", str(length), str(given), "make one with the first"
+        )
     levels, shape = with_required(levels), windows.target.shape[1:]
     quantiles, means = [], []
     for forecast in predictor.predict([windows.until_origin(i) for i in range(len(windows))]):
         found = [np.reshape(forecast.quantile(level), shape) for level in levels]
         quantiles.append(np.stack(found, axis=-1))
         means.append(np.reshape(forecast.mean, shape))
-    return Backtest(windows, levels, np.stack(quantiles), np.stack(means))
+    return Backtest(windows, levels=levels, quantiles=np.stack(quantiles), mean=np.stack(means))
 
 
-def deepar(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
-    """Forecast with GluonTS's DeepAR at its defaults, trained on what precedes all windows."""
+def deepar(windows: RollingWindows, levels: Sequence[float] = ()) -> Backtest:
+    """Forecast with GluonTS's DeepAR at its defaults, trained on the steps before all windows."""
     data = windows.collection
     earlier = [windows.until_origin(i) for i in windows.firsts]
     with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
@@ -115,25 +118,29 @@ def deepar(windows: Windows, levels: Sequence[float] = ()) -> Backtest:
         return from_predictor(windows, estimator.train(earlier), levels)
 
 
-def statistical(windows: Windows, model: str = "AutoETS", levels: Sequence[float] = ()) -> Backtest:
-    """Forecast with a model of the package ``statsforecast``, fitted anew at every origin.
+def statistical(
+    windows: RollingWindows, model: str = "AutoETS", levels: Sequence[float] = ()
+) -> Backtest:
+    """Forecast with a model of the package ``statsforecast``, fitted again at every origin.
 
     Channels are forecast one by one. Missing values of a history are interpolated, as these models
-    know none. Where a history is too short for the model, its forecast is the seasonal naive one,
-    and a warning says how often that was.
+    accept none. If a history is too short for the model, seasonal naive replaces its forecast, and
+    a warning reports how often. (``gluonts.ext.statsforecast`` does none of this, supports fewer
+    models, and rounds intervals to whole percents.)
 
     Args:
-        windows: Where to forecast.
-        model: Its name there, such as ``AutoETS`` or ``AutoTheta``.
-        levels: Levels of quantiles, besides those that the metrics need.
+        windows: Windows to forecast.
+        model: Name of the model, such as ``AutoETS`` or ``AutoTheta``.
+        levels: Levels of quantiles, in addition to those of the metrics.
 
     Raises:
-        InputError: The package is not installed, or has no such model.
+        InputError: The package is not installed, or lacks the model.
     """
     kind, levels = _statsforecast(model), with_required(levels)
     instead = seasonal_naive(windows, levels)
     quantiles, mean = instead.quantiles.copy(), instead.mean.copy()
-    fit = _Fit(kind, windows.collection.seasonality, windows.prediction_length, levels)
+    season, length = windows.collection.seasonality, windows.prediction_length
+    fit = _Fit(kind, season=season, length=length, levels=levels)
     failed = 0
     for window, channel in tqdm([*np.ndindex(mean.shape[0], mean.shape[2])], desc=model):
         found = fit(windows.values(window)[: windows.origin[window] + 1, channel])
@@ -141,14 +148,14 @@ def statistical(windows: Windows, model: str = "AutoETS", levels: Sequence[float
         if found is not None:
             mean[window, :, channel], quantiles[window, :, channel] = found
     if failed:
-        told = f"{model} failed on {failed} of {len(windows)} windows; seasonal naive stands in"
-        warnings.warn(told, stacklevel=2)
-    return Backtest(windows, levels, quantiles, mean)
+        text = f"{model} failed on {failed} of {len(windows)} windows; seasonal naive stands in"
+        warnings.warn(text, stacklevel=2)
+    return Backtest(windows, levels=levels, quantiles=quantiles, mean=mean)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Fits a model to a history (T,), and forecasts mean (H,) and quantiles (H, levels)."""
+    """Fits a model to a history (T,), and forecasts its mean (H,) and quantiles (H, levels)."""
 
     kind: Callable[..., Any]
     season: int
@@ -156,7 +163,7 @@ class _Fit:
     levels: tuple[float, ...]
 
     def __call__(self, history: Floats) -> tuple[Floats, Floats] | None:
-        """Return None where the model cannot be fitted."""
+        """Return mean and quantiles, or None if the model cannot be fitted."""
         known = np.flatnonzero(~np.isnan(history))
         if not len(known):
             return None
@@ -180,18 +187,20 @@ def _statsforecast(model: str) -> Callable[..., Any]:
     try:
         kinds = importlib.import_module("statsforecast.models")
     except ImportError:
-        expected, remedy = "the package statsforecast", "pip install statsforecast"
-        raise InputError("statsforecast", expected, "none installed", remedy) from None
+        raise InputError(
+            "statsforecast", "the package", "none installed", "pip install statsforecast"
+        ) from None
     if not hasattr(kinds, model):
-        expected = "a model of statsforecast, such as AutoETS"
-        raise InputError("model", expected, repr(model), "choose one of them")
+        raise InputError(
+            "model", "a model of statsforecast, such as AutoETS", repr(model), "choose one of them"
+        )
     return getattr(kinds, model)
 
 
-BASELINES: dict[str, Callable[[Windows], Backtest]] = {
+BASELINES: dict[str, Callable[[RollingWindows], Backtest]] = {
     "seasonal_naive": seasonal_naive,
     "auto_ets": partial(statistical, model="AutoETS"),
     "auto_theta": partial(statistical, model="AutoTheta"),
     "deepar": deepar,
 }
-"""By the names that the command line takes."""
+"""By their names on the command line."""

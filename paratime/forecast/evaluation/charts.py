@@ -1,7 +1,7 @@
 """Charts of backtests: a forecast with its intervals, coverage, and error by horizon.
 
-Lines are labelled where they end, instead of in a legend; a model has the same colour in all
-charts, by its place among the models.
+Lines are labelled at their ends, not in a legend. A model has the same colour in all charts, by its
+place among the models.
 """
 
 import base64
@@ -18,18 +18,17 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from paratime.forecast.data.calendar import quiet
+from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
 from paratime.forecast.evaluation.backtest import Backtest
+from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, spread
 
-COLORS = ("#1b62a5", "#d1701c", "#4d8b55", "#8a5aa6", "#a8324e", "#6f6f6f")
-INK, PALE, GRID = "#222222", "#767676", "#e4e4e4"
 HISTORY = 3
-"""Horizons of history in a chart of a forecast; at least two seasons."""
+"""Horizons of history in a chart of a forecast, which shows two seasons at least."""
 
 WIDE, LOW, TALL = 5.4, 2.6, 3.7
 SPACE = 0.2
-"""Least distance of labels; like the sizes of charts, in inches."""
+"""Least distance of labels, in inches like the sizes of charts."""
 
 PANELS = 12
 """Forecasts in one figure."""
@@ -39,11 +38,11 @@ LONGEST = 50
 
 
 def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
-    """Draw one forecast: median, the intervals of 80 % and 95 %, history, and what came.
+    """Draw one forecast: median, intervals of 80 % and 95 %, history and target.
 
     Args:
         backtest: Forecasts.
-        window: Which of them.
+        window: Index of the forecast.
         channel: Channel of the target.
     """
     with _style():
@@ -71,12 +70,12 @@ def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
     w = backtest.windows
     origin, h, values = int(w.origin[window]), w.prediction_length, w.values(window)[:, channel]
     first = max(0, origin + 1 - max(HISTORY * h, 2 * w.collection.seasonality))
-    with quiet():
+    with quiet_periods():
         start = w.period[window] - (origin - first)
         times = pd.period_range(start, periods=origin + h + 1 - first, freq=start.freq)
         dates = times.to_timestamp().to_numpy()
     split = origin + 1 - first
-    axes.set_title(shortened(w.item_id[window]) + _channel(w.collection, channel))
+    axes.set_title(shorten_title(w.item_id[window]) + _channel(w.collection, channel))
     axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
     _bands(axes, backtest, window, channel, dates[split:])
     axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
@@ -86,7 +85,7 @@ def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
 
 
 def _channel(data: Collection, channel: int) -> str:
-    """Return what a title says of the channel, where there are several."""
+    """Return the channel's part of a title, empty for a single channel."""
     if len(names := data.channel_names) < 2:
         return ""
     return f", {names[channel]}" if data.channels else f", channel {channel}"
@@ -108,7 +107,7 @@ def _bands(axes: Axes, backtest: Backtest, window: int, channel: int, dates: np.
 
 
 def coverage(backtests: dict[str, Backtest]) -> Figure:
-    """Draw how many targets lie in each central interval, beside how many should."""
+    """Draw the share of targets inside each central interval, next to its nominal share."""
     with _style():
         figure, axes = _canvas(TALL, "Coverage of central intervals")
         axes.plot([0, 1], [0, 1], color=PALE, lw=1, ls=(0, (4, 3)))
@@ -143,13 +142,13 @@ def horizon(backtests: dict[str, Backtest], metric: str = "MASE") -> Figure:
     return figure
 
 
-def shortened(name: str) -> str:
-    """Return a name with its middle left out, where it is too long for a title."""
+def shorten_title(name: str) -> str:
+    """Return a name without its middle if it is too long for a title."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]} … {name[-LONGEST // 2 :]}"
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as a data address, for a page that has no files beside it."""
+    """Return a figure as a data address, for a self-contained page."""
     buffer = BytesIO()
     with _style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -169,17 +168,13 @@ def _colors(count: int) -> Sequence[str]:
 
 
 def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]], apart: float) -> None:
-    """Write names right of the axes, at the height where lines end, moved apart."""
+    """Write names right of the axes, at the heights of the ends of lines, moved apart."""
     low, high = axes.get_ylim()
-    names = sorted(ends, key=lambda name: ends[name][0])
-    places = [(ends[name][0] - low) / (high - low) for name in names]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + apart)
-    over = max(0.0, max(places, default=0) - 1)
-    for name, place in zip(names, places, strict=True):
+    places = spread([(height - low) / (high - low) for height, _ in ends.values()], apart, 1)
+    for name, place in zip(ends, places, strict=True):
         axes.annotate(
             name,
-            (1, place - over),
+            (1, place),
             xytext=(5, 0),
             xycoords="axes fraction",
             textcoords="offset points",
@@ -197,15 +192,15 @@ def _style() -> AbstractContextManager[None]:
             "axes.titleweight": "bold",
             "axes.titlecolor": INK,
             "axes.labelcolor": PALE,
-            "axes.edgecolor": "#bdbdbd",
+            "axes.edgecolor": RULE,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.axisbelow": True,
             "grid.color": GRID,
             "grid.linewidth": 0.7,
-            "xtick.color": "#bdbdbd",
-            "ytick.color": "#bdbdbd",
+            "xtick.color": RULE,
+            "ytick.color": RULE,
             "xtick.labelcolor": PALE,
             "ytick.labelcolor": PALE,
             "svg.hashsalt": "paratime",

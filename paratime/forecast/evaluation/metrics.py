@@ -1,15 +1,14 @@
 """The metrics of a backtest, as GluonTS defines them, over any part of it.
 
-All of them are ratios of sums over values, so that overall, by series and by step of the horizon
-they follow from the same sums. Missing targets count nowhere. Where a ratio has no meaning, what
-GluonTS does is done:
+All metrics are ratios of sums over values, so overall scores and those by series and by step of the
+horizon follow from the same sums. Missing targets are left out. Undefined ratios are as in GluonTS:
 
-- a value whose absolute error cannot be scaled, since the seasonal error is 0 or unknown, is left
-  out of MASE, and one is left out of sMAPE where target and forecast are both 0;
-- mean_wQL is infinite where all targets are 0 and a forecast is not, and NaN where all are 0;
-- any metric of nothing is NaN.
+- MASE leaves out values whose seasonal error is 0 or unknown; sMAPE leaves out values where target
+  and forecast are both 0;
+- mean_wQL is infinite if all targets are 0 and a forecast is not, and NaN if all are 0;
+- any metric of no values is NaN.
 
-A forecast that is NaN, as of a model that diverged, makes every metric NaN that it is part of.
+A forecast of NaN, such as one of a diverged model, makes every metric that includes it NaN.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from paratime.forecast.model.outputs import LEVELS
 Floats = NDArray[np.floating[Any]]
 
 REQUIRED = (0.025, *LEVELS, 0.975)
-"""The levels that the metrics need."""
+"""The quantile levels of the metrics."""
 
 INTERVALS = {"coverage_80": (0.1, 0.9), "coverage_95": (0.025, 0.975)}
 METRICS = ("mean_wQL", "MASE", "sMAPE", "RMSE", *INTERVALS)
@@ -34,9 +33,9 @@ class Sums:
     """Numerators and denominators of the metrics.
 
     Attributes:
-        total: (..., 14): nine quantile losses; then, in the order of ``METRICS``, what the means
-            are of.
-        weight: (..., 14): nine times the magnitude of the target; then how many values there are.
+        total: (..., 14): nine quantile losses; then, in the order of ``METRICS``, the sums of the
+            values whose means are the metrics.
+        weight: (..., 14): nine times the magnitude of the target; then the number of values.
     """
 
     total: Floats
@@ -57,6 +56,7 @@ class Sums:
 
 def sums(
     target: Floats,
+    *,
     quantiles: Floats,
     mean: Floats,
     seasonal_error: Floats,
@@ -69,20 +69,20 @@ def sums(
         quantiles: (N, H, C, levels).
         mean: (N, H, C).
         seasonal_error: (N, C), NaN where unknown.
-        levels: Rising; ``REQUIRED`` are among them.
+        levels: Rising levels that include ``REQUIRED``.
     """
     target, mean = target.astype(np.float64), mean.astype(np.float64)
     at = {x: quantiles[..., levels.index(x)].astype(np.float64) for x in REQUIRED}
-    error, size, there = np.abs(target - at[0.5]), np.abs(target), ~np.isnan(target)
+    error, size, valid = np.abs(target - at[0.5]), np.abs(target), ~np.isnan(target)
     with np.errstate(invalid="ignore", divide="ignore"):
         smape = 2 * error / (size + np.abs(at[0.5]))
         scaled = error / seasonal_error[:, None]
     means = [scaled, smape, np.square(target - mean)]
     means += [_inside(target, at[a], at[b]) for a, b in INTERVALS.values()]
     losses = [2 * np.abs((target - at[x]) * ((at[x] >= target) - x)) for x in LEVELS]
-    counted = [there] * (len(LEVELS) + len(means))
-    counted[len(LEVELS)] = there & (seasonal_error > 0)[:, None]
-    counted[len(LEVELS) + 1] = there & (size + np.abs(at[0.5]) != 0)
+    counted = [valid] * (len(LEVELS) + len(means))
+    counted[len(LEVELS)] = valid & (seasonal_error > 0)[:, None]
+    counted[len(LEVELS) + 1] = valid & (size + np.abs(at[0.5]) != 0)
     where = np.stack(counted, axis=-1)
     total = np.stack([*losses, *means], axis=-1)
     weight = np.stack([size] * len(LEVELS) + [np.ones_like(size)] * len(means), axis=-1)
@@ -90,6 +90,6 @@ def sums(
 
 
 def _inside(target: Floats, low: Floats, high: Floats) -> Floats:
-    """Return 1 where a target lies in its interval, 0 where not, NaN where there is no interval."""
+    """Return 1 for a target inside its interval, 0 outside, NaN without an interval."""
     inside = (low <= target) & (target <= high)
     return np.where(np.isnan(low) | np.isnan(high), np.nan, inside)

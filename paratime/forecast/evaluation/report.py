@@ -1,4 +1,4 @@
-"""What a backtest found: a table for the terminal, a CSV by series, and a page with charts."""
+"""Results of a backtest: a table for the terminal, a CSV by series, and a page with charts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ SHOWN = 8
 """Series in each of the tables of the best and of the worst."""
 
 
-def table(backtests: dict[str, Backtest]) -> str:
+def score_table(backtests: dict[str, Backtest]) -> str:
     """Return the metrics as aligned text, one row a model."""
     return aligned([["model", *METRICS], *_rows(backtests)])
 
@@ -29,7 +29,7 @@ def write_series(backtests: dict[str, Backtest], path: str | Path) -> None:
     _write(path, pd.concat(frames)[columns].to_csv(index=False, float_format="%.6g"))
 
 
-def write_report(
+def write_backtest_report(
     backtests: dict[str, Backtest],
     path: str | Path,
     *,
@@ -37,17 +37,17 @@ def write_report(
     note: str = "",
     fans: int = 8,
 ) -> None:
-    """Write one HTML file that needs no other, whole or not at all.
+    """Write one self-contained HTML file, whole or not at all.
 
     Args:
-        backtests: Models by name, on the same windows; the first one is what the page is about.
-        path: Where.
+        backtests: Models by name, on the same windows; the page is about the first one.
+        path: The file.
         title: Heading.
-        note: What a reader has to know of the scores.
+        note: A remark on the scores.
         fans: Forecasts of the first model to draw, from its worst series to its best.
 
     Raises:
-        InputError: There are no models, or they were tested on different windows.
+        InputError: No models are given, or they were tested on different windows.
     """
     check(backtests)
     ours = next(iter(backtests.values()))
@@ -69,10 +69,10 @@ def write_report(
 
 
 def check(backtests: dict[str, Backtest]) -> None:
-    """Make sure that models can be compared.
+    """Check that models can be compared.
 
     Raises:
-        InputError: There are none, or they were tested on different windows.
+        InputError: No models are given, or they were tested on different windows.
     """
     if not backtests:
         raise InputError("backtests", "at least one model", "none", "pass some")
@@ -81,19 +81,20 @@ def check(backtests: dict[str, Backtest]) -> None:
         a, b = first.windows, backtest.windows
         same = a.item_id == b.item_id and np.array_equal(a.origin, b.origin)
         if not same or not np.array_equal(a.target, b.target, equal_nan=True):
-            expected, remedy = f"the windows of {name!r}", "make it from its windows"
-            raise InputError(f"backtest {other!r}", expected, "others", remedy)
+            raise InputError(
+                f"backtest {other!r}", f"the windows of {name!r}", "others", "use those windows"
+            )
 
 
 def _rows(backtests: dict[str, Backtest]) -> list[list[str]]:
     return [
-        [name, *(shown(metric, x) for metric, x in backtest.overall.items())]
+        [name, *(format_metric(metric, x) for metric, x in backtest.overall.items())]
         for name, backtest in backtests.items()
     ]
 
 
-def shown(metric: str, value: float) -> str:
-    """Return a metric as text with the digits that matter."""
+def format_metric(metric: str, value: float) -> str:
+    """Return a metric as text with its significant digits."""
     if not np.isfinite(value):
         return str(value)
     if metric.startswith("coverage"):
@@ -125,11 +126,11 @@ def _scope(backtest: Backtest) -> str:
 
 
 def _by_channel(backtests: dict[str, Backtest]) -> Iterator[str]:
-    """Return a table of each model's scores by channel, where there are several."""
+    """Yield a table of each model's scores by channel, if there are several."""
     if next(iter(backtests.values())).windows.target.shape[-1] < 2:
         return
     rows = [
-        [f"{channel}, {name}", *(shown(metric, scores[metric]) for metric in METRICS)]
+        [f"{channel}, {name}", *(format_metric(metric, scores[metric]) for metric in METRICS)]
         for name, backtest in backtests.items()
         for channel, scores in backtest.per_channel.iterrows()
     ]
@@ -138,7 +139,7 @@ def _by_channel(backtests: dict[str, Backtest]) -> Iterator[str]:
 
 
 def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
-    """Return tables of the worst and the best series of the first model, by MASE."""
+    """Yield tables of the worst and the best series of the first model, by MASE."""
     (name, ours), *others = backtests.items()
     frame = ours.per_series[["item_id", "windows", "mean_wQL", "coverage_80", "MASE"]]
     for other, backtest in others:
@@ -151,7 +152,7 @@ def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
         yield f"<h2>{heading} series of {escaped(name)}, by MASE</h2>"
         texts = [
             [str(row["item_id"]), f"{row['windows']}"]
-            + [shown(column.split(",")[0], row[column]) for column in frame.columns[2:]]
+            + [format_metric(column.split(",")[0], row[column]) for column in frame.columns[2:]]
             for _, row in rows.iterrows()
         ]
         yield f'<div class="names">{_table(list(frame.columns), texts, set())}</div>'
@@ -160,7 +161,7 @@ def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
 def _places(backtest: Backtest, count: int) -> list[tuple[int, int]]:
     """Choose windows and channels: the last window of series from worst to best.
 
-    With fewer series than charts, windows are spread over all of them.
+    If series are fewer than charts, windows are spread over all of them.
     """
     w = backtest.windows
     last = np.append(w.firsts[1:], len(w)) - 1

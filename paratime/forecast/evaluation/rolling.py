@@ -1,7 +1,6 @@
-"""Where forecasts are tested: rolling windows at the end of every series, the same for any model.
+"""Rolling windows at the end of every series, on which all models are tested.
 
-A window is a series, an origin, which is the last step that a model may know, and the values that
-follow it.
+A window is a series, an origin (the last step that a model may know) and the values after it.
 """
 
 from collections.abc import Iterator
@@ -11,24 +10,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from paratime.errors import InputError
-from paratime.forecast.data.calendar import quiet
+from paratime.errors import InputError, check_at_least
+from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.rows import Ints
 from paratime.forecast.data.series import Collection
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
+from paratime.forecast.evaluation.metrics import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
-    """The N windows of a collection, series by series, each from early to late.
+class RollingWindows:
+    """The N windows of a collection, series by series, each in order of time.
 
     Attributes:
         collection: The series.
         prediction_length: Steps H of a forecast.
-        series: Which entry of the collection each window is of, (N,).
+        series: Index of the entry of each window, (N,).
         origin: The last step that is known, (N,).
     """
 
@@ -42,7 +39,7 @@ class Windows:
 
     @cached_property
     def firsts(self) -> Ints:
-        """The first window of each series that has some, (S,)."""
+        """The first window of each series that has windows, (S,)."""
         return np.flatnonzero(np.diff(self.series, prepend=-1))
 
     @cached_property
@@ -54,24 +51,24 @@ class Windows:
     def period(self) -> list[pd.Period]:
         """The period of each origin."""
         starts = [self.collection.entries[i]["start"] for i in self.series]
-        with quiet():
+        with quiet_periods():
             return [s + int(o) for s, o in zip(starts, self.origin, strict=True)]
 
     @cached_property
     def target(self) -> Floats:
-        """What came after each origin, (N, H, C), NaN where missing."""
+        """The values after each origin, (N, H, C), NaN where missing."""
         ahead = np.arange(1, self.prediction_length + 1)
         return np.concatenate([y[o[:, None] + ahead] for y, o in self.by_series()])
 
     @cached_property
     def seasonal_error(self) -> Floats:
-        """What MASE divides by, (N, C), NaN where the history is too short for it."""
+        """The denominator of MASE, (N, C), NaN if the history is too short for it."""
         return np.concatenate(
             [seasonal_error(y, o, self.collection.seasonality) for y, o in self.by_series()]
         )
 
     def by_series(self) -> Iterator[tuple[Floats, Ints]]:
-        """Go through the series that have windows: values (T, C), and origins (W,)."""
+        """Yield the values (T, C) and the origins (W,) of each series that has windows."""
         for origins in np.split(np.arange(len(self)), self.firsts[1:]):
             yield self.values(origins[0]), self.origin[origins]
 
@@ -82,8 +79,8 @@ class Windows:
     def until_origin(self, window: int) -> dict[str, Any]:
         """Return the data entry of a window as it was at its origin.
 
-        Covariates that are known ahead go on to the end of the window. Features that the series
-        do not have are left out, as models of GluonTS want it.
+        Covariates that are known ahead continue to the end of the window. Features that the series
+        lack are left out, as GluonTS's models require.
         """
         entry, known = self.collection.entries[self.series[window]], int(self.origin[window]) + 1
         dynamic = entry["feat_dynamic_real"][:, : known + self.prediction_length]
@@ -97,8 +94,8 @@ class Windows:
 
 def rolling(
     collection: Collection, prediction_length: int, windows: int = 1, stride: int | None = None
-) -> Windows:
-    """Choose the last origins of every series; the last window ends where the series does.
+) -> RollingWindows:
+    """Choose the last origins of every series; the last window ends with the series.
 
     A series that is too short for all of them has fewer windows, or none.
 
@@ -109,26 +106,22 @@ def rolling(
         stride: Steps from one origin to the next; ``prediction_length`` by default.
 
     Raises:
-        InputError: A number is below 1, or no series is long enough for a window.
+        InputError: An argument is below 1, or no series is long enough for a window.
     """
     stride = prediction_length if stride is None else stride
-    numbers = {"prediction_length": prediction_length, "windows": windows, "stride": stride}
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(name, "at least 1", str(number), "correct it")
+    check_at_least(1, prediction_length=prediction_length, windows=windows, stride=stride)
     lengths = np.array([entry["target"].shape[-1] for entry in collection.entries])
     back = prediction_length + stride * np.arange(windows - 1, -1, -1)
     origin = lengths[:, None] - 1 - back
     series, place = np.nonzero(origin >= 0)
     if not len(series):
-        expected, got = f"one of more than {prediction_length} steps", f"at most {lengths.max()}"
-        remedy = "give longer series, or a smaller prediction_length"
-        raise InputError("series", expected, got, remedy)
-    return Windows(collection, prediction_length, series, origin[series, place])
+        steps, longest = f"one of more than {prediction_length} steps", f"at most {lengths.max()}"
+        raise InputError("series", steps, longest, "give longer series")
+    return RollingWindows(collection, prediction_length, series, origin[series, place])
 
 
 def with_future(collection: Collection, prediction_length: int) -> Collection:
-    """Return series that go on for so many steps, whose values are missing."""
+    """Return series that continue for ``prediction_length`` steps with missing values."""
 
     def longer(rows: Floats, value: float) -> Floats:
         ends = [(0, 0)] * (rows.ndim - 1) + [(0, prediction_length)]
@@ -146,9 +139,9 @@ def with_future(collection: Collection, prediction_length: int) -> Collection:
 
 
 def seasonal_error(values: Floats, origin: Ints, season: int) -> Floats:
-    """Return the mean absolute difference from a season before, up to some origins.
+    """Return the mean absolute seasonal difference up to some origins, as GluonTS defines it.
 
-    It is GluonTS's: with a history shorter than a season, differences are those of neighbours.
+    If the history is shorter than a season, differences are those of neighbours.
 
     Args:
         values: (T, C), NaN where missing.
@@ -156,7 +149,7 @@ def seasonal_error(values: Floats, origin: Ints, season: int) -> Floats:
         season: Steps of a season.
 
     Returns:
-        (W, C), NaN where there is no difference.
+        (W, C), NaN without any difference.
     """
     seasonal, neighbours = (
         mean_until(np.abs(differences(values, m)), origin + 1 - m) for m in (season, 1)
@@ -165,19 +158,19 @@ def seasonal_error(values: Floats, origin: Ints, season: int) -> Floats:
 
 
 def differences(values: Floats, season: int) -> Floats:
-    """Return what values (T, C) differ by from those a season before, (max(0, T - season), C)."""
+    """Return seasonal differences of values (T, C), (max(0, T - season), C)."""
     exact = values.astype(np.float64)
     return exact[season:] - exact[:-season]
 
 
 def mean_until(values: Floats, count: Ints) -> Floats:
-    """Return the mean of the first numbers of values (T, C) for each count (W,), without NaN.
+    """Return the mean of the first ``count`` (W,) values (T, C), without NaN.
 
     Returns:
-        (W, C), NaN where there is nothing to average.
+        (W, C), NaN without any value.
     """
-    there = ~np.isnan(values)
-    sums = [np.cumsum(np.where(there, values, 0.0), axis=0), np.cumsum(there, axis=0)]
+    valid = ~np.isnan(values)
+    sums = [np.cumsum(np.where(valid, values, 0.0), axis=0), np.cumsum(valid, axis=0)]
     total, known = (np.concatenate([np.zeros((1, values.shape[1])), x]) for x in sums)
     count = count.clip(0, len(values))
     with np.errstate(invalid="ignore"):

@@ -1,9 +1,6 @@
-"""Training as GluonTS knows it: ``ParaRNNEstimator`` in the place of ``DeepAREstimator``."""
+"""``ParaRNNEstimator``: training under the interface of GluonTS, and the resumption of runs."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from gluonts.core.component import validated
+from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
@@ -20,30 +18,89 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.features import matched
+from paratime.forecast.data.features import match_features
 from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import InMemory
+from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.gluonts.predictor import ParaRNNPredictor
 from paratime.forecast.gluonts.recipe import Recipe
-from paratime.forecast.gluonts.resume import Arguments
-from paratime.forecast.inference.forecast_type import AsQuantiles, Kind
+from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.forecast.model.task import ForecastTask
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
+from paratime.training.checkpoint import check_checkpoint
 from paratime.training.progress import TrainingProgress
+from paratime.training.quiet import quiet
+
+CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
+"""Arguments of an estimator that its weights do not depend on."""
+
+
+class Arguments(Callback):
+    """Keeps an estimator's arguments in the checkpoints of its run.
+
+    Args:
+        arguments: Arguments by name, as ``validated`` stores them.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        kept = {name: x for name, x in arguments.items() if name not in CIRCUMSTANCES}
+        self._texts = {name: dump_json(x) for name, x in kept.items()}
+
+    @property
+    def state_key(self) -> str:
+        """Their name in a checkpoint."""
+        return "arguments of the estimator"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the arguments as JSON by name."""
+        return self._texts
+
+    def check(self, ckpt_path: str | Path, task: ForecastTask) -> None:
+        """Refuse a checkpoint of a run on other series or with other arguments.
+
+        Raises:
+            InputError: One line with the argument.
+        """
+        check_checkpoint(str(ckpt_path))
+        saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        before = saved.get("callbacks", {}).get(self.state_key)
+        same = SeriesSpec.saved_in(saved.get("hyper_parameters", {})) == task.spec
+        if before is None or not same:
+            raise InputError(
+                str(ckpt_path),
+                "a checkpoint of a run on these series",
+                "one of others",
+                "train again",
+            )
+        for name in sorted({*before, *self._texts}):
+            was, now = (texts.get(name, "its default") for texts in (before, self._texts))
+            if was != now and _renewed(was) != now:
+                raise InputError(
+                    name, f"{was}, as in {ckpt_path}", now, "give that, or train again"
+                )
+
+
+def _renewed(text: str) -> str:
+    """Return an argument's JSON with the current paths of its classes."""
+    try:
+        return dump_json(load_json(text))
+    except (ValueError, ImportError, AttributeError):
+        return text
+
 
 EPOCHS, STEPS = 14, (300, 2000)
-"""How often training sees every series, and the fewest and the most steps of it."""
+"""Default epochs of training, within a least and a largest number of steps."""
 
 
 class ParaRNNEstimator(Estimator):
     """A nonlinear recurrent forecaster, trained on whole histories in parallel over time.
 
-    Arguments that ``DeepAREstimator`` has, too, have the same names. There is no context length:
-    the context is the whole history. Which features there are is found in the data. An epoch is
-    every series once, with origins drawn from all of its history.
+    Arguments that ``DeepAREstimator`` also has keep their names. No context length exists: the
+    context is the whole history. Features are found in the data. An epoch is every series once,
+    with origins drawn from all of its history.
 
     Args:
         freq: Frequency of the series.
@@ -52,20 +109,20 @@ class ParaRNNEstimator(Estimator):
         num_layers: Blocks of the encoder.
         mixer: Builds the recurrent layer of a block from its width; ``functools.partial`` sets
             options, such as ``partial(ParaGRU, block_size=4)``.
-        output: What a forecast is made of.
-        forecasts: Which of GluonTS's forecasts the predictor gives.
+        output: Form of a forecast: quantiles, or a distribution.
+        forecasts: Type of the predictor's forecasts.
         lags: Last values that the encoder reads at every step; ``ForecastTask``'s by default.
-        dropout_rate: Share of the features that the head does without, in training.
-        squash: Whether inputs are passed through asinh, so that outliers do no harm.
+        dropout_rate: Share of the features that the head drops in training.
+        squash: Whether inputs pass through asinh, which tames outliers.
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
         batch_size: Series a batch.
-        max_steps: Optimiser steps; by default those of ``EPOCHS``, within ``STEPS``. ``max_epochs``
-            or ``max_steps`` of the trainer come first.
+        max_steps: Optimiser steps; by default ``EPOCHS`` epochs, within ``STEPS``. The trainer's
+            ``max_epochs`` or ``max_steps`` take precedence.
         seed: Seed of the weights, of the order of series, of origins and of dropout.
-        trainer_kwargs: Further arguments of Lightning's ``Trainer``. With ``default_root_dir``,
-            checkpoints are written to ``checkpoints`` in it, every ``checkpoint_every`` steps;
-            without, nothing is written.
+        trainer_kwargs: More arguments of Lightning's ``Trainer``. With ``default_root_dir``,
+            checkpoints are written into its folder ``checkpoints``, every ``checkpoint_every``
+            steps; without it, nothing is written.
         checkpoint_every: Steps between checkpoints.
     """
 
@@ -78,7 +135,7 @@ class ParaRNNEstimator(Estimator):
         num_layers: int = 2,
         mixer: Callable[[int], Mixer] = ParaGRU,
         output: Output = Quantiles(),  # noqa: B008 (frozen)
-        forecasts: Kind = AsQuantiles(),  # noqa: B008 (frozen)
+        forecasts: ForecastType = AsQuantiles(),  # noqa: B008 (frozen)
         lags: int | None = None,
         dropout_rate: float = 0.2,
         squash: bool = False,
@@ -103,7 +160,15 @@ class ParaRNNEstimator(Estimator):
         self.trainer_kwargs = {} if trainer_kwargs is None else trainer_kwargs
         self.checkpoint_every = checkpoint_every
         self.recipe = Recipe(
-            hidden_size, num_layers, mixer, output, lags, dropout_rate, squash, lr, weight_decay
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            mixer=mixer,
+            output=output,
+            lags=lags,
+            dropout_rate=dropout_rate,
+            squash=squash,
+            lr=lr,
+            weight_decay=weight_decay,
         )
 
     def train(
@@ -119,10 +184,11 @@ class ParaRNNEstimator(Estimator):
         Args:
             training_data: Any GluonTS dataset, read into memory once, or a ``Collection``.
             validation_data: Series whose last ``prediction_length`` steps are forecast after each
-                epoch; the best weights by mean weighted quantile loss are kept then, else the last.
+                epoch, to keep the weights of the least mean weighted quantile loss; without it,
+                the last weights are kept.
             shuffle_buffer_length: Ignored: the order is a full shuffle.
             cache_data: Ignored: all data is in memory.
-            ckpt_path: A checkpoint of an interrupted run, to end as if it had not been.
+            ckpt_path: A checkpoint of an interrupted run, which then ends as if uninterrupted.
 
         Raises:
             InputError: The data is unusable.
@@ -140,16 +206,18 @@ class ParaRNNEstimator(Estimator):
         cache_data: bool = False,
         ckpt_path: str | Path | None = None,
     ) -> ParaRNNPredictor:
-        """Go on from the weights of a predictor of the same make; else as ``train``."""
+        """Continue from the weights of a predictor of the same kind; otherwise as ``train``."""
         if not isinstance(predictor, ParaRNNPredictor):
-            got = type(predictor).__name__
-            raise InputError("predictor", "a ParaRNNPredictor", got, "train one first")
+            raise InputError(
+                "predictor", "a ParaRNNPredictor", type(predictor).__name__, "train one first"
+            )
         ours = self.prediction_length, self.recipe.output
         theirs = predictor.prediction_length, predictor.recipe.output
         if ours != theirs:
-            remedy = "make the estimator as the predictor's was"
-            raise InputError("horizon and output", str(theirs), str(ours), remedy)
-        data = self._data(training_data, predictor.series)
+            raise InputError(
+                "horizon and output", str(theirs), str(ours), "take those of the predictor"
+            )
+        data = self._data(training_data, predictor.spec)
         held = self._held(validation_data, data)
         return self.train_on(data, held, ckpt_path=ckpt_path, predictor=predictor)
 
@@ -167,12 +235,14 @@ class ParaRNNEstimator(Estimator):
             data: The series.
             held: Series whose test windows choose the best weights.
             ckpt_path: A checkpoint of an interrupted run.
-            predictor: Where the weights begin.
+            predictor: The source of the initial weights.
         """
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            series = data.facts["series"]
-            trained = ParaRNNPredictor(self.recipe, series, self.forecasts, self.batch_size)
+            series = data.spec.plain()
+            trained = ParaRNNPredictor(
+                self.recipe, series, forecasts=self.forecasts, batch_size=self.batch_size
+            )
             if predictor is not None:
                 weights = predictor.task.state_dict()
                 trained.task.on_load_checkpoint({"state_dict": weights})  # refuses other shapes
@@ -181,17 +251,15 @@ class ParaRNNEstimator(Estimator):
         return trained
 
     def _held(self, dataset: Dataset | None, data: SeriesData) -> SeriesData | None:
-        return None if dataset is None else self._data(dataset, data.facts["series"], 1)
+        return None if dataset is None else self._data(dataset, data.spec, 1)
 
-    def _data(
-        self, dataset: Dataset, series: dict[str, Any] | None, test_windows: int = 0
-    ) -> SeriesData:
-        """Read a dataset, in the terms of a description if there is one."""
+    def _data(self, dataset: Dataset, spec: SeriesSpec | None, test_windows: int = 0) -> SeriesData:
+        """Read a dataset, with its features in the order of a specification if one is given."""
         given = dataset if isinstance(dataset, Collection) else from_gluonts(dataset, self.freq)
         if given.freq != (freq := period_frequency(self.freq)):
             raise InputError("freq", f"{given.freq} as in the data", freq, "correct one of them")
-        if series is not None:
-            given = replace(given, entries=matched(given, series))
+        if spec is not None:
+            given = replace(given, entries=match_features(given, spec))
         data = SeriesData(
             InMemory(given),
             self.prediction_length,
@@ -200,8 +268,8 @@ class ParaRNNEstimator(Estimator):
             test_windows=test_windows,
             seed=self.seed,
         )
-        if series is not None:
-            data.facts = {"series": series}
+        if spec is not None:
+            data.spec = spec
         return data
 
     def _fit(
@@ -214,18 +282,13 @@ class ParaRNNEstimator(Estimator):
         arguments = Arguments(self.__init_args__)
         if ckpt_path is not None:
             arguments.check(ckpt_path, task)
-        with TemporaryDirectory() as draft, _quiet():
+        with TemporaryDirectory() as draft, quiet():
             root = self.trainer_kwargs.get("default_root_dir")
             folder = Path(root or draft) / "checkpoints"
             if ckpt_path is None:
                 for name in ("best", "last"):  # of an earlier run
                     (folder / f"{name}.ckpt").unlink(missing_ok=True)
-            saves = partial(ModelCheckpoint, folder, enable_version_counter=False)
-            best = saves("best", "val/mean_wQL", save_on_train_epoch_end=False)
-            if held is None:
-                last = saves("last", every_n_train_steps=self.checkpoint_every)
-            else:  # behind the best one: a resumed run has to know it
-                last = saves("last", save_on_train_epoch_end=False)
+            best, last = self._checkpoints(folder, held is not None)
             callbacks = [arguments, *[best] * (held is not None), *[last] * (root is not None)]
             loader = data.train_dataloader()
             steps = min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
@@ -242,8 +305,18 @@ class ParaRNNEstimator(Estimator):
                 task.load_state_dict(kept["state_dict"])
         task.cpu().float()
 
+    def _checkpoints(
+        self, folder: Path, validates: bool
+    ) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+        """Return the callbacks that save the best weights, and the last ones."""
+        saves = partial(ModelCheckpoint, folder, enable_version_counter=False)
+        best = saves("best", "val/mean_wQL", save_on_train_epoch_end=False)
+        if validates:  # after the best one, which a resumed run has to know
+            return best, saves("last", save_on_train_epoch_end=False)
+        return best, saves("last", every_n_train_steps=self.checkpoint_every)
+
     def _options(self, max_steps: int, callbacks: Sequence[Callback]) -> dict[str, Any]:
-        """Return the trainer's arguments: quiet ones, below those that the user has given."""
+        """Return the trainer's arguments: quiet defaults, overridden by the user's."""
         given = {"callbacks": None} | self.trainer_kwargs
         steps = {} if {"max_epochs", "max_steps"} & given.keys() else {"max_steps": max_steps}
         users = given.pop("callbacks") or []
@@ -254,19 +327,3 @@ class ParaRNNEstimator(Estimator):
         saves = any(isinstance(x, ModelCheckpoint) for x in callbacks)
         rest = {"enable_checkpointing": saves, "gradient_clip_val": 1.0}
         return quiet | rest | steps | given | {"callbacks": callbacks}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what Lightning says of devices, of its ends, and of loaders without workers."""
-    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""A trained forecaster as GluonTS knows it."""
+"""``ParaRNNPredictor``: a trained forecaster under the interface of GluonTS, and its folder."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -16,24 +16,24 @@ from gluonts.model.predictor import RepresentablePredictor
 
 from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.gluonts.recipe import Recipe
-from paratime.forecast.gluonts.serde import register
 from paratime.forecast.inference.direct import forecast
-from paratime.forecast.inference.forecast_type import AsQuantiles, Kind
+from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
+from paratime.forecast.model.task import ForecastTask
 from paratime.io.atomic import replacing
+from paratime.training.checkpoint import check_checkpoint
 
 ABOUT, WEIGHTS = "predictor.json", "weights.pt"
-
-register()
 
 
 class ParaRNNPredictor(RepresentablePredictor):
     """Forecasts the ``prediction_length`` steps after the end of each series of a dataset.
 
     Args:
-        recipe: What the network is made of.
-        series: What it was told of the series that it was trained on; ``describe`` makes it.
-        forecasts: Which of GluonTS's forecasts it gives.
+        recipe: The network, and how it was trained.
+        series: The ``SeriesSpec`` of its training series, as plain values.
+        forecasts: Type of its forecasts.
         batch_size: Series a batch.
     """
 
@@ -42,29 +42,29 @@ class ParaRNNPredictor(RepresentablePredictor):
         self,
         recipe: Recipe,
         series: dict[str, Any],
-        forecasts: Kind = AsQuantiles(),  # noqa: B008 (frozen)
+        forecasts: ForecastType = AsQuantiles(),  # noqa: B008 (frozen)
         batch_size: int = 32,
     ) -> None:
         super().__init__(prediction_length=series["prediction_length"])
-        self.recipe, self.series = recipe, series
+        self.recipe, self.spec = recipe, SeriesSpec.of(series)
         self.forecasts, self.batch_size = forecasts, batch_size
-        self.task = recipe.task(series)
+        self.task = recipe.task(self.spec)
 
     @property
     def freq(self) -> str:
         """Frequency of the series."""
-        return str(self.series["freq"])
+        return self.spec.freq
 
     def predict(self, dataset: Dataset, num_samples: int | None = None) -> Iterator[Forecast]:
         """Yield a forecast for each series, in the dataset's order.
 
         Args:
-            dataset: Any GluonTS dataset; where the model has covariates that are known ahead, they
-                must go on for ``prediction_length`` steps after the target.
-            num_samples: Ignored, as by GluonTS's predictors of quantiles: ``AsSamples`` says it.
+            dataset: Any GluonTS dataset; covariates that are known ahead must continue for
+                ``prediction_length`` steps after the target.
+            num_samples: Ignored, as by GluonTS's predictors of quantiles; ``AsSamples`` sets it.
 
         Raises:
-            InputError: A series is unlike those of the training.
+            InputError: A series differs in kind from those of training.
         """
         entries = ({"item_id": str(i)} | entry for i, entry in enumerate(dataset))
         while batch := list(islice(entries, self.batch_size)):
@@ -77,7 +77,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         return self
 
     def serialize(self, path: Path) -> None:
-        """Write the predictor into a folder; half of it, or halves of two, are known as such."""
+        """Write the predictor into a folder; an incomplete or mixed folder is recognised."""
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
@@ -89,10 +89,10 @@ class ParaRNNPredictor(RepresentablePredictor):
         """Read a predictor from its folder.
 
         Raises:
-            InputError: The folder holds no whole predictor.
+            InputError: The folder holds no complete predictor.
         """
         path = Path(path)
-        remedy = "name a folder that serialize, or paratime forecast fit, has written to its end"
+        remedy = "name a folder that serialize or paratime forecast fit completed"
         expected = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
         if not (path / WEIGHTS).is_file() or not (path / ABOUT).is_file():
             raise InputError(str(path), expected, "none", remedy)
@@ -107,6 +107,27 @@ class ParaRNNPredictor(RepresentablePredictor):
         return predictor.to(device)
 
 
+def load_forecaster(path: str) -> ForecastTask:
+    """Return the task of a predictor's folder, or of a checkpoint of ``paratime fit``.
+
+    Raises:
+        InputError: The path is neither.
+    """
+    if Path(path).is_dir():
+        return ParaRNNPredictor.deserialize(Path(path)).task
+    if not Path(path).exists():
+        raise InputError(
+            "model", "a forecaster's folder, or a checkpoint", repr(path), "name what a fit wrote"
+        )
+    check_checkpoint(path)
+    try:
+        return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
+    except TypeError as error:  # its hyper-parameters lack the encoder
+        raise InputError(
+            path, "one of paratime fit", "one of forecast fit", "name the folder that it is in"
+        ) from error
+
+
 def _digest(path: Path) -> str:
-    """Return what tells one description of a predictor from another."""
+    """Return a hash of the description of a predictor."""
     return sha256((path / ABOUT).read_bytes()).hexdigest()

@@ -1,29 +1,37 @@
-"""The default recipe of a forecaster: what it is made of, and how it is trained."""
+"""The recipe of a forecaster (its network and training), and its JSON as GluonTS writes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gluonts.core import fqname_for
+from gluonts.core.serde import encode
+from gluonts.core.serde._base import Kind
+
+from paratime.cells.init import Init
+from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.inference.forecast_type import ForecastType
 from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.forecast.model.task import ForecastTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
+from paratime.solvers.base import Solver
 from paratime.training.base import AdamW
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes a ``ForecastTask`` once the series are known.
+    """All that determines a ``ForecastTask``, apart from the series.
 
     Attributes:
         hidden_size: Width of the encoder.
         num_layers: Blocks of the encoder.
         mixer: Builds the recurrent layer of a block from its width.
-        output: What a forecast is made of.
+        output: Form of a forecast: quantiles, or a distribution.
         lags: Last values that the encoder reads at every step; ``ForecastTask``'s by default.
-        dropout_rate: Share of the features that the head does without, in training.
-        squash: Whether inputs are passed through asinh.
+        dropout_rate: Share of the features that the head drops in training.
+        squash: Whether inputs pass through asinh, which tames outliers.
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
     """
@@ -38,15 +46,26 @@ class Recipe:
     lr: float = 3e-3
     weight_decay: float = 1.0
 
-    def task(self, series: dict[str, Any]) -> ForecastTask:
-        """Build the task for series of a description."""
+    def task(self, spec: SeriesSpec) -> ForecastTask:
+        """Build the task for series."""
         width = self.hidden_size
         return ForecastTask(
             Encoder(width, self.num_layers, self.mixer, mlp_size=2 * width),
-            series,
+            spec,
             output=self.output,
             lags=self.lags,
             dropout=self.dropout_rate,
             squash=self.squash,
             optimizer=AdamW(lr=self.lr, weight_decay=self.weight_decay),
         )
+
+
+def encode_dataclass(value: Any) -> dict[str, Any]:
+    """Return a dataclass as GluonTS writes an object to JSON: its class and its fields."""
+    arguments = {x.name: getattr(value, x.name) for x in fields(value)}
+    name = fqname_for(type(value))
+    return {"__kind__": Kind.Instance, "class": name, "kwargs": encode(arguments)}
+
+
+for base in (Init, Solver, Output, ForecastType, Recipe):
+    encode.register(base, encode_dataclass)

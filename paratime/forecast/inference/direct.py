@@ -1,4 +1,4 @@
-"""Forecasts of what comes after the end of each series, by a trained task."""
+"""Forecasts after the end of each series, by a trained task."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,21 +8,21 @@ import torch
 from gluonts.model.forecast import Forecast
 
 from paratime.errors import check_at_least
-from paratime.forecast.data.calendar import quiet
-from paratime.forecast.data.features import check_ahead, matched
+from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import Standard, prepare, with_origins
-from paratime.forecast.inference.forecast_type import AsQuantiles, Kind
+from paratime.forecast.data.windows import to_tensors, with_origins
+from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 
 STEPS = 2**17
-"""Most steps of a batch of several series, as memory goes with them."""
+"""Most steps of a batch of several series; memory is proportional to them."""
 
 
 def forecast(
     task: ForecastTask,
     data: Collection,
-    kind: Kind = AsQuantiles(),  # noqa: B008 (frozen)
+    kind: ForecastType = AsQuantiles(),  # noqa: B008 (frozen)
     *,
     batch_size: int = 32,
 ) -> Iterator[Forecast]:
@@ -31,16 +31,16 @@ def forecast(
     Args:
         task: A trained task.
         data: Series like those of the training; where the task has covariates that are known
-            ahead, they go on for ``prediction_length`` steps after the target.
-        kind: Which of GluonTS's forecasts are made.
-        batch_size: Series a batch, at most; fewer long ones.
+            ahead, they continue for ``prediction_length`` steps after the target.
+        kind: Type of the forecasts.
+        batch_size: Most series a batch; fewer if they are long.
 
     Raises:
-        InputError: A series is unlike those of the training.
+        InputError: A series differs in kind from those of training.
     """
     check_at_least(1, batch_size=batch_size)
-    entries = matched(data, task.series)
-    check_ahead(entries, task.series["prediction_length"])
+    entries = match_features(data, task.spec)
+    check_ahead(entries, task.spec.prediction_length)
     batch: list[dict[str, Any]] = []
     for entry in entries:
         if batch and (len(batch) == batch_size or _steps([*batch, entry]) > STEPS):
@@ -55,21 +55,24 @@ def _steps(entries: list[dict[str, Any]]) -> int:
 
 
 @torch.inference_mode()
-def _forecast(task: ForecastTask, entries: list[dict[str, Any]], kind: Kind) -> list[Forecast]:
+def _forecast(
+    task: ForecastTask, entries: list[dict[str, Any]], kind: ForecastType
+) -> list[Forecast]:
     entries = [entry if entry["target"].size else _unobserved(entry) for entry in entries]
-    standard, length = Standard(**task.series["standard"]), task.series["prediction_length"]
-    series = [prepare(entry, standard, length) for entry in entries]
+    standard, length = task.spec.standard, task.spec.prediction_length
+    series = [to_tensors(entry, standard, length) for entry in entries]
     ends = [torch.tensor([len(x.target) - 1]) for x in series]
     batch = with_origins(series, ends, length)
     raw, loc, scale = task.eval()({key: x.to(task.device) for key, x in batch.items()})
-    with quiet():
+    with quiet_periods():
         starts = [entry["start"] + entry["target"].shape[-1] for entry in entries]
     origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
-    return list(kind(task.network.output, raw, loc, scale, origins))
+    output = task.network.output
+    return list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
 
 
 def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a series without steps as one whose only step, the one before, is missing."""
+    """Return an empty series as one with a single step, the one before, that is missing."""
 
     def before(rows: np.ndarray) -> np.ndarray:
         first = rows[:, :1] if rows.shape[1] else np.zeros((len(rows), 1), np.float32)
@@ -77,5 +80,5 @@ def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:
 
     target = np.full((*entry["target"].shape[:-1], 1), np.nan, np.float32)
     dynamic = {key: before(entry[key]) for key in ("feat_dynamic_real", "past_feat_dynamic_real")}
-    with quiet():
+    with quiet_periods():
         return entry | {"start": entry["start"] - 1, "target": target} | dynamic

@@ -1,4 +1,4 @@
-"""Which of GluonTS's forecasts a predictor gives; every kind is a frozen dataclass."""
+"""The types of GluonTS's forecasts that a predictor returns, as frozen dataclasses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -17,24 +17,24 @@ from paratime.errors import InputError
 from paratime.forecast.model.outputs import Output, Parametric
 
 REPORTED = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
-"""Quantiles for nine deciles, and for intervals of 80, 90 and 95 %."""
+"""Levels of nine deciles, and of intervals of 80, 90 and 95 %."""
 
 Origin = tuple[str, pd.Period]
-"""A series' name, and the first step of a forecast."""
+"""The name of a series, and the first step of a forecast."""
 
 
-class Kind(ABC):
-    """What forecasts are made of a head's numbers."""
+class ForecastType(ABC):
+    """Makes forecasts from a head's parameters."""
 
     @abstractmethod
     def __call__(
-        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+        self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
         """Yield a forecast for each of N origins.
 
         Args:
-            output: What ``raw`` means.
-            raw: Numbers (N, H, C, size).
+            output: The form of the forecast.
+            raw: The output's parameters (N, H, C, size).
             loc: Location (N, H, C).
             scale: Scale (N, H, C).
             origins: Name of the series and first period of each forecast.
@@ -42,11 +42,11 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True)
-class AsQuantiles(Kind):
-    """``QuantileForecast`` with the mean (of an ``Output`` of quantiles: the median).
+class AsQuantiles(ForecastType):
+    """``QuantileForecast`` with the mean (for ``Quantiles``: the median).
 
     Args:
-        levels: Which quantiles are computed; GluonTS interpolates between them.
+        levels: Levels of the quantiles; GluonTS interpolates between them.
     """
 
     levels: tuple[float, ...] = REPORTED
@@ -55,11 +55,12 @@ class AsQuantiles(Kind):
         """Check the levels."""
         different = 0 < len(self.levels) == len({*self.levels})
         if not different or not all(0 < x < 1 for x in self.levels):
-            expected = "different numbers between 0 and 1"
-            raise InputError("levels", expected, str([*self.levels]), "correct them")
+            raise InputError(
+                "levels", "different numbers between 0 and 1", str([*self.levels]), "correct them"
+            )
 
     def __call__(
-        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+        self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[QuantileForecast]:
         """Yield the forecasts."""
         mean = output.mean(raw, loc, scale).unsqueeze(-1)
@@ -70,19 +71,19 @@ class AsQuantiles(Kind):
 
 
 @dataclass(frozen=True)
-class AsSamples(Kind):
+class AsSamples(ForecastType):
     """``SampleForecast``; the steps of a sample are drawn independently of each other.
 
     Args:
         num_samples: Samples of a forecast.
-        seed: Seed of the samples, which are a function of it, of the series' name and of the date.
+        seed: Seed of the samples, which depend on it, on the name of the series and on the date.
     """
 
     num_samples: int = 100
     seed: int = 0
 
     def __call__(
-        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+        self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
         """Yield the forecasts."""
         for n, (name, start) in enumerate(origins):
@@ -94,25 +95,26 @@ class AsSamples(Kind):
 
 
 @dataclass(frozen=True)
-class AsDistribution(Kind):
-    """``DistributionForecast``: torch distributions, for all outputs but quantiles."""
+class AsDistribution(ForecastType):
+    """``DistributionForecast``: torch distributions, for all outputs except ``Quantiles``."""
 
     def __call__(
-        self, output: Output, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
+        self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
         """Yield the forecasts.
 
         Raises:
-            InputError: The output is no distribution.
+            InputError: The output is not a distribution.
         """
         if not isinstance(output, Parametric):
-            remedy = "choose output=StudentT(), or forecasts AsQuantiles() or AsSamples()"
-            raise InputError("output", "a distribution", str(output), remedy)
+            raise InputError(
+                "output", "a distribution", str(output), "choose StudentT(), or AsQuantiles()"
+            )
         for n, (name, start) in enumerate(origins):
             parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))
             yield DistributionForecast(output.distribution(*parts), start, name)
 
 
 def _array(values: Tensor) -> NDArray[Any]:
-    """Return (numbers, H, C) for GluonTS, which drops a single channel."""
+    """Return (values, H, C) for GluonTS, which drops a single channel."""
     return (values.squeeze(-1) if values.shape[-1] == 1 else values).cpu().numpy()

@@ -1,8 +1,8 @@
-"""Sample paths: forecasts drawn step after step, each value given those before it.
+"""Sample paths: forecasts drawn step by step, each value given those before it.
 
-The direct head says of every step ahead what it may be, but not how steps hang together. Here its
-first step is drawn, observed as if it had come, and so on: sums, maxima and other functions of a
-whole path then have the right distribution, and a path may be longer than ``prediction_length``.
+The direct head gives the distribution of each step ahead, not their dependence. Here, the first
+step is drawn and observed, then the next one, and so on: sums, maxima and other functions of a path
+have the right distribution, and a path may be longer than ``prediction_length``.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,12 @@ from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
 from paratime.errors import InputError, check_at_least
-from paratime.forecast.data.calendar import quiet
-from paratime.forecast.data.features import check_ahead, matched
+from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import Prepared, Standard, packed, prepare
-from paratime.forecast.model.network import ForecastNetwork, Memory
+from paratime.forecast.data.windows import SeriesTensors, pack_series, to_tensors
+from paratime.forecast.model.network import ForecastNetwork
 from paratime.forecast.model.task import ForecastTask
-from paratime.forecast.streaming.slots import memory_of, table_rows
 
 
 def sample_paths(
@@ -35,40 +34,41 @@ def sample_paths(
 
     Args:
         task: A trained task.
-        data: Series like those of the training, each of at least one step; their known covariates
-            go on for as many steps as the paths.
+        data: Series like those of the training, each of at least one step; their known
+            covariates continue for as many steps as the paths.
         num_samples: Paths of a series.
         prediction_length: Steps of a path; those of the direct forecast by default.
         seed: Seed of the paths.
 
     Raises:
-        InputError: A series is unlike those of the training, or empty.
+        InputError: A series is empty, or differs in kind from those of training.
     """
-    length = task.series["prediction_length"] if prediction_length is None else prediction_length
+    length = task.spec.prediction_length if prediction_length is None else prediction_length
     check_at_least(1, num_samples=num_samples, prediction_length=length)
-    entries = matched(data, task.series)
+    entries = match_features(data, task.spec)
     check_ahead(entries, length)
-    standard = Standard(**task.series["standard"])
+    standard = task.spec.standard
     for number, entry in enumerate(entries):
         if not entry["target"].size:
-            remedy = "give its first value"
-            raise InputError(f"series {entry['item_id']!r}", "at least 1 step", "none", remedy)
-        series = prepare(entry, standard, length)
+            raise InputError(
+                f"series {entry['item_id']!r}", "at least 1 step", "none", "give its first value"
+            )
+        series = to_tensors(entry, standard, length)
         with torch.random.fork_rng(devices=[task.device] if task.device.type == "cuda" else []):
             torch.manual_seed(seed + number)
             paths = _paths(task.eval().network, series, num_samples, length)
-        with quiet():
+        with quiet_periods():
             start = entry["start"] + entry["target"].shape[-1]
         samples = paths.squeeze(-1) if paths.shape[-1] == 1 else paths
         yield SampleForecast(samples.cpu().numpy(), start, entry["item_id"])
 
 
 @torch.inference_mode()
-def _paths(net: ForecastNetwork, series: Prepared, count: int, length: int) -> Tensor:
+def _paths(net: ForecastNetwork, series: SeriesTensors, count: int, length: int) -> Tensor:
     """Return paths (count, length, C)."""
     device = net.skip.device
-    batch = {name: x.to(device) for name, x in packed([series]).items()}
-    memory = _repeated(net.memory(batch), count)
+    batch = {name: x.to(device) for name, x in pack_series([series]).items()}
+    memory = net.memory(batch).map(lambda x: x.expand(count, *x.shape[1:]))
     known, steps = series.known.to(device), len(series.target)
     constant = {name: batch[name] for name in ("static_real", "static_cat")}
     constant |= {"past": batch["past"][:, -1].expand(count, -1)}
@@ -81,8 +81,3 @@ def _paths(net: ForecastNetwork, series: Prepared, count: int, length: int) -> T
         following = known[min(t + 1, len(known) - 1)].expand(count, -1)
         memory = net.step(constant | {"target": values[-1], "known": following}, memory)
     return torch.stack(values, dim=1)
-
-
-def _repeated(memory: Memory, count: int) -> Memory:
-    rows = {name: x.expand(count, *x.shape[1:]) for name, x in table_rows(memory).items()}
-    return memory_of(rows, memory.state)

@@ -30,8 +30,8 @@ class ForecastScores(Metric):
 
     def update(self, quantiles: Tensor, target: Tensor) -> None:
         """Add forecasts (..., 9) of a target (...), NaN where missing."""
-        there = ~target.isnan()
-        quantiles, target = quantiles[there].double(), target[there].double()
+        valid = ~target.isnan()
+        quantiles, target = quantiles[valid].double(), target[valid].double()
         levels = torch.tensor(self.levels, dtype=torch.float64, device=target.device)
         error = target.unsqueeze(-1) - quantiles
         self.loss = self.loss + 2 * torch.maximum(levels * error, (levels - 1) * error).sum(0)

@@ -1,10 +1,11 @@
 """The forecasting network: causal scaling, an encoder over the whole history, a direct head.
 
 Every step of a series is an origin from which the head can forecast all ``prediction_length`` steps
-at once; one pass over the history serves any number of them. A step carries on from the state of
-the one before, so that a new observation costs the same however long the history is.
+at once; one pass over the history serves any number of origins. A step continues from the state of
+the step before, so the cost of a new observation does not depend on the length of the history.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +16,21 @@ from torch.nn import functional
 from paratime.forecast.model.outputs import Output
 from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
+from paratime.layers.state import map_state
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How many numbers a step of the data has.
+class SeriesShape:
+    """The sizes of the data.
 
     Attributes:
         prediction_length: Steps H of a forecast.
         season: Steps of a season, 1 for none.
         target: Channels C of the target.
         known: Covariates F of a step that are known ahead, calendar included.
-        past: Covariates P that are known up to the present only.
-        static_real: Numbers of a series.
-        cardinality: Categories of each label of a series; one more is for those never seen.
+        past: Covariates P that are known only up to the present.
+        static_real: Static values of a series.
+        cardinality: Categories of each label of a series; unseen ones share one more.
     """
 
     prediction_length: int
@@ -42,15 +44,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a forecast follows from, for N series.
+    """The inputs of a forecast, for N series.
 
     Attributes:
-        recent: The last values, the newest first, (N, lags or more, C), NaN where missing.
+        recent: The last values, newest first, (N, lags or more, C), NaN where missing.
         loc: Location, (N, C), 0 while unknown.
         scale: Scale, (N, C), 1 while unknown.
-        age: Steps seen, (N,); a series without any starts from the encoder's initial state.
-        features: What the encoder says of the last step, (N, width).
-        state: The encoder's state; None where only forecasts are wanted.
+        age: Steps seen, (N,); a series of age 0 starts from the encoder's initial state.
+        features: The encoder's output at the last step, (N, width).
+        state: The encoder's state; None if only forecasts are needed.
     """
 
     recent: Tensor
@@ -60,26 +62,44 @@ class Memory:
     features: Tensor
     state: Any
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
+        """Return a memory with every tensor changed, those of the state included."""
+        tensors = {name: change(getattr(self, name)) for name in MEMORY_TENSORS}
+        return Memory(**tensors, state=map_state(change, self.state))
+
+
+MEMORY_TENSORS = ("recent", "loc", "scale", "age", "features")
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Statistics, last values and features of all steps, and the encoder's last state."""
+
+    stats: Trailing
+    recent: Tensor
+    features: Tensor
+    state: Any
+
 
 class ForecastNetwork(nn.Module):
     """Encoder and head.
 
     Args:
         encoder: Encoder; its width is the network's.
-        output: What a forecast is made of.
-        shape: How many numbers a step of the data has.
+        output: Form of a forecast: quantiles, or a distribution.
+        shape: Sizes of the data.
         lags: Last values that the encoder and a linear skip connection read at every step.
-        window: Steps that the scale is computed from.
-        decoder_size: Width of what the head makes of covariates that are known ahead.
-        dropout: Share of the encoder's features that the head does without, in training.
-        squash: Whether inputs are passed through asinh, so that outliers do no harm.
+        window: Steps from which the scale is computed.
+        decoder_size: Hidden width of the head's part for covariates that are known ahead.
+        dropout: Share of the encoder's features that the head drops in training.
+        squash: Whether inputs pass through asinh, which tames outliers.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         output: Output,
-        shape: Shape,
+        shape: SeriesShape,
         *,
         lags: int,
         window: int,
@@ -100,7 +120,7 @@ class ForecastNetwork(nn.Module):
         self.project = nn.Linear(inputs, width)
         self.dropout = nn.Dropout(dropout)
         self.direct = nn.Linear(width, shape.prediction_length * c * size)
-        self.skip = nn.Parameter(seasonal_naive(shape.prediction_length, lags, shape.season))
+        self.skip = nn.Parameter(seasonal_weights(shape.prediction_length, lags, shape.season))
         self.amplitude = nn.Linear(width, shape.prediction_length * c)
         self.ahead = Ahead(width, shape.known, decoder_size, c * size) if shape.known else None
         for layer in (self.direct, self.amplitude):
@@ -108,49 +128,60 @@ class ForecastNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, batch: dict[str, Tensor], origin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Forecast from some origins of series that lie end to end.
+        """Forecast from origins of series that lie end to end.
 
         Args:
             batch: ``target`` (1, T, C), NaN where missing; ``reset`` bool (1, T); ``known``
-                (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), which rows of
-                ``static_real`` (S, R) and ``static_cat`` (S, L) are theirs; ``future`` (N, H, F),
-                the known covariates of the steps after each origin.
+                (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the rows of
+                each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
+                (N, H, F), the known covariates of the steps after each origin.
             origin: Steps (N,).
 
         Returns:
-            Numbers of the output (N, H, C, size), location and scale (N, H, C).
+            The output's parameters (N, H, C, size), location and scale (N, H, C).
         """
         return self.forecast(self.remember(batch, origin), batch["future"])
 
     def remember(self, batch: dict[str, Tensor], origin: Tensor) -> Memory:
-        """Read series that lie end to end in one pass, and keep what some origins forecast from.
+        """Read series that lie end to end in one pass, and keep the memory of some origins.
 
         Args:
             batch: As in ``forward``, without ``future``.
             origin: Steps (N,).
 
         Returns:
-            Memory of N origins without a state: from there one can forecast, but not carry on.
+            Memory of N origins without a state: enough to forecast, not to continue.
         """
-        stats, recent, y, _ = self._pass(batch)
-        parts = (recent, stats.loc, stats.scale, stats.position + 1, y)
-        recent, loc, scale, age, features = (x[0, origin] for x in parts)
-        return Memory(recent, loc, scale, age, features, None)
+        read = self._pass(batch)
+        parts = {
+            "recent": read.recent,
+            "loc": read.stats.loc,
+            "scale": read.stats.scale,
+            "age": read.stats.position + 1,
+            "features": read.features,
+        }
+        return Memory(**{name: x[0, origin] for name, x in parts.items()}, state=None)
 
     def memory(self, batch: dict[str, Tensor]) -> Memory:
-        """Observe whole histories in one pass: what ``step`` gives at their last step.
+        """Observe whole histories in one pass, with the result of ``step`` at their last step.
 
         Args:
             batch: As in ``forward``, without ``future``; one history of T steps a row, (N, T, ...).
         """
-        stats, _, y, state = self._pass(batch)
+        read = self._pass(batch)
+        stats, y = read.stats, read.features
         last = torch.tensor([y.shape[1] - 1], device=y.device)
-        recent = lagged(batch["target"], stats.position, last, self.remembered)[:, 0]
-        age = stats.position[:, -1] + 1
-        return Memory(recent, stats.loc[:, -1], stats.scale[:, -1], age, y[:, -1], state)
+        return Memory(
+            recent=lagged(batch["target"], stats.position, last, self.remembered)[:, 0],
+            loc=stats.loc[:, -1],
+            scale=stats.scale[:, -1],
+            age=stats.position[:, -1] + 1,
+            features=y[:, -1],
+            state=read.state,
+        )
 
     def start(self, series: int) -> Memory:
-        """Return the memory of some series before their first step."""
+        """Return the memory of series before their first step."""
         like, c = self.skip, self.shape.target
         return Memory(
             like.new_full((series, self.remembered, c), torch.nan),
@@ -162,9 +193,13 @@ class ForecastNetwork(nn.Module):
         )
 
     def step(self, batch: dict[str, Tensor], memory: Memory | None) -> Memory:
-        """Observe one step of N series: ``target`` (N, C), ``known`` (N, F) of the next step,
-        ``past`` (N, P), ``series`` (N,), and the static tables as in ``forward``.
-        """  # noqa: D205
+        """Observe one step of N series.
+
+        Args:
+            batch: ``target`` (N, C), ``known`` (N, F) of the next step, ``past`` (N, P), ``series``
+                (N,), and the static tables as in ``forward``.
+            memory: The memory before the step; None at the beginning.
+        """
         value = batch["target"]
         memory = self.start(len(value)) if memory is None else memory
         recent = torch.cat([value[:, None], memory.recent[:, :-1]], dim=1)
@@ -178,37 +213,31 @@ class ForecastNetwork(nn.Module):
 
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
-        recent, loc, scale = memory.recent[:, : self.lags], memory.loc, memory.scale
-        raw = self.head(memory.features, recent, loc, scale, future)
+        loc, scale, features = memory.loc, memory.scale, self.dropout(memory.features)
+        sizes = self.shape.prediction_length, self.shape.target, self.output.size
+        raw = self.direct(features).unflatten(-1, sizes)
+        if self.ahead is not None:
+            raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
+        lags = self._scaled(memory.recent[:, : self.lags], loc, scale)
+        skip = torch.einsum("hl,nlc->nhc", self.skip, lags)
+        skip = skip * (1 + self.amplitude(features).unflatten(-1, sizes[:2]))  # seasons that grow
+        raw = torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
         loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in (loc, scale))
         return raw, loc, scale
 
     @property
     def remembered(self) -> int:
-        """Last values that have to be remembered."""
+        """Number of last values that a memory holds."""
         return max(self.lags, self.scaling.length)
 
-    def head(
-        self, features: Tensor, recent: Tensor, loc: Tensor, scale: Tensor, future: Tensor
-    ) -> Tensor:
-        """Map what is known at N origins to numbers of the output (N, H, C, size)."""
-        features = self.dropout(features)
-        sizes = self.shape.prediction_length, self.shape.target, self.output.size
-        raw = self.direct(features).unflatten(-1, sizes)
-        if self.ahead is not None:
-            raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
-        skip = torch.einsum("hl,nlc->nhc", self.skip, self._scaled(recent, loc, scale))
-        skip = skip * (1 + self.amplitude(features).unflatten(-1, sizes[:2]))  # seasons that grow
-        return torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
-
-    def _pass(self, batch: dict[str, Tensor]) -> tuple[Trailing, Tensor, Tensor, Any]:
-        """Return statistics, last values and features of all steps, and the encoder's state."""
+    def _pass(self, batch: dict[str, Tensor]) -> _Pass:
         target, reset = batch["target"], batch["reset"]
         stats = trailing(target, reset, self.scaling)
         steps = torch.arange(target.shape[1], device=target.device)
         recent = lagged(target, stats.position, steps, self.lags)
         x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
-        return stats, recent, *self.encoder(x, reset=reset)
+        features, state = self.encoder(x, reset=reset)
+        return _Pass(stats, recent, features, state)
 
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
@@ -230,13 +259,13 @@ class ForecastNetwork(nn.Module):
 
 
 class Ahead(nn.Module):
-    """What covariates that are known ahead add to each step of a forecast.
+    """Adds the effect of covariates that are known ahead to each step of a forecast.
 
     Args:
         width: Width of the encoder's features.
         known: Covariates of a step.
-        hidden: Width inside.
-        size: Numbers of a step of the forecast.
+        hidden: Hidden width.
+        size: Parameters of a step of the forecast.
     """
 
     def __init__(self, width: int, known: int, hidden: int, size: int) -> None:
@@ -252,8 +281,8 @@ class Ahead(nn.Module):
         return self.out(functional.gelu(hidden))
 
 
-def seasonal_naive(prediction_length: int, lags: int, season: int) -> Tensor:
-    """Return the weights (H, lags) of the last season, repeated; of nothing if lags are fewer."""
+def seasonal_weights(prediction_length: int, lags: int, season: int) -> Tensor:
+    """Return weights (H, lags) that repeat the last season; zeros if the lags are fewer."""
     weight = torch.zeros(prediction_length, lags)
     if season <= lags:
         ahead = torch.arange(prediction_length)

@@ -1,7 +1,7 @@
-"""What a head's numbers say of a future value: its quantiles, or a distribution.
+"""From the parameters that a head computes to quantiles or a distribution of future values.
 
-Numbers ``raw`` (..., size) are in units of the series' scale; the first one moves the centre, so
-that a skip connection may be added to it. Distributions are those of GluonTS and torch.
+Parameters ``raw`` (..., size) are in units of the series' scale; the first one moves the centre, so
+a skip connection can be added to it. Distributions are those of GluonTS and torch.
 """
 
 from abc import ABC, abstractmethod
@@ -21,28 +21,27 @@ from torch.nn import functional
 
 from paratime.errors import InputError
 
+Levels = tuple[float, ...]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HALVINGS = 60
 FARTHEST = 40.0
-"""Largest squashed value that is not cut: 1e17 scales away."""
+"""Largest squashed value, 1e17 scales away; larger ones are cut."""
 
 
 class Output(ABC):
-    """What a forecast is made of; every strategy is a frozen dataclass."""
+    """The form of a forecast; every strategy is a frozen dataclass."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Numbers of a value."""
+        """Parameters of a value."""
 
     @abstractmethod
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the loss of each value; target, loc and scale have the shape of raw[..., 0]."""
 
     @abstractmethod
-    def quantiles(
-        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
-    ) -> Tensor:
+    def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles (..., levels) in the units of the series."""
 
     @abstractmethod
@@ -51,21 +50,21 @@ class Output(ABC):
 
     @abstractmethod
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Draw one value each."""
+        """Draw one value for each."""
 
 
 @dataclass(frozen=True)
 class Quantiles(Output):
-    """Quantiles that cannot cross, by the pinball loss: the median, and gaps to both sides.
+    """Quantiles that cannot cross, by the pinball loss: the median, and gaps on both sides.
 
     Args:
-        levels: Rising levels between 0 and 1, 0.5 among them.
-        squash: Whether they are those of asinh of the scaled value, so that an outlier of 1e6
-            pulls at the loss like one of 15.
+        levels: Rising levels between 0 and 1, with 0.5.
+        squash: Whether they are quantiles of asinh of the scaled value: an outlier of 1e6 then
+            weighs on the loss like one of 15.
         nonnegative: Whether negative quantiles are reported as 0.
 
     Raises:
-        InputError: Levels are no such thing.
+        InputError: The levels are unusable.
     """
 
     levels: tuple[float, ...] = LEVELS
@@ -76,16 +75,17 @@ class Quantiles(Output):
         """Check the levels."""
         rising = all(a < b for a, b in zip((0.0, *self.levels), (*self.levels, 1.0), strict=True))
         if not rising or 0.5 not in self.levels:
-            expected = "rising numbers between 0 and 1, 0.5 among them"
-            raise InputError("levels", expected, str(self.levels), "correct them")
+            raise InputError(
+                "levels", "rising numbers between 0 and 1 with 0.5", str(self.levels), "fix them"
+            )
 
     @property
     def size(self) -> int:
-        """One number a level."""
+        """One parameter a level."""
         return len(self.levels)
 
     def scaled(self, raw: Tensor) -> Tensor:
-        """Return the quantiles in scaled, and maybe squashed, units."""
+        """Return the quantiles in scaled units, squashed if ``squash``."""
         below = self.levels.index(0.5)
         middle, gaps = raw[..., :1], functional.softplus(raw[..., 1:] + _HALF)
         down = middle - gaps[..., :below].cumsum(-1).flip(-1)
@@ -98,10 +98,8 @@ class Quantiles(Output):
         levels = raw.new_tensor(self.levels)
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
 
-    def quantiles(
-        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
-    ) -> Tensor:
-        """Return quantiles; others than the levels by interpolation, with exponential tails."""
+    def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
+        """Return quantiles; those between the levels are interpolated, with exponential tails."""
         known = self.scaled(raw)
         chosen = torch.stack([self._level(known, level) for level in levels], dim=-1)
         if self.squash:
@@ -126,7 +124,7 @@ class Quantiles(Output):
         return torch.lerp(known[..., i - 1], known[..., i], share)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Return the median, which is what the loss is about."""
+        """Return the median, which the loss determines."""
         return self.quantiles(raw, loc, scale, (0.5,))[..., 0]
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -137,11 +135,11 @@ class Quantiles(Output):
 
 
 _HALF = -1.82
-"""softplus(-1.82) = 0.15: gaps between deciles of a normal distribution begin near their size."""
+"""softplus(-1.82) = 0.15, about the gap between deciles of a standard normal distribution."""
 
 
 class Parametric(Output):
-    """A distribution of torch; quantiles by its inverse, or by bisection of its cdf."""
+    """A torch distribution; quantiles by its inverse cdf, or by bisection of its cdf."""
 
     @abstractmethod
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
@@ -151,9 +149,7 @@ class Parametric(Output):
         """Return the negative log-likelihood, in nats of the scaled value."""
         return (-self.distribution(raw, loc, scale).log_prob(target)).to(raw) - scale.log()
 
-    def quantiles(
-        self, raw: Tensor, loc: Tensor, scale: Tensor, levels: tuple[float, ...]
-    ) -> Tensor:
+    def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
         found = [self._inverse(known, raw.new_full(loc.shape, x)) for x in levels]
@@ -167,7 +163,7 @@ class Parametric(Output):
         return self.distribution(raw, loc, scale).mean.to(raw)
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Draw one value each."""
+        """Draw one value for each."""
         return self.distribution(raw, loc, scale).sample().to(raw)
 
 
@@ -175,10 +171,8 @@ class Parametric(Output):
 class StudentT(Parametric):
     """Student's t distribution."""
 
-    @property
-    def size(self) -> int:
-        """Location, scale and degrees of freedom."""
-        return 3
+    size = 3
+    """Location, scale and degrees of freedom."""
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
@@ -192,10 +186,8 @@ class StudentT(Parametric):
 class Gaussian(Parametric):
     """The normal distribution."""
 
-    @property
-    def size(self) -> int:
-        """Location and scale."""
-        return 2
+    size = 2
+    """Location and scale."""
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
@@ -207,10 +199,8 @@ class Gaussian(Parametric):
 class NegativeBinomial(Parametric):
     """The negative binomial distribution, for counts; its centre is in units of the scale."""
 
-    @property
-    def size(self) -> int:
-        """Mean and dispersion."""
-        return 2
+    size = 2
+    """Mean and dispersion."""
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
@@ -225,12 +215,13 @@ class NegativeBinomial(Parametric):
         """Return the negative log-likelihood in nats.
 
         Raises:
-            InputError: A target is no count.
+            InputError: A target is not a count.
         """
         bad = (target < 0) | (target != target.round())
         if bad.any():
-            remedy = "choose another output, such as Quantiles() or StudentT()"
-            raise InputError("target", "counts", f"{target[bad][0]:g}", remedy)
+            raise InputError(
+                "target", "counts", f"{target[bad][0]:g}", "choose Quantiles() or StudentT()"
+            )
         return -self.distribution(raw, loc, scale).log_prob(target.double()).to(raw)
 
 
@@ -239,14 +230,14 @@ class Mixture(Parametric):
     """A mixture of normal distributions.
 
     Args:
-        components: How many.
+        components: Number of normal distributions.
     """
 
     components: int = 3
 
     @property
     def size(self) -> int:
-        """The common centre; then weight, place and spread of each component."""
+        """The common centre, and the weight, place and spread of each component."""
         return 1 + 3 * self.components
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
@@ -260,7 +251,7 @@ class Mixture(Parametric):
         return AffineTransformed(inner, loc=loc, scale=scale)
 
     def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
-        """Return the quantiles by bisection between 20 deviations to both sides."""
+        """Return the quantiles by bisection within 20 standard deviations."""
         low, high = (known.mean + sign * 20 * known.stddev for sign in (-1, 1))
         for _ in range(HALVINGS):
             middle = (low + high) / 2

@@ -1,12 +1,12 @@
-"""Location and scale of a series as they are known at each step, and no later.
+"""Causal location and scale of a series at each step.
 
-At step t they are computed from what was observed in the last ``window`` steps: the mean, and the
-mean absolute difference from one season before, which is what a seasonal naive forecast errs by and
-what MASE (Hyndman and Koehler, 2006) divides by. Until a season of such differences is known, the
-standard deviation stands in for the rest. A floor, a share of the mean magnitude, keeps a calm
-stretch from making the next move infinite; where nothing but zeros, or nothing at all, was
-observed, the last scale stays. No step sees its future, so that a forecast from any origin is what
-it would have been on that day, and what has to be remembered is a ring of values.
+At step t they are computed from the observations of the last ``window`` steps: the mean, and the
+mean absolute seasonal difference, which is the error of a seasonal naive forecast and the
+denominator of MASE (Hyndman and Koehler, 2006). Until a season of such differences is known, the
+standard deviation replaces the missing share. A floor, a share of the mean magnitude, keeps the
+scaled values finite after a calm stretch; if only zeros, or no values, were observed, the last
+scale stays. No step sees its future, so a forecast from any past origin is what it would have been
+then, and streaming has to remember only the last values.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from torch import Tensor
 
 FLOOR = 0.02
 PIECE = 2**22
-"""Numbers that are gathered from windows at a time."""
+"""Values that are gathered from windows at a time."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How location and scale are computed.
+    """Computes location and scale.
 
     Attributes:
-        window: Steps that count.
+        window: Steps of the statistics.
         season: Steps of a season, 1 for none.
     """
 
@@ -33,11 +33,11 @@ class Scaling:
 
     @property
     def length(self) -> int:
-        """Steps that have to be remembered."""
+        """Number of last values that the statistics read."""
         return self.window + self.season
 
     def of(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return location and scale from the last values, the newest first.
+        """Return location and scale from the last values, newest first.
 
         Args:
             values: (..., length or more, C), NaN where missing.
@@ -79,7 +79,7 @@ def trailing(target: Tensor, reset: Tensor, scaling: Scaling) -> Trailing:
     Args:
         target: Series end to end.
         reset: Where a series begins, bool (B, T); the first step always does.
-        scaling: How they are computed.
+        scaling: Computes location and scale.
     """
     t = torch.arange(target.shape[1], device=target.device)
     position = t - torch.where(reset, t, 0).cummax(dim=1).values
@@ -90,13 +90,13 @@ def trailing(target: Tensor, reset: Tensor, scaling: Scaling) -> Trailing:
 
 
 def lagged(target: Tensor, position: Tensor, steps: Tensor, count: int) -> Tensor:
-    """Return the last values at some steps (N,), the newest first, NaN before a series began.
+    """Return the last values at some steps (N,), newest first, NaN before a series began.
 
     Args:
         target: Series end to end, (B, T, C).
         position: Steps since a series began, (B, T).
-        steps: Where, (N,).
-        count: How many.
+        steps: Steps, (N,).
+        count: Number of values.
 
     Returns:
         Values (B, N, count, C).
@@ -107,12 +107,12 @@ def lagged(target: Tensor, position: Tensor, steps: Tensor, count: int) -> Tenso
 
 
 def usable(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace what is unknown: by location 0 and scale 1."""
+    """Replace unknown locations by 0 and unknown scales by 1."""
     return loc.nan_to_num(0.0), torch.where(scale.isnan(), 1.0, scale)
 
 
 def _filled(x: Tensor, position: Tensor) -> Tensor:
-    """Replace NaN by the last number of the series, where there is one."""
+    """Replace NaN by the last value of the series, if one exists."""
     t = torch.arange(x.shape[1], device=x.device)
     known = torch.where(~x.isnan() | (position == 0)[..., None], t[:, None], 0).cummax(1).values
     return x.gather(1, known)

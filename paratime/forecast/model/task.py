@@ -1,13 +1,13 @@
 """Training and evaluation of a forecasting network."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from paratime.errors import InputError
+from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.model.metrics import ForecastScores
-from paratime.forecast.model.network import ForecastNetwork, Shape
+from paratime.forecast.model.network import ForecastNetwork, SeriesShape
 from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
@@ -18,24 +18,25 @@ class ForecastTask(Task):
 
     Args:
         encoder: The encoder over the history.
-        series: What the network must know of the series; the command line takes it from the data.
-        output: What a forecast is made of: quantiles, or a distribution.
-        lags: Last values that the encoder and a linear skip connection read; by default as many
-            whole seasons as there are in the horizon, and one more, but at least 8.
-        window: Steps that the scale is computed from; a season, and at least 8, by default.
-        decoder_size: Width inside the head.
-        dropout: Share of the encoder's features that the head does without, in training.
-        squash: Whether inputs are passed through asinh, so that outliers do no harm.
+        spec: The series; by default those of the trainer's data.
+        output: Form of a forecast: quantiles, or a distribution.
+        lags: Last values that the encoder and a linear skip connection read; by default the whole
+            seasons of the horizon and one more, but at least 8.
+        window: Steps from which the scale is computed; by default a season, but at least 8.
+        decoder_size: Hidden width of the head's part for covariates that are known ahead.
+        dropout: Share of the encoder's features that the head drops in training.
+        squash: Whether inputs pass through asinh, which tames outliers.
         optimizer: Optimiser and schedule.
-
-    Raises:
-        InputError: ``series`` is missing.
     """
+
+    spec_type = SeriesSpec
+    spec: SeriesSpec
+    network: ForecastNetwork
 
     def __init__(
         self,
         encoder: Encoder,
-        series: dict[str, Any] | None = None,
+        spec: SeriesSpec | None = None,
         output: Output = Quantiles(),  # noqa: B008 (frozen)
         lags: int | None = None,
         window: int | None = None,
@@ -46,27 +47,32 @@ class ForecastTask(Task):
     ) -> None:
         super().__init__(optimizer)
         self.save_plain_hyperparameters()
-        if series is None:
-            remedy = "use data with series (SeriesData), or pass series"
-            raise InputError("series", "what the data says of itself", "None", remedy)
-        self.series = series
-        season, horizon = int(series["season"]), int(series["prediction_length"])
-        counts = ("prediction_length", "season", "target", "known", "past", "static_real")
-        cardinality = tuple(len(x) for x in series["categories"].values())
-        self.network = ForecastNetwork(
+        self._sizes = lags, window
+        self._network = partial(
+            ForecastNetwork,
             encoder,
             output,
-            Shape(**{name: series[name] for name in counts}, cardinality=cardinality),
-            lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
-            window=max(8, season) if window is None else window,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,
         )
+        if spec is not None:
+            self.specify(spec)
+
+    def build(self, spec: SeriesSpec) -> None:
+        """Build the network, and the scores of its forecasts."""
+        (lags, window), season, horizon = self._sizes, spec.season, spec.prediction_length
+        counts = ("prediction_length", "season", "target", "known", "past", "static_real")
+        cardinality = tuple(len(x) for x in spec.categories.values())
+        self.network = self._network(
+            SeriesShape(**{name: getattr(spec, name) for name in counts}, cardinality=cardinality),
+            lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
+            window=max(8, season) if window is None else window,
+        )
         self.val_scores, self.test_scores = ForecastScores(), ForecastScores()
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the network does of all origins: numbers, location and scale."""
+        """Return the output's parameters, location and scale at all origins."""
         return self.network(batch, batch["origin"])
 
     def count(self, batch: dict[str, Tensor]) -> int:
@@ -74,7 +80,7 @@ class ForecastTask(Task):
         return batch["target"].shape[1]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean loss over all future values that are observed."""
+        """Return the mean loss over all observed future values."""
         loss = self._loss(batch, *self(batch))
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
@@ -93,11 +99,11 @@ class ForecastTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation windows."""
-        self._log_scores("val", self.val_scores)
+        self._log("val", self.val_scores)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the test windows."""
-        self._log_scores("test", self.test_scores)
+        self._log("test", self.test_scores)
 
     def quantiles(self, batch: dict[str, Tensor], levels: tuple[float, ...]) -> Tensor:
         """Return quantiles (N, H, C, levels) in the units of the series."""
@@ -106,9 +112,9 @@ class ForecastTask(Task):
 
     def _loss(self, batch: dict[str, Tensor], raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         target = batch["future_target"]
-        there = ~target.isnan()
+        valid = ~target.isnan()
         losses = self.network.output.loss(raw, target.nan_to_num(0.0), loc, scale)
-        return torch.where(there, losses, 0.0).sum() / there.sum().clamp(min=1)
+        return torch.where(valid, losses, 0.0).sum() / valid.sum().clamp(min=1)
 
     def _score(self, split: str, scores: ForecastScores, batch: dict[str, Tensor]) -> None:
         raw, loc, scale = self(batch)
@@ -117,7 +123,6 @@ class ForecastTask(Task):
         quantiles = self.network.output.quantiles(raw, loc, scale, scores.levels)
         scores.update(quantiles, batch["future_target"])
 
-    def _log_scores(self, split: str, scores: ForecastScores) -> None:
-        for name, value in scores.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "mean_wQL")
+    def _log(self, split: str, scores: ForecastScores) -> None:
+        self.log_scores(split, scores.compute(), shown=("mean_wQL",))
         scores.reset()

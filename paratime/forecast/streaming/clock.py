@@ -1,7 +1,7 @@
-"""The steps of a stream: which one a timestamp is, and what the calendar says of it.
+"""The steps of a stream: from timestamps to steps, and their calendar features.
 
-A step is the ordinal of its period. Calendars are computed in blocks and kept, since one row of
-them costs pandas as much as a few hundred.
+A step is the ordinal of its period. Calendars are computed in blocks and cached, since one row
+costs pandas as much as a few hundred.
 """
 
 from datetime import date
@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import calendar, quiet
+from paratime.forecast.data.calendar import calendar, quiet_periods
 from paratime.forecast.data.frequency import DAY, period_frequency
-from paratime.forecast.data.sources.rows import shown
+from paratime.forecast.data.rows import format_time
 
 BLOCK = 512
 """Steps whose calendar is computed at a time."""
 
 BLOCKS = 256
-"""Blocks that are kept."""
+"""Blocks in the cache."""
 
 UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "D": DAY}
-"""Nanoseconds between ordinals, where all are as far apart."""
+"""Nanoseconds between ordinals, of frequencies with equal steps."""
 
 LONGEST_GAP = 100_000
-"""Steps between two observations beyond which a date is more likely wrong."""
+"""Most steps between two observations; beyond, the date is probably wrong."""
 
 
 class Clock:
@@ -48,27 +48,27 @@ class Clock:
 
     def period(self, ordinal: int) -> pd.Period:
         """Return a step as a period."""
-        with quiet():
+        with quiet_periods():
             return pd.Period(ordinal=ordinal, freq=self.freq)
 
     def shown(self, ordinal: int) -> str:
-        """Return where a step begins, as text."""
-        with quiet():
-            return shown(self.period(ordinal).start_time)
+        """Return the beginning of a step as text."""
+        with quiet_periods():
+            return format_time(self.period(ordinal).start_time)
 
     def ordinal(self, timestamp: Any, label: str) -> int:
-        """Return the step that a timestamp is.
+        """Return the step of a timestamp.
 
-        Periods have no time zone: a timestamp with one is converted to UTC, but the midnights of
-        steps of a day or longer are dates, and stay the same.
+        Periods have no time zone: a timestamp with one is converted to UTC, but if steps are days
+        or longer, a midnight is a date and stays the same.
 
         Args:
             timestamp: A period of this frequency; or a date, as text or otherwise, that is the
-                beginning or the last day of one, or its first or last business day.
-            label: What messages call it.
+                beginning of a period, or its last day, or its first or last business day.
+            label: Its name in messages.
 
         Raises:
-            InputError: It is no date, or off the grid.
+            InputError: It is not a date, or off the grid.
         """
         if isinstance(timestamp, pd.Period):
             return self._own(timestamp, label)
@@ -76,38 +76,39 @@ class Clock:
             if not isinstance(timestamp, str | date | np.datetime64):
                 raise ValueError(timestamp)
             time = self._without_zone(pd.Timestamp(timestamp))
-            if self._unit:  # what pandas would do below, at a tenth of the time
+            if self._unit:  # as pandas does below, in a tenth of the time
                 ordinal, rest = divmod(time.value, self._unit)
                 if not rest:
                     return ordinal
-            with quiet():
+            with quiet_periods():
                 period = time.to_period(self.freq)
                 begin, end = period.start_time, period.end_time
         except (ValueError, AttributeError, TypeError, OverflowError):  # NaT has no period
-            remedy = "write 2024-03-31 13:30"
-            raise InputError(label, "a date", repr(timestamp), remedy) from None
+            raise InputError(
+                label, expected="a date", got=repr(timestamp), remedy="write 2024-03-31 13:30"
+            ) from None
         if time != begin and not self._ends(time, begin, end.normalize()):
-            remedy = f"give the beginning of a step, such as {shown(begin)}"
-            raise InputError(label, f"steps of {self.freq}", shown(time), remedy)
+            nearest = f"give the beginning of a step, such as {format_time(begin)}"
+            raise InputError(label, f"steps of {self.freq}", format_time(time), nearest)
         return int(period.ordinal)
 
     def steps(self, last: int, ordinal: int, label: str) -> int:
-        """Return how many steps an ordinal lies behind another one.
+        """Return the number of steps from one ordinal to a later one.
 
         Raises:
-            InputError: It lies between two steps, or so far ahead that it is more likely wrong.
+            InputError: It lies between two steps, or too far ahead to be plausible.
         """
         steps, rest = divmod(ordinal - last, self.stride)
         if rest:
-            remedy = f"give the beginning of a step, such as {self.shown(ordinal - rest)}"
-            raise InputError(label, f"steps of {self.freq}", self.shown(ordinal), remedy)
+            nearest = f"give the beginning of a step, such as {self.shown(ordinal - rest)}"
+            raise InputError(label, f"steps of {self.freq}", self.shown(ordinal), nearest)
         if steps > LONGEST_GAP:
-            got, expected = self.shown(ordinal), f"at most {LONGEST_GAP} steps behind the last"
-            raise InputError(label, expected, got, "check the date, or begin a new series")
+            limit, found = f"at most {LONGEST_GAP} steps after the last", self.shown(ordinal)
+            raise InputError(label, limit, found, "check the date, or begin a new series")
         return steps
 
     def calendar(self, ordinal: int, count: int) -> Tensor:
-        """Return the calendar (count, features) of some steps, the first one given."""
+        """Return the calendar (count, features) of steps from an ordinal on."""
         step, phase = divmod(ordinal, self.stride)
         block, begin = divmod(step, BLOCK)
         if begin + count <= BLOCK:
@@ -133,7 +134,7 @@ class Clock:
         return local if is_date else time.tz_convert("UTC").tz_localize(None)
 
     def _ends(self, time: pd.Timestamp, begin: pd.Timestamp, last: pd.Timestamp) -> bool:
-        """Return whether a time is the last day of a period, or its first or last business day."""
+        """Return whether a time is a period's last day, or its first or last business day."""
         if time != time.normalize():
             return False
         if self._code[0] not in "MQY" or time == last:

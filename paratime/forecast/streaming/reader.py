@@ -1,4 +1,4 @@
-"""From what a caller says of a step, in the user's units, to what the network takes."""
+"""From the values of a step, in the user's units, to the inputs of the network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
-from paratime.forecast.data.windows import Floats, Standard, scaled
+from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.data.windows import CovariateScaler, Floats, standardised
 
 Covariates = Mapping[str, Any] | Sequence[Any]
 """Values of one step: ``{"known": [...], "past": [...]}``, or the pair of them."""
 
 Where = Callable[[], str]
-"""Says which series and step is meant; only messages ask."""
+"""Returns the name of a series and step for messages."""
 
 KINDS = ("known", "past")
+TRAINED = "give what the model was trained with"
 EMPTY: Floats = np.zeros((1, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Observation:
+class StreamStep:
     """One step of a series.
 
     Attributes:
         item_id: The series.
         ordinal: Its step.
-        steps: How many steps it lies behind the last one, 0 if it is late.
+        steps: Its distance from the last step, 0 if it is late.
         value: (1, C).
-        known: What the user knows ahead, (1, F).
+        known: Covariates that are known ahead, (1, F).
         past: (1, P).
     """
 
@@ -43,13 +45,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Reader:
-    """Checks values and puts covariates into deviations from their mean.
+    """Checks values and standardises covariates.
 
     Attributes:
         target: Channels of the target.
-        known: Covariates of a step that the user knows ahead.
-        past: Covariates of a step that are known up to the present only.
-        static_real: Numbers of a series.
+        known: Covariates of a step that are known ahead.
+        past: Covariates of a step that are known only up to the present.
+        static_real: Static values of a series.
         categories: Categories of each label of a series.
         prediction_length: Steps of a forecast.
         standard: Location and scale of covariates.
@@ -61,20 +63,20 @@ class Reader:
     static_real: int
     categories: dict[str, Sequence[str]]
     prediction_length: int
-    standard: Standard
+    standard: CovariateScaler
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> "Reader":
-        """Return the reader for a model that was trained on series with these facts."""
+    def of(cls, spec: SeriesSpec) -> "Reader":
+        """Return the reader for a model that was trained on series of this spec."""
         kept = ("target", "past", "static_real", "categories", "prediction_length")
         return cls(
-            known=len(facts["names"]["known"]),
-            standard=Standard(**facts["standard"]),
-            **{name: facts[name] for name in kept},
+            known=len(spec.names["known"]),
+            standard=spec.standard,
+            **{name: getattr(spec, name) for name in kept},
         )
 
     def check(self, entry: Mapping[str, Any]) -> None:
-        """Refuse a data entry with other channels or features than the model was trained with."""
+        """Refuse a data entry whose channels or features differ from those of training."""
         counts = {
             "target": self.target,
             "feat_dynamic_real": self.known,
@@ -85,9 +87,8 @@ class Reader:
         for name, count in counts.items():
             rows = np.atleast_2d(entry[name]) if name == "target" else entry[name]
             if len(rows) != count:
-                remedy, got = "give what the model was trained with", str(len(rows))
                 label = f"{name} of series {entry['item_id']!r}"
-                raise InputError(label, f"{count} of them", got, remedy)
+                raise InputError(label, f"{count} of them", str(len(rows)), TRAINED)
 
     def value(self, value: Any, where: Where) -> Floats:
         """Return an observation as (1, C), NaN where it is missing."""
@@ -119,25 +120,24 @@ class Reader:
         rows = np.zeros((steps, 0)) if future is None else future
         values = _floats("future", rows, where, dimensions=2)
         if values.shape[1] != self.known or len(values) < steps:
-            expected = f"known covariates of {steps} steps, ({steps}, {self.known})"
-            got = "none" if future is None else str(values.shape)
-            remedy = "give as many as the model was trained with"
-            raise _error("future", expected, got, remedy, where)
+            wanted = f"known covariates of {steps} steps, ({steps}, {self.known})"
+            shape = "none" if future is None else str(values.shape)
+            raise _error("future", wanted, shape, "give as many as in training", where)
         return self._standardised("known", values[:steps].T, where)
 
     def statics(
-        self, numbers: Sequence[float] | None, labels: Sequence[Any] | None, where: Where
+        self, values: Sequence[float] | None, labels: Sequence[Any] | None, where: Where
     ) -> tuple[Floats, NDArray[np.int64]]:
-        """Return numbers (1, R) and codes (1, L) of a series; labels never seen have code -1."""
-        values = _floats("static_real", () if numbers is None else numbers, where)
-        self._check_count("static_real", values, self.static_real, where)
+        """Return static values (1, R) and codes (1, L) of a series, -1 for unseen labels."""
+        real = _floats("static_real", () if values is None else values, where)
+        self._check_count("static_real", real, self.static_real, where)
         names = ["" for _ in self.categories] if labels is None else [str(x) for x in labels]
         if len(names) != len(self.categories):
-            expected = f"{len(self.categories)} labels: {', '.join(self.categories)}"
-            raise _error("static_cat", expected, str(len(names)), "give one of each", where)
-        codes = [_place(n, there) for n, there in zip(names, self.categories.values(), strict=True)]
+            wanted = f"{len(self.categories)} labels: {', '.join(self.categories)}"
+            raise _error("static_cat", wanted, str(len(names)), "give one of each", where)
+        codes = [_place(n, known) for n, known in zip(names, self.categories.values(), strict=True)]
         return (
-            self._standardised("static_real", values[:, None], where),
+            self._standardised("static_real", real[:, None], where),
             np.array(codes, dtype=np.int64)[None],
         )
 
@@ -147,40 +147,38 @@ class Reader:
         else:
             given = dict(zip(KINDS, covariates, strict=False)) if len(covariates) == 2 else {"": ()}
         if not given.keys() <= set(KINDS):
-            expected = "a mapping of known and past, or the pair of them"
-            raise _error("covariates", expected, repr(covariates), "name them so", where)
+            wanted = "a mapping of known and past, or the pair of them"
+            raise _error("covariates", wanted, repr(covariates), "name them so", where)
         return given
 
     def _standardised(self, name: str, rows: Floats, where: Where) -> Floats:
         """Return rows (n, T) as (T, n)."""
         if not np.isfinite(rows).all():
-            got = str(rows[~np.isfinite(rows)][0])
-            raise _error(f"{name} covariates", "finite numbers", got, "fill them in", where)
-        return scaled(rows, getattr(self.standard, name))
+            bad = str(rows[~np.isfinite(rows)][0])
+            raise _error(f"{name} covariates", "finite numbers", bad, "fill them in", where)
+        return standardised(rows, getattr(self.standard, name))
 
     def _check_count(self, name: str, values: Floats, count: int, where: Where) -> None:
         if values.shape != (count,):
-            remedy = "give what the model was trained with"
-            got = "none" if not values.size else str(values.size)
-            raise _error(name, f"{count} of them", got, remedy, where)
+            size = str(values.size) if values.size else "none"
+            raise _error(name, f"{count} of them", size, TRAINED, where)
 
 
 def _place(category: str, categories: Sequence[str]) -> int:
-    """Return the code of a category, -1 for one that was never seen."""
+    """Return the code of a category, -1 for an unseen one."""
     return list(categories).index(category) if category in categories else -1
 
 
 def _floats(name: str, values: Any, where: Where, *, dimensions: int = 1) -> Floats:
-    """Return numbers as float32 of one dimension or two."""
+    """Return values as float32 of one dimension or two."""
     try:
         with np.errstate(over="ignore"):
             numbers = np.asarray(values, dtype=np.float32)
     except (ValueError, TypeError) as error:
-        got = one_line(error)
-        raise _error(name, "numbers", got, "correct them", where) from None
+        raise _error(name, "numbers", one_line(error), "correct them", where) from None
     if numbers.ndim > dimensions:
-        got = f"{numbers.ndim} dimensions"
-        raise _error(name, f"{dimensions} dimensions", got, "give the numbers alone", where)
+        found = f"{numbers.ndim} dimensions"
+        raise _error(name, f"{dimensions} dimensions", found, "give the numbers alone", where)
     return numbers.reshape(-1) if dimensions == 1 else np.atleast_2d(numbers)
 
 

@@ -1,4 +1,4 @@
-"""``paratime language generate``: text from a checkpoint."""
+"""``paratime language generate``: text from a trained model."""
 
 import json
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
-from paratime.language.export.safetensors import load
+from paratime.language.export.safetensors import load_task
 from paratime.language.generation.generate import Completion, complete, generate
 from paratime.language.generation.sampling import Sampling
 from paratime.language.model.task import LanguageTask
 
 
-def generate_text(
+def run(
     ckpt_path: str,
     prompt: str = "",
     prompts: str | None = None,
@@ -32,26 +32,26 @@ def generate_text(
     stop: str | list[str] | None = None,
     seed: int | None = None,
 ) -> None:
-    r"""Continue prompts with a trained model: one, streaming to the terminal, or many at a time.
+    r"""Continue prompts with a trained model: one, as it is generated, or many at a time.
 
     Args:
         ckpt_path: Checkpoint of paratime fit, or folder of paratime language export.
         prompt: Text to continue, as the beginning of a document.
-        prompts: File with many prompts instead: one a line, or, in a .jsonl file, a text or an
-            object with a "prompt" a line.
-        samples: Texts for each prompt.
-        out: File to write texts to instead of showing them, an object a line: prompt, sample,
+        prompts: File of prompts, one per line; in a .jsonl file, each line is a text or an object
+            with a "prompt".
+        samples: Number of texts for each prompt.
+        out: File to write texts to instead of printing them, one object per line: prompt, sample,
             text, reason (document, stop or length) and tokens.
-        batch_size: Texts that are generated at a time.
-        max_new_tokens: Most tokens to generate.
-        repetition_penalty: Makes tokens that occurred less likely, above 1.
-        repetition_window: How many of the last tokens count as having occurred; all by default.
+        batch_size: Number of texts that are generated at a time.
+        max_new_tokens: Maximum number of tokens to generate.
+        repetition_penalty: Values above 1 make tokens that occurred less likely.
+        repetition_window: Number of last tokens that count as having occurred; all by default.
         temperature: Divides the logits; 0 takes the most likely token.
         top_k: Sample among the k most likely tokens only.
         top_p: Sample among the fewest most likely tokens whose probabilities add up to this.
         min_p: Sample among tokens at least this times as likely as the most likely one.
         stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
-        seed: Seed of the samples; another text each time by default.
+        seed: Seed of the samples; by default each call gives another text.
     """
     sampling = Sampling(
         max_new_tokens=max_new_tokens,
@@ -67,14 +67,14 @@ def generate_text(
     if prompt and prompts is not None:
         raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
     given = [prompt] if prompts is None else read_prompts(prompts)
-    task = load(ckpt_path)
+    task = load_task(ckpt_path)
     if len(given) * samples == 1 and out is None:
-        stream(task, given[0], sampling)
+        print_stream(task, given[0], sampling)
         return
     texts = complete(task, given, sampling, samples=samples, batch_size=batch_size)
     bar = tqdm(texts, total=len(given) * samples, unit="text", delay=1, leave=False)
     if out is not None:
-        write(bar, out)
+        write_completions(bar, out)
         return
     for text in bar:
         bar.clear()
@@ -82,8 +82,8 @@ def generate_text(
         print(f"{heading}\n{text.prompt}{text.text}\n")
 
 
-def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
-    """Print a prompt, and what continues it as it comes."""
+def print_stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
+    """Print a prompt and its continuation, as it is generated."""
     pieces = generate(task, prompt, sampling)
     print(prompt, end="", flush=True)
     for piece in pieces:
@@ -91,11 +91,11 @@ def stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
     print()
 
 
-def write(texts: Iterable[Completion], out: str) -> None:
-    """Write texts as they come, whole or not at all, and say where.
+def write_completions(texts: Iterable[Completion], out: str) -> None:
+    """Write texts to a file, completely or not at all.
 
     Raises:
-        InputError: There is a folder of that name.
+        InputError: There is a folder with that name.
     """
     if Path(out).is_dir():
         raise InputError("out", "a file", f"a folder, {out!r}", "name a file in it")
@@ -106,16 +106,17 @@ def write(texts: Iterable[Completion], out: str) -> None:
 
 
 def read_prompts(path: str) -> list[str]:
-    """Return the prompts of a file, whose lines that are empty are none.
+    """Return the prompts of a file, without blank lines.
 
     Raises:
-        InputError: There is no such file, it has no prompt, or a line that is none.
+        InputError: The file cannot be read, it has no prompt, or a line is no prompt.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        remedy = "give a text file with a prompt a line"
-        raise InputError("prompts", "a file of UTF-8 text", repr(path), remedy) from error
+        raise InputError(
+            "prompts", "a file of UTF-8 text", repr(path), "give a text file with a prompt a line"
+        ) from error
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise InputError("prompts", "at least one line with text", "none", "write a prompt a line")
@@ -131,6 +132,7 @@ def _prompt_of(line: str) -> str:
         value = None
     prompt = value.get("prompt") if isinstance(value, dict) else value
     if not isinstance(prompt, str):
-        remedy = "see paratime language generate --help"
-        raise InputError("prompts", 'lines like {"prompt": "..."}', repr(line), remedy)
+        raise InputError(
+            "prompts", 'lines like {"prompt": "..."}', repr(line), "see generate --help"
+        )
     return prompt

@@ -1,4 +1,4 @@
-"""The command ``paratime language size``: what a config's model costs, as a table."""
+"""``paratime language size``: parameters, memory and operations of a config, as a table."""
 
 from typing import Any
 
@@ -7,54 +7,56 @@ from jsonargparse import ActionConfigFile, Namespace
 from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.errors import InputError
 from paratime.language.data.datamodule import TokenData
+from paratime.language.data.spec import TokenSpec
 from paratime.language.model.footprint import (
     BYTES,
     Activations,
-    Build,
+    TaskFactory,
     activations,
+    memory_per_gpu,
     on_meta,
     parameters_by_part,
-    part_of,
 )
 from paratime.language.model.task import LanguageTask
 
 NOT_USED = ("trainer", "seed_everything", "optimizer", "lr_scheduler", "ckpt_path", "weights_only")
-"""Options of ``paratime fit`` that say nothing of the model; each run's config.yaml has them."""
+"""Options in each run's config.yaml that do not concern the model."""
 
 GPUS = (8, 32, 64)
 KIB, GIB = 2**10, 2**30
 
 
-def main(args: list[str]) -> None:
-    """Print what the model of a config costs; options are those of ``paratime fit``."""
+def run(args: list[str]) -> None:
+    """Print what the model of a config costs; options are those of paratime fit."""
     with mistakes_in_one_line():
         parser = _parser()
         config = parser.parse_args(args)
-        if config.model.init_args.vocab_size is None:
-            data = parser.instantiate_classes(Namespace(data=config.data)).data
-            config.model.init_args.vocab_size = _vocab_size(data)
+        size = config.vocab_size
+        if size is None:
+            size = _vocab_size(parser.instantiate_classes(Namespace(data=config.data)).data)
 
         def build() -> LanguageTask:
             task: LanguageTask = parser.instantiate_classes(Namespace(model=config.model)).model
+            task.specify(TokenSpec(size))
             return task
 
-        print(table(build, config.data.init_args.context_length))
+        print(footprint_table(build, config.data.init_args.context_length))
 
 
 def _vocab_size(data: TokenData) -> int:
     try:
-        size: int = data.facts["vocab_size"]
+        return data.spec.vocab_size
     except InputError as error:
-        remedy = "without data, give --model.vocab_size"
-        raise InputError("vocab_size", "data to take it from", str(error), remedy) from None
-    return size
+        raise InputError(
+            "vocab_size", "data for it", str(error), "without data, give --model.vocab_size"
+        ) from None
 
 
-def table(build: Build, length: int) -> str:
-    """Return lines on parameters, operations and memory of a model.
+def footprint_table(build: TaskFactory, length: int) -> str:
+    """Return parameters, operations and memory of a model as aligned text.
 
     Args:
-        build: Makes the model.
+        build: Builds the model.
         length: Tokens of the sequence whose activations are shown.
     """
     task, kept = on_meta(build), activations(build)
@@ -77,19 +79,19 @@ def table(build: Build, length: int) -> str:
     return "\n".join([*lines, *_by_gpus(build, kept, length)])
 
 
-def _by_gpus(build: Build, kept: Activations, length: int) -> list[str]:
+def _by_gpus(build: TaskFactory, kept: Activations, length: int) -> list[str]:
     lines = [f"GiB of each GPU under FSDP2, with the activations of {length} tokens"]
     names = ("GPUs", "states", "gathered", "kept", "sum", "recomputed", "sum")
     lines.append("  " + "".join(f"{name:>11}" for name in names))
     most, least = kept.kept * length, kept.recomputed * length
     for gpus in GPUS:
-        part = part_of(build, gpus)
+        part = memory_per_gpu(build, gpus)
         fixed = part.states + part.gathered
         sizes = (part.states, part.gathered, most, fixed + most, least, fixed + least)
         lines.append(f"  {gpus:>11}" + "".join(f"{size / GIB:>11.3f}" for size in sizes))
     return [
         *lines,
-        "states are weights, gradients and moments; gathered is what is whole while it is used",
+        "states are weights, gradients and moments; gathered are whole weights while they are used",
     ]
 
 
@@ -98,9 +100,10 @@ def _aligned(rows: dict[str, str]) -> list[str]:
 
 
 def _parser() -> Parser:
-    """Return a parser of the options of ``paratime fit`` that say something of the model."""
-    parser: Any = Parser(prog="paratime language size", description=str(main.__doc__))
+    """Return a parser of the options of ``paratime fit``, of which the model's count."""
+    parser: Any = Parser(prog="paratime language size", description=str(run.__doc__))
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="as for paratime fit")
+    parser.add_argument("--model.vocab_size", dest="vocab_size", type=int, help="without data")
     parser.add_subclass_arguments(LanguageTask, "model", required=True)
     parser.add_subclass_arguments(TokenData, "data", required=True)
     for name in NOT_USED:

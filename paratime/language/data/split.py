@@ -1,4 +1,4 @@
-"""Which documents are trained on, and which are held out."""
+"""Training, validation and test documents."""
 
 import hashlib
 from collections import Counter
@@ -12,20 +12,20 @@ from paratime.language.data.sources.base import Document, InMemory, Source
 SPLITS = ("train", "val", "test")
 
 FEW = 1000
-"""Documents from which on shares are kept on average, and not exactly."""
+"""With fewer documents, shares are kept exactly; otherwise on average."""
 
 Part = tuple[str, Document]
-"""A split, and a document that is in it."""
+"""A split, and a document in it."""
 
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which documents are held out, drawn at random but the same for the same names and seed.
+    """Which documents are held out: a random draw that depends on names and seed alone.
 
-    Of many documents, each is drawn by itself, in one pass. Of fewer than a thousand, the shares
-    are kept as exactly as whole documents allow. Documents of one name fall into the same split;
-    where there are fewer than three names, each document is cut instead: its end is held out. What
-    a source has split already stays where it is.
+    Many documents are drawn independently, in one pass. With fewer than a thousand, the shares are
+    kept as exactly as whole documents allow. Documents with the same name share a split. With fewer
+    than three names, the end of each document is held out instead. Documents that the source has
+    assigned to a split stay there.
 
     Args:
         val: Share of the text for validation.
@@ -39,15 +39,14 @@ class HoldOut:
 
     def __post_init__(self) -> None:
         if not (self.val > 0 and self.test > 0 and self.val + self.test < 1):
-            got = f"val {self.val} and test {self.test}"
             raise InputError(
-                "hold_out", "shares above 0 that sum to less than 1", got, "lower them"
+                "hold_out", "shares > 0 with sum < 1", f"{self.val} and {self.test}", "lower them"
             )
 
     def parts(self, source: Source) -> Iterator[Part]:
-        """Yield the documents of a source with their splits, in their order; no empty ones.
+        """Yield the documents of a source with their splits, in order, without empty ones.
 
-        The first thousand are read twice.
+        The first thousand documents are read twice.
         """
         place = self._plan(source)
         for document in _with_text(source):
@@ -57,12 +56,12 @@ class HoldOut:
                 yield from place(document)
 
     def assign(self, documents: list[Document]) -> dict[str, list[Document]]:
-        """Return the documents of each split, in their order."""
+        """Return the documents of each split, in order."""
         parts = list(self.parts(InMemory(documents)))
         return {name: [d for split, d in parts if split == name] for name in SPLITS}
 
     def _plan(self, source: Source) -> Callable[[Document], Iterator[Part]]:
-        """Return what places a document that is not split already."""
+        """Return a function that yields the parts of a document that has no split yet."""
         first = [
             (self._draw(d), len(d)) if d.split is None else None
             for d in islice(_with_text(source), FEW)
@@ -78,7 +77,7 @@ class HoldOut:
         return lambda document: iter([(exact.get(self._draw(document), "train"), document)])
 
     def _exact(self, sizes: Counter[bytes]) -> dict[bytes, str]:
-        """Return the splits of those held out: the last of the draw, up to their shares."""
+        """Return the splits of the held-out names: the last of the draw, up to their shares."""
         total, drawn = sizes.total(), sorted(sizes)
         splits: dict[bytes, str] = {}
         for name, share, spare in (("test", self.test, 2), ("val", self.val, 1)):

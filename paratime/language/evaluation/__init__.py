@@ -1,1 +1,1 @@
-"""Scores of texts by a trained model."""
+"""Scores of a trained model on texts."""

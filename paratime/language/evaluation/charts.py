@@ -1,4 +1,4 @@
-"""The chart of perplexity against the position in the document."""
+"""Charts of perplexity against the position in the document."""
 
 import math
 from typing import Any
@@ -8,19 +8,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from paratime.io.figures import COLORS, GRID, PALE
 from paratime.language.evaluation.evaluate import Evaluation, perplexity
 
-INK, PALE, LABEL, GRID = "#1b62a5", "#8a8a8a", "#5f5f5f", "#e4e4e4"
 
-
-def draw(evaluation: Evaluation, title: str) -> Figure:
-    """Draw perplexity by position, and below it how many documents reach that far.
+def position_chart(evaluation: Evaluation, title: str) -> Figure:
+    """Draw perplexity by position, and below it the number of documents that reach it.
 
     The band is two standard errors wide on each side, as if tokens were independent.
 
     Args:
-        evaluation: What to draw.
-        title: What was scored, and how.
+        evaluation: The scores.
+        title: Title of the chart.
     """
     bins = evaluation.positions
     longest = max(score.tokens for score in evaluation.documents)
@@ -45,11 +44,11 @@ def draw(evaluation: Evaluation, title: str) -> Figure:
 def _curve(axes: Axes, evaluation: Evaluation, places: list[float]) -> None:
     bins, mean = evaluation.positions, evaluation.total.perplexity
     below, above = ([perplexity(p.loss + n * p.error) for p in bins] for n in (-2, 2))
-    axes.fill_between(places, below, above, color=INK, alpha=0.2, lw=0)
+    axes.fill_between(places, below, above, color=COLORS[0], alpha=0.2, lw=0)
     curve = [p.perplexity for p in bins]
-    axes.plot(places, curve, color=INK, lw=1.8, marker="o", ms=4)
+    axes.plot(places, curve, color=COLORS[0], lw=1.8, marker="o", ms=4)
     axes.axhline(mean, color=PALE, lw=1, ls=(0, (4, 3)), zorder=1)
-    look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": LABEL, "fontsize": 9}
+    look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": PALE, "fontsize": 9}
     axes.text(1, mean, f"all tokens: {mean:.3g}", transform=axes.get_yaxis_transform(), **look)
     axes.set(ylabel="perplexity", yscale="log", ylim=(min(curve) / 1.2, max(curve) * 1.2))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))

@@ -1,4 +1,4 @@
-"""How much of a document a model reads before each token that it is scored on."""
+"""How much of a document a model reads before each token that is scored."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from paratime.errors import InputError, check_at_least
-from paratime.language.generation.states import select
 from paratime.language.model.task import LanguageTask
+from paratime.layers.state import select
 
 TOKENS, LOGITS = 2**12, 2**27
-"""What is computed at a time: so many tokens, which a CPU's caches hold, but no more logits than
-these, 512 MiB in float32, where the vocabulary is large."""
+"""Limits of what is computed at a time: tokens, so that they fit in a CPU's caches, and logits
+(512 MiB in float32) for large vocabularies."""
 
 
 class Piece(NamedTuple):
-    """Scores of neighbouring tokens of a document.
+    """Scores of consecutive tokens of a document.
 
     Attributes:
-        document: Its place among the documents.
-        begin: Place of the first of these tokens among those that are scored.
-        log_likelihood: Of each token, in nats, (N,).
-        greedy: Whether none is more likely, bool (N,).
+        document: Index of the document.
+        begin: Index of the first of these tokens among the scored ones.
+        log_likelihood: Log-likelihood of each token, in nats, (N,).
+        greedy: Whether no other token is more likely, bool (N,).
     """
 
     document: int
@@ -42,21 +42,21 @@ class Context(ABC):
     def score(
         self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
-        """Yield the scores of all tokens but each document's first, which is only read.
+        """Yield the scores of all tokens except each document's first, which is only read.
 
         Args:
             task: The model, in evaluation mode.
             documents: Ids of each, int64 (N,), at least two.
-            batch_size: Most sequences at a time.
+            batch_size: Maximum number of sequences at a time.
         """
 
 
 @dataclass(frozen=True)
 class Carried(Context):
-    """Everything since the document's beginning: the state is carried over the whole of it.
+    """The whole document so far: the state is carried through it.
 
-    Documents of similar length run side by side, and leave the batch at their ends. What is
-    computed at a time, and the memory of a recurrent state, do not depend on their length.
+    Documents of similar length are processed together, and leave the batch at their ends. Memory
+    does not depend on their length.
 
     Args:
         chunk: Tokens of each document at a time; see ``TOKENS`` for the default.
@@ -79,7 +79,7 @@ class Carried(Context):
     def _score(
         self, task: LanguageTask, documents: Sequence[Tensor], rows: list[int]
     ) -> Iterator[Piece]:
-        """Score documents side by side, the longest first."""
+        """Score a batch of documents, the longest first."""
         begin, state = 0, None
         while rows:
             size = self.chunk or max(1, _tokens(task) // len(rows))
@@ -94,11 +94,11 @@ class Carried(Context):
 
 @dataclass(frozen=True)
 class Sliding(Context):
-    """The last ``length`` tokens at most: windows that overlap, each from the initial state.
+    """At most the last ``length`` tokens: overlapping windows, each from the initial state.
 
-    The first window of a document scores all its tokens, those after it the last ``stride`` of
-    theirs, so that every token is scored once, behind at least ``length - stride`` others. This is
-    how models without a state are compared; a small stride costs time and a large one context.
+    The first window of a document scores all its tokens, later ones only their last ``stride``.
+    Thus every token is scored once, after at least ``length - stride`` others. Models without a
+    state are compared in this way. A small stride costs time, a large one context.
 
     Args:
         length: Tokens that a window reads.
@@ -111,8 +111,9 @@ class Sliding(Context):
     def __post_init__(self) -> None:
         check_at_least(1, length=self.length, stride=self.stride)
         if self.stride > self.length:
-            expected = f"at most the length, {self.length}"
-            raise InputError("stride", expected, str(self.stride), "lower it, such as to half")
+            raise InputError(
+                "stride", f"at most the length, {self.length}", str(self.stride), "lower it"
+            )
 
     def score(
         self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
@@ -132,19 +133,19 @@ class Sliding(Context):
                 yield Piece(i, begin + known, values[known:], greedy[known:])
 
     def _begins(self, tokens: int) -> range:
-        """Return where windows begin: the last one is the first to reach the end."""
+        """Return where windows begin; the last one is the first that reaches the end."""
         return range(0, max(1, tokens - self.length + self.stride), self.stride)
 
 
 def score_batch(
     task: LanguageTask, parts: Sequence[Tensor], state: Any
 ) -> tuple[list[tuple[Tensor, Tensor]], Any]:
-    """Score all tokens but the first of some sequences; return (nats, greedy) of each, and states.
+    """Score all tokens except the first of each sequence; return (nats, greedy) and the states.
 
     Args:
         task: The model.
-        parts: Ids of each, int64 (N,), at least two.
-        state: Before the first id of each.
+        parts: Ids of each sequence, int64 (N,), at least two.
+        state: States before the first id.
     """
     ids = pad_sequence(list(parts), batch_first=True).to(task.device)
     inputs, targets = ids[:, :-1], ids[:, 1:]
@@ -160,5 +161,5 @@ def score_batch(
 
 
 def _tokens(task: LanguageTask) -> int:
-    """Return how many tokens to compute at a time."""
+    """Return the number of tokens to compute at a time."""
     return min(TOKENS, LOGITS // task.head.out_features)

@@ -1,4 +1,4 @@
-"""Scores of a language model over texts: by document, in total, and by position."""
+"""Scores of a language model on texts: by document, in total, and by position."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,22 +13,39 @@ from torch import Tensor
 from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
-from paratime.language.data.sources.catalog import Document
+from paratime.language.data.sources.base import Document
 from paratime.language.evaluation.contexts import Carried, Context, Piece
-from paratime.language.model.task import LanguageTask
-from paratime.language.tokenizers.characters import Tokenizer, from_spec
+from paratime.language.model.task import LanguageTask, tokenizer_of
+from paratime.language.tokenizers.base import Tokenizer
+
+
+class _Loss:
+    """What follows from the negative log-likelihood of some tokens."""
+
+    tokens: int
+    nats: float
+
+    @property
+    def loss(self) -> float:
+        """Cross-entropy, in nats per token."""
+        return self.nats / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the loss; infinite where that overflows."""
+        return perplexity(self.loss)
 
 
 @dataclass(frozen=True)
-class Score:
-    """Scores of a text: of every token behind the document start; its end is not scored.
+class Score(_Loss):
+    """Scores of a text: of every token after the document start; its end is not scored.
 
     Args:
-        name: Of the document.
+        name: Name of the document.
         tokens: Number of tokens.
         bytes: Number of UTF-8 bytes.
         nats: Negative log-likelihood of the text.
-        greedy: Number of tokens that none was more likely than.
+        greedy: Number of tokens that were the most likely ones.
     """
 
     name: str
@@ -38,34 +55,24 @@ class Score:
     greedy: int
 
     @property
-    def loss(self) -> float:
-        """Cross-entropy, in nats a token."""
-        return self.nats / self.tokens
-
-    @property
-    def perplexity(self) -> float:
-        """The exponential of the loss; infinite where that is too large for a number."""
-        return perplexity(self.loss)
-
-    @property
     def bits_per_byte(self) -> float:
-        """What an ideal coder would need, which compares models with different tokenizers."""
+        """The size of an ideal compression, comparable between tokenizers."""
         return self.nats / math.log(2) / self.bytes
 
     @property
     def accuracy(self) -> float:
-        """Share of tokens that none was more likely than."""
+        """Share of tokens that were the most likely ones."""
         return self.greedy / self.tokens
 
 
 @dataclass(frozen=True)
-class Position:
-    """Scores of the tokens at some positions of all documents, which count from 1.
+class Position(_Loss):
+    """Scores of the tokens at a range of positions, counted from 1, in all documents.
 
     Args:
         first: The first of these positions.
         last: The last one.
-        documents: Number of documents that reach them.
+        documents: Number of documents that reach the first position.
         tokens: Number of tokens.
         nats: Negative log-likelihood of these tokens.
         squares: Sum of the squares of each token's nats.
@@ -79,16 +86,6 @@ class Position:
     squares: float
 
     @property
-    def loss(self) -> float:
-        """Cross-entropy, in nats a token."""
-        return self.nats / self.tokens
-
-    @property
-    def perplexity(self) -> float:
-        """The exponential of the loss."""
-        return perplexity(self.loss)
-
-    @property
     def error(self) -> float:
         """Standard error of the loss, as if tokens were independent."""
         return math.sqrt(max(0.0, self.squares / self.tokens - self.loss**2) / self.tokens)
@@ -96,7 +93,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of documents, in their order, and by position, in bins that double."""
+    """Scores by document, in their order, and by position, in bins of doubling width."""
 
     documents: list[Score]
     positions: list[Position]
@@ -104,11 +101,11 @@ class Evaluation:
     @property
     def total(self) -> Score:
         """The scores of all documents together."""
-        sums = (sum(column) for column in zip(*map(_numbers, self.documents), strict=True))
-        return Score("total", *sums)
+        names = ("tokens", "bytes", "nats", "greedy")
+        return Score("total", **{k: sum(getattr(s, k) for s in self.documents) for k in names})
 
     def documents_table(self) -> pd.DataFrame:
-        """Return a row for each document, and one for all."""
+        """Return a row for each document, and one for the total."""
         names = ("tokens", "bytes", "loss", "perplexity", "bits_per_byte", "accuracy")
         scores = [*self.documents, self.total]
         return pd.DataFrame(
@@ -129,38 +126,39 @@ def evaluate(
     *,
     batch_size: int = 16,
 ) -> Evaluation:
-    """Score documents, each from its beginning; empty ones are left out.
+    """Score documents, each from its beginning; skip empty ones.
 
     Args:
         task: The model.
         documents: The texts.
         context: What is read before each token.
-        batch_size: Most sequences at a time.
+        batch_size: Maximum number of sequences at a time.
 
     Raises:
-        InputError: There is no text, the model does not know its tokenizer, or its logits are
-            infinite or NaN.
+        InputError: There is no text, the model has no tokenizer, or its logits are infinite or NaN.
     """
     check_at_least(1, batch_size=batch_size)
     tokenizer = tokenizer_of(task)
     texts = [document for document in documents if len(document)]
     if not texts:
-        remedy = "check the paths and that the files are not empty"
-        raise InputError("data", "at least one document with text", "none", remedy)
+        raise InputError(
+            "data", "at least one document with text", "none", "check the paths and the files"
+        )
     ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
     totals, bins = _scored(task, ids, context, batch_size)
     if not np.isfinite(totals).all():
-        remedy = "the model has diverged: use an earlier checkpoint"
-        raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
-    scores = [
-        Score(text.name, len(x) - 1, int(tokenizer.byte_counts[x].sum()), nats, int(hits))
-        for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True)
-    ]
-    positions = [
-        Position(2**k, 2 ** (k + 1) - 1, sum(s.tokens >= 2**k for s in scores), int(count), *sums)
-        for k, (count, *sums) in enumerate(bins.T.tolist())
-        if count
-    ]
+        raise InputError(
+            "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
+        )
+    scores = []
+    for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True):
+        num_bytes = int(tokenizer.byte_counts[x].sum())
+        scores.append(Score(text.name, len(x) - 1, num_bytes, nats=nats, greedy=int(hits)))
+    positions = []
+    for k, (count, nats, squares) in enumerate(bins.T.tolist()):
+        first, last, reached = 2**k, 2 ** (k + 1) - 1, sum(s.tokens >= 2**k for s in scores)
+        sums = {"tokens": int(count), "nats": nats, "squares": squares}
+        positions += [Position(first, last, reached, **sums)] if count else []
     return Evaluation(scores, positions)
 
 
@@ -177,10 +175,10 @@ def log_likelihoods(
 
     Args:
         task: The model.
-        documents: Ids of each, int64 (N,), at least two.
+        documents: Ids of each document, int64 (N,), at least two.
         context: What is read before each token.
-        batch_size: Most sequences at a time.
-        desc: Name of the progress bar; without one by default.
+        batch_size: Maximum number of sequences at a time.
+        desc: Name of the progress bar; no bar by default.
     """
     found: list[list[Piece]] = [[] for _ in documents]
     for piece in _pieces(task, documents, context, batch_size, desc):
@@ -192,20 +190,8 @@ def log_likelihoods(
     ]
 
 
-def tokenizer_of(task: LanguageTask) -> Tokenizer:
-    """Return a model's tokenizer.
-
-    Raises:
-        InputError: The model does not know it.
-    """
-    if task.tokenizer is None:
-        remedy = "pass tokenizer=ByteTokenizer().spec() to LanguageTask"
-        raise InputError("tokenizer", "a model that knows its tokenizer", "None", remedy)
-    return from_spec(task.tokenizer)
-
-
-def encode(tokenizer: Tokenizer, text: str) -> Tensor:
-    """Return the ids of a whole document, int64 (N,), the document start first."""
+def document_ids(tokenizer: Tokenizer, text: str) -> Tensor:
+    """Return the ids of a document, int64 (N,), including the document start."""
     return _begun(tokenizer, tokenizer.encode(text))
 
 
@@ -214,7 +200,7 @@ def _begun(tokenizer: Tokenizer, ids: NDArray[Any]) -> Tensor:
 
 
 def perplexity(loss: float) -> float:
-    """Return the exponential of a loss in nats; infinite where that is too large for a number."""
+    """Return the exponential of a loss in nats; infinite where that overflows."""
     return math.exp(loss) if loss < math.log(np.finfo(np.float64).max) else math.inf
 
 
@@ -240,7 +226,7 @@ def _pieces(
     batch_size: int,
     desc: str | None,
 ) -> Iterator[Piece]:
-    """Yield the scores of all tokens, under a bar unless it has no name."""
+    """Yield the scores of all tokens, with a progress bar if it has a name."""
     training = task.training
     task.eval()
     try:
@@ -251,7 +237,3 @@ def _pieces(
                 bar.update(len(piece.greedy))
     finally:
         task.train(training)
-
-
-def _numbers(score: Score) -> tuple[float, ...]:
-    return score.tokens, score.bytes, score.nats, score.greedy

@@ -1,4 +1,4 @@
-"""Trained models for other programs."""
+"""Trained models in the formats of other libraries and programs."""
 
 from paratime.moved import old_names
 

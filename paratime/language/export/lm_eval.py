@@ -1,8 +1,8 @@
 """Language models in EleutherAI's lm-evaluation-harness, the package ``lm_eval``.
 
-Importing this module registers the model ``paratime``; running it is running ``lm_eval``:
+Importing this module registers the model ``paratime``; running it runs ``lm_eval``:
 
-    python -m paratime.language.export.lm_eval --model paratime --model_args ckpt_path=FILE --tasks TASK
+    python -m paratime.language.export.lm_eval run --model paratime --tasks TASK ...
 """
 
 from collections import Counter
@@ -19,31 +19,31 @@ from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
 from paratime.language.evaluation.contexts import Carried, Context
-from paratime.language.evaluation.evaluate import encode, log_likelihoods, tokenizer_of
-from paratime.language.export.safetensors import load
+from paratime.language.evaluation.evaluate import document_ids, log_likelihoods
+from paratime.language.export.safetensors import load_task
 from paratime.language.generation.generate import complete
 from paratime.language.generation.sampling import Sampling
-from paratime.language.model.task import LanguageTask
+from paratime.language.model.task import LanguageTask, tokenizer_of
 
 KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
-"""Options of generation that are followed; greedy generation needs no others."""
+"""Supported options of generation; greedy generation needs no others."""
 
 Scored = tuple[tuple[str, str], list[int], list[int]]
-"""A request: its texts, and the ids of the context and of the continuation."""
+"""A request: its texts, the ids of the context, and the ids of the continuation."""
 
 
 @register_model("paratime")
-class Harness(TemplateLM):
-    """A ``LanguageTask`` for the harness's tasks.
+class ParatimeLM(TemplateLM):
+    """A ``LanguageTask`` as a model of the harness.
 
-    Every text is a document from its start, of any length: nothing is truncated. Few-shot contexts
-    and questions are one document.
+    Every text is a document of its own, of any length: nothing is truncated. Few-shot contexts and
+    the question form one document.
 
     Args:
         ckpt_path: Checkpoint of ``paratime fit``, or folder of ``paratime language export``.
-        batch_size: Texts that are scored at a time; "auto" is 16.
-        device: Where to compute, as torch names it; cpu where there is no GPU.
-        max_batch_size: Taken, as the harness gives it to every model, and not used.
+        batch_size: Number of texts that are scored at a time; "auto" is 16.
+        device: Device of torch; cpu if there is no GPU.
+        max_batch_size: Not used; the harness passes it to every model.
         task: The model, instead of a checkpoint.
         context: What is read before each token that is scored.
     """
@@ -61,7 +61,7 @@ class Harness(TemplateLM):
         super().__init__()
         if not torch.cuda.is_available():
             device = "cpu"  # the harness's own default is cuda
-        self.task = load(ckpt_path, device) if task is None else task
+        self.task = load_task(ckpt_path, device) if task is None else task
         self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
         self.context = context
         check_at_least(1, batch_size=self.batch_size)
@@ -69,7 +69,7 @@ class Harness(TemplateLM):
 
     @property
     def eot_token_id(self) -> int:
-        """Id that starts a document, and so ends the one before."""
+        """Id that starts a document, and thus ends the previous one."""
         return self._tokenizer.start
 
     def tok_encode(
@@ -83,14 +83,15 @@ class Harness(TemplateLM):
     ) -> list[float]:
         """Return the log-likelihood of each whole text, in nats."""
         texts = [request.args[0] for request in requests]
-        found = self._score([encode(self._tokenizer, text) for text in texts], disable_tqdm)
+        ids = [document_ids(self._tokenizer, text) for text in texts]
+        found = self._score(ids, disable_tqdm)
         results = [float(values.double().sum()) for values, _ in found]
         self._keep("loglikelihood_rolling", requests, results)
         return results
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Return what the model writes behind each text, up to any of the strings that end it."""
-        asked: Counter[str] = Counter()  # a request that is repeated has another seed
+        """Return the continuation of each text, up to any of the strings that end it."""
+        asked: Counter[str] = Counter()  # repeated requests have different seeds
         samplings = []
         for prompt, options in (request.args for request in requests):
             samplings.append(_sampling(options, seed=asked[prompt]))
@@ -125,7 +126,7 @@ class Harness(TemplateLM):
         return results
 
     def _score(self, documents: Sequence[Tensor], quiet: bool) -> list[tuple[Tensor, Tensor]]:
-        """Score documents; of one that is nothing but its start there is nothing."""
+        """Score documents; one that consists of its start alone has no scores."""
         desc = None if quiet else "scoring"
         size, scored = self.batch_size, [ids for ids in documents if len(ids) > 1]
         found = log_likelihoods(self.task, scored, self.context, batch_size=size, desc=desc)
@@ -133,22 +134,23 @@ class Harness(TemplateLM):
         return [next(following) if len(ids) > 1 else nothing for ids in documents]
 
     def _keep(self, method: str, requests: list[Instance], results: list[Any]) -> None:
-        """Hand results to the harness's cache."""
+        """Store results in the harness's cache."""
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial(method, request.args, result)
 
 
 def _sampling(options: dict[str, Any], seed: int) -> Sampling:
-    """Return how to draw tokens, as the harness says it; its default is the most likely one.
+    """Translate the harness's options of generation; its default is greedy.
 
-    For that there is nothing to filter; otherwise a top_k of 0 is none, as in transformers.
+    Greedy generation ignores filters; otherwise a top_k of 0 means none, as in transformers.
     """
     options = normalize_gen_kwargs(options)
     temperature = float(options.get("temperature", 0))
     others = options.keys() - KNOWN
     if others and temperature > 0:
-        got, remedy = ", ".join(sorted(others)), "leave them out"
-        raise InputError("generation_kwargs", f"of {', '.join(KNOWN)}", got, remedy)
+        raise InputError(
+            "generation_kwargs", f"of {', '.join(KNOWN)}", ", ".join(sorted(others)), "omit them"
+        )
     filters = options if temperature > 0 else {}
     return Sampling(
         max_new_tokens=options["max_gen_toks"],
@@ -161,12 +163,7 @@ def _sampling(options: dict[str, Any], seed: int) -> Sampling:
     )
 
 
-def main() -> None:
-    """Run ``lm_eval`` with the model ``paratime`` registered."""
+if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
     cli_evaluate()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,4 @@
-"""Language models as folders that need no code to be read: weights, config and tokenizer.
-
-The config says how to build the model, as plain data: the class and its arguments, down to the
-mixer's class and its own, as ``paratime fit`` keeps them in checkpoints. The rest of it is what
-transformers looks for, see ``hub.py``.
-"""
+"""Models as folders of safetensors, a config and a tokenizer; and models of checkpoints."""
 
 import copy
 import inspect
@@ -16,49 +11,52 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
-from paratime.cli.parser import check_checkpoint  # whose module imports the baselines, for configs
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
-from paratime.language.export.weights import (
+from paratime.language.data.spec import TokenSpec
+from paratime.language.model.task import LanguageTask
+from paratime.language.model.weights import (
     CONFIG,
-    read_checkpoint,
     read_json,
     read_weights,
     write_weights,
 )
-from paratime.language.model.task import LanguageTask
-from paratime.language.tokenizers.characters import from_spec
+from paratime.language.tokenizers.catalog import tokenizer_from_spec
 from paratime.language.tokenizers.vocabulary import tokenizer_files
+from paratime.training.checkpoint import read_checkpoint
 
-PREFIX = "model."
-"""Of the names of weights: those of the model within ``hub.ParatimeForCausalLM``."""
+WEIGHT_PREFIX = "model."
+"""Prefix of the weights' names, which are those of ``ParatimeForCausalLM``."""
 
 MODEL_TYPE = "paratime"
 
+SPECIFIED = ("spec", "vocab_size", "tokenizer")
+"""Arguments that describe the tokens: the current one, and those of version 0.1."""
 
-def export(
+
+def export_task(
     task: LanguageTask, folder: str | Path, encoder: dict[str, Any], *, step: bool = False
 ) -> None:
-    """Write a model that was made in Python.
+    """Write a model that was built in Python.
 
     Args:
         task: The model.
         folder: New or empty.
-        encoder: What its encoder is, as a config would say it: ``{"width": 64, "depth": 2,
-            "mixer": {"class_path": "paratime.ParaGRU", "init_args": {"heads": 2}}}``.
+        encoder: Its encoder, as in a config: ``{"width": 64, "depth": 2, "mixer": {"class_path":
+            "paratime.ParaGRU", "init_args": {"heads": 2}}}``.
         step: As for ``export_checkpoint``.
 
     Raises:
-        InputError: A model that is built so has other weights, or computes something else.
+        InputError: A model built from this description has other weights or other outputs.
     """
     kind = type(task)
     arguments = dict(task.hparams) | {"encoder": encoder}
     recipe = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-    twin = build(recipe)
+    twin = build_task(recipe)
     remedy = "describe the encoder with all arguments that it was built with"
     _fill(twin, task.state_dict(), "encoder", remedy)
     _check_same(task, twin, remedy)
-    write(twin, recipe, folder, step=step)
+    write_folder(twin, recipe, folder, step=step)
 
 
 def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False) -> None:
@@ -67,40 +65,42 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
     Args:
         ckpt_path: The checkpoint.
         folder: New or empty.
-        step: Whether to write the program of ``program.py``, too.
+        step: Whether to write the program of ``torch_export.py``, too.
 
     Raises:
-        InputError: The checkpoint is none, or does not say how to build its model.
+        InputError: The file is no checkpoint, or does not describe how to build its model.
     """
-    write(*_of_checkpoint(ckpt_path), folder, step=step)
+    task, recipe = _of_checkpoint(ckpt_path)
+    write_folder(task, recipe, folder, step=step)
 
 
 def from_exported(folder: str | Path) -> LanguageTask:
-    """Return the model of a folder, in evaluation mode, with the same numbers.
+    """Return the model of a folder, in evaluation mode, with identical weights.
 
-    Building it imports the classes that the config names; what is not installed here, or in the
-    working directory, is not run.
+    Building it imports the classes that the config names, from installed packages or the working
+    directory.
 
     Raises:
-        InputError: Files are missing, or do not fit together.
+        InputError: Files are missing, or do not match.
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG)
-    if config.get("model_type") != MODEL_TYPE:
-        got, remedy = repr(config.get("model_type")), "name a folder of paratime language export"
-        raise InputError(f"model_type of {folder}", MODEL_TYPE, got, remedy)
-    task, weights = build(config.get("model", {})), read_weights(folder)
-    named = {name.removeprefix(PREFIX): x for name, x in weights.items()}
+    if (kind := config.get("model_type")) != MODEL_TYPE:
+        raise InputError(
+            f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
+        )
+    task, weights = build_task(config.get("model", {})), read_weights(folder)
+    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
     _fill(task, named, f"weights of {folder}", "export the model again")
     return task.eval()
 
 
-def load(path: str, device: str = "cpu") -> LanguageTask:
+def load_task(path: str, device: str = "cpu") -> LanguageTask:
     """Return the model of a checkpoint of ``paratime fit``, or of an exported folder.
 
     Args:
         path: The checkpoint, or the folder.
-        device: Where the model goes, as torch names it.
+        device: Device of torch.
 
     Raises:
         InputError: There is neither, or no such device.
@@ -112,74 +112,87 @@ def load(path: str, device: str = "cpu") -> LanguageTask:
     try:
         return task.to(device)
     except (RuntimeError, AssertionError) as error:
-        remedy = "name another device, or leave it out"
-        raise InputError("device", "one that torch finds here", one_line(error), remedy) from None
+        raise InputError(
+            "device", "one that torch finds here", one_line(error), "name another device"
+        ) from None
 
 
-def build(recipe: dict[str, Any]) -> LanguageTask:
+def build_task(recipe: dict[str, Any]) -> LanguageTask:
     """Return a new model.
 
     Args:
         recipe: Its class and arguments, as plain data.
 
     Raises:
-        InputError: A class that is not there, or arguments that it does not take.
+        InputError: A class cannot be imported, or does not accept the arguments.
     """
+    arguments = copy.deepcopy(recipe.get("init_args", {}))
+    spec = TokenSpec.saved_in(arguments)
+    if spec is None:
+        raise InputError(
+            "model", "classes, arguments and a spec of tokens", "none", "export the model again"
+        )
+    for name in SPECIFIED:  # the parser would parse a tokenizer's strings, such as JSON
+        arguments.pop(name, None)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LanguageTask, "model", fail_untyped=False)
     try:
-        made = parser.instantiate(parser.parse_object({"model": copy.deepcopy(recipe)}))
+        described = {"model": recipe | {"init_args": arguments}}
+        task: LanguageTask = parser.instantiate(parser.parse_object(described)).model
     except ArgumentError as error:
-        remedy = "install what it needs, or run where its module is"
-        raise InputError("model", "classes and arguments", one_line(error), remedy) from None
-    task: LanguageTask = made.model
-    if task.tokenizer is not None:  # the parser has read its strings, such as JSON, as values
-        task.tokenizer = task.hparams["tokenizer"] = recipe["init_args"]["tokenizer"]
+        raise InputError(
+            "model", "classes and arguments", one_line(error), "run where it is, or install it"
+        ) from None
+    task.specify(spec)
     return task
 
 
 def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the class and arguments that ``paratime fit`` keeps in a checkpoint.
+    """Return the class and arguments that ``paratime fit`` stores in a checkpoint.
 
     Args:
-        hyperparameters: Of the checkpoint.
-        name: Of the checkpoint, for messages.
+        hyperparameters: Hyper-parameters of the checkpoint.
+        name: Name of the checkpoint, for messages.
 
     Raises:
-        InputError: They do not say how to build the model.
+        InputError: They do not describe how to build the model.
     """
     module, _, attribute = str(hyperparameters.get("_class_path")).rpartition(".")
-    kind = getattr(sys.modules.get(module), attribute, None)  # as Lightning, import nothing new
+    kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
     task = kind if isinstance(kind, type) and issubclass(kind, LanguageTask) else None
     if task is None or "encoder" not in hyperparameters:
-        remedy = "load it in Python with its encoder, and call paratime.language.export.safetensors.export"
-        raise InputError(name, "a language model of paratime fit", "another checkpoint", remedy)
+        raise InputError(
+            name,
+            expected="a language model of paratime fit",
+            got="another checkpoint",
+            remedy="load it in Python with its encoder, and call paratime.language.export_task",
+        )
     names = inspect.signature(task).parameters
     arguments = {key: value for key, value in hyperparameters.items() if key in names}
+    if (spec := TokenSpec.saved_in(hyperparameters)) is not None:
+        arguments["spec"] = spec.plain()
     return {"class_path": f"{module}.{attribute}", "init_args": arguments}
 
 
-def write(
+def write_folder(
     task: LanguageTask, recipe: dict[str, Any], folder: str | Path, *, step: bool = False
 ) -> None:
-    """Write a model and how it is built, whole or not at all."""
+    """Write a model and its recipe, completely or not at all."""
     with making(folder) as draft:
         draft.mkdir()
-        write_weights({PREFIX + name: x for name, x in task.state_dict().items()}, draft)
+        write_weights({WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}, draft)
         _write_json(draft / CONFIG, config_of(task, recipe))
         for name, content in tokenizer_files(task.tokenizer).items():
             _write_json(draft / name, content)
         if step:
-            from paratime.language.export.torch_export import (
-                export_step,  # which takes a second to import
-            )
+            from paratime.language.export.torch_export import export_step  # slow to import
 
             export_step(task, draft)
 
 
 def config_of(task: LanguageTask, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the config of a model that is built by a recipe."""
-    start = None if task.tokenizer is None else from_spec(task.tokenizer).start
+    """Return the config of a model and its recipe."""
+    start = None if task.tokenizer is None else tokenizer_from_spec(task.tokenizer).start
     return {
         "architectures": ["ParatimeForCausalLM"],
         "model_type": MODEL_TYPE,
@@ -195,28 +208,22 @@ def config_of(task: LanguageTask, recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _of_checkpoint(path: str) -> tuple[LanguageTask, dict[str, Any]]:
     """Return a checkpoint's model, and how it is built."""
-    check_checkpoint(path)
-    try:
-        saved = read_checkpoint(path)
-        hyperparameters, weights = saved.get("hyper_parameters", {}), saved["state_dict"]
-    except Exception as error:  # torch names no common class for what is cut or of another kind
-        got, remedy = f"{type(error).__name__}: {one_line(error)}", "name what paratime fit printed"
-        raise InputError(path, "a checkpoint of paratime fit", got, remedy) from None
-    recipe = recipe_of(hyperparameters, path)
-    task = build(recipe)
-    _fill(task, weights, f"weights of {path}", "train it anew")
+    saved = read_checkpoint(path)
+    recipe = recipe_of(saved.get("hyper_parameters", {}), path)
+    task = build_task(recipe)
+    _fill(task, saved["state_dict"], f"weights of {path}", "train it anew")
     return task, recipe
 
 
 def _fill(task: LanguageTask, weights: dict[str, Tensor], what: str, remedy: str) -> None:
-    """Load weights in their precision; refuse those of another model."""
+    """Load weights, keeping their precision; refuse those of another model."""
     ours = task.state_dict(keep_vars=True)
     shapes = {name: tuple(x.shape) for name, x in ours.items()}
     found = {name: tuple(x.shape) for name, x in weights.items()}
     for name in sorted(shapes.keys() | found.keys()):
         if shapes.get(name) != found.get(name):
-            expected, got = (str(x.get(name, "no such weight")) for x in (shapes, found))
-            raise InputError(what, f"{name} {expected}", got, remedy)
+            needed, theirs = (str(x.get(name, "no such weight")) for x in (shapes, found))
+            raise InputError(what, f"{name} {needed}", theirs, remedy)
     for name, x in ours.items():
         x.data = x.data.to(weights[name].dtype)
     task.load_state_dict(weights)
@@ -224,7 +231,7 @@ def _fill(task: LanguageTask, weights: dict[str, Tensor], what: str, remedy: str
 
 @torch.inference_mode()
 def _check_same(task: LanguageTask, twin: LanguageTask, remedy: str) -> None:
-    """Refuse a description that gives the same weights another meaning."""
+    """Refuse a description with the same weights but other outputs."""
     ids = torch.arange(64).remainder(task.head.out_features).view(2, 32)
     training, twin = task.training, copy.deepcopy(twin).to(task.device)
     expected, got = (model.eval()(ids.to(task.device))[0] for model in (task, twin))

@@ -1,7 +1,7 @@
 """A model's step as a program of ``torch.export``, which runs without the model's code.
 
-The program is ``step.pt2``: ids (B,) and a state to logits (B, vocab_size) and the next state, for
-any B. The state before the first token, of one sequence, is ``state.pt``.
+The program ``step.pt2`` maps ids (B,) and a state to logits (B, vocab_size) and the next state, for
+any B. ``state.pt`` holds the state of one sequence before its first token.
 """
 
 import warnings
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_map
 
-from paratime.errors import InputError, one_line
-from paratime.language.generation.states import select
+from paratime.errors import InputError, describe_error
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
+from paratime.layers.state import select
 
 PROGRAM, STATE = "step.pt2", "state.pt"
 
@@ -26,25 +26,25 @@ class ExportedStep:
     """A program that was loaded: ``LanguageTask.step`` without a task.
 
     Args:
-        program: Of ids (B,) and a state.
-        initial: The state before the first token, of one sequence.
+        program: Maps ids (B,) and a state to logits and the next state.
+        initial: The state of one sequence before its first token.
     """
 
     def __init__(self, program: Callable[..., tuple[Tensor, State]], initial: State) -> None:
         self._program, self._initial = program, initial
 
     def step(self, token: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Map ids (B,) to logits (B, vocab_size) of the next ids, and the state."""
+        """Map ids (B,) to logits (B, vocab_size) of the next ids and the new state."""
         if state is None:
             state = select(self._initial, token.new_zeros(token.shape[0]))
         return self._program(token, state)
 
 
 def export_step(task: LanguageTask, folder: Path) -> None:
-    """Write the program of a model's step, and the initial state, into a folder that is there.
+    """Write the program of a model's step, and the initial state, into an existing folder.
 
     Raises:
-        InputError: The model's code is nothing that ``torch.export`` can follow.
+        InputError: ``torch.export`` cannot trace the model's code.
     """
     task = task.eval()
     with torch.inference_mode(False), torch.no_grad():
@@ -53,39 +53,41 @@ def export_step(task: LanguageTask, folder: Path) -> None:
         state = task.step(token[:, 0], initial)[1]
         shapes = tree_map(_any_size, (token[:, 0], state))
         try:
-            with warnings.catch_warnings(action="ignore"):  # torch's, of its own RNNs' weights
+            with warnings.catch_warnings(action="ignore"):  # by torch, of the weights of its RNNs
                 program = torch.export.export(
                     _Step(task), (token[:, 0], state), dynamic_shapes=shapes
                 )
-        except Exception as error:  # torch names no common class for what it cannot follow
-            got, remedy = f"{type(error).__name__}: {one_line(error)[:200]}", "leave --step out"
-            raise InputError("step", "code that torch.export follows", got, remedy) from error
+        except Exception as error:  # torch has no common class for what it cannot trace
+            raise InputError(
+                "step", "code that torch.export follows", describe_error(error), "leave --step out"
+            ) from error
     torch.export.save(program, folder / PROGRAM)
     torch.save(select(initial, token[:1, 0]), folder / STATE)
 
 
 def load_step(folder: str | Path) -> ExportedStep:
-    """Return the program of a folder that ``paratime language export --step true`` wrote.
+    """Load the program that ``paratime language export --step true`` wrote into a folder.
 
     Raises:
-        InputError: There is none.
+        InputError: The folder has none.
     """
     folder = Path(folder)
     for name in (PROGRAM, STATE):
         if not (folder / name).is_file():
-            remedy = "export the model with --step true"
-            raise InputError(str(folder / name), "a file", "none", remedy)
+            raise InputError(
+                str(folder / name), "a file", "none", "export the model with --step true"
+            )
     program = torch.export.load(folder / PROGRAM).module()
     return ExportedStep(program, torch.load(folder / STATE, weights_only=True))
 
 
 def _any_size(x: Tensor) -> dict[int, Any]:
-    """Let any axis vary that the code does not fix; a cache grows by its second one."""
+    """Let every axis vary that the code does not fix; a cache grows along its second axis."""
     return {axis: Dim.AUTO for axis, size in enumerate(x.shape) if size > 1}
 
 
 class _Step(nn.Module):
-    """A module whose forward is the step, as ``torch.export`` asks for."""
+    """A module whose forward is the step, as ``torch.export`` requires."""
 
     def __init__(self, task: LanguageTask) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
     import paratime.language.export.transformers
     model = AutoModelForCausalLM.from_pretrained(folder)
 
-The folder is one of ``paratime language export``, or of ``save_pretrained``.
+The folder is one that ``paratime language export``, or ``save_pretrained``, wrote.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from transformers.generation.utils import GenerationMode
 from transformers.utils import ModelOutput
 
 from paratime.errors import InputError
-from paratime.language.export.safetensors import MODEL_TYPE, build
+from paratime.language.export.safetensors import MODEL_TYPE, build_task
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
 
@@ -33,7 +33,7 @@ class ParatimeConfig(PreTrainedConfig):
 
     Args:
         model: Its class and arguments, as plain data.
-        options: What else transformers keeps in a config, such as ``bos_token_id``.
+        options: Other options of transformers, such as ``bos_token_id``.
     """
 
     model_type = MODEL_TYPE
@@ -45,12 +45,12 @@ class ParatimeConfig(PreTrainedConfig):
 
 @dataclass
 class ParatimeOutput(ModelOutput):
-    """What the model returns.
+    """The output of the model.
 
     Attributes:
-        loss: Mean cross-entropy of the labels in nats, if there are any.
+        loss: Mean cross-entropy of the labels in nats, if labels are given.
         logits: (B, T, vocab_size).
-        state: After the last token, for the next call.
+        state: The state after the last token, for the next call.
     """
 
     loss: Tensor | None = None
@@ -61,15 +61,15 @@ class ParatimeOutput(ModelOutput):
 class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
     """A ``LanguageTask`` as transformers' ``PreTrainedModel``.
 
-    ``generate`` carries the state from token to token: it costs the same at any length. Tokens that
-    an attention mask leaves out are as if they were not there, wherever they stand, so that a
-    padded sequence gives what it gives by itself.
+    ``generate`` carries the state from token to token: a token costs the same at any length. Tokens
+    outside the attention mask are ignored, wherever they are, so that a padded sequence gives the
+    same result as the sequence alone.
 
     Args:
         config: How to build the model.
 
     Raises:
-        InputError: The config does not say how.
+        InputError: The config has no model.
     """
 
     config_class = ParatimeConfig
@@ -80,10 +80,9 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
     def __init__(self, config: ParatimeConfig) -> None:
         super().__init__(config)
         if config.model is None:
-            remedy = "load a folder of paratime language export"
-            raise InputError("model", "its class and arguments", "None", remedy)
-        with torch.device("cpu"):  # what modules compute when they are built is not in the weights
-            self.model: LanguageTask = build(config.model)
+            raise InputError("model", "its class and arguments", "None", "load an exported folder")
+        with torch.device("cpu"):  # constants that modules compute are not in the weights
+            self.model: LanguageTask = build_task(config.model)
         if self.model.head.weight is self.model.embedding.weight:
             config.tie_word_embeddings = True
             self._tied_weights_keys = {"model.head.weight": "model.embedding.weight"}
@@ -102,12 +101,12 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
 
         Args:
             input_ids: (B, T).
-            attention_mask: Nonzero where there is a token, (B, T), or longer by what ``state`` has
-                read; logits are zero where there is none.
-            state: Before the first of these tokens.
+            attention_mask: Nonzero at tokens, (B, T), or longer by the tokens that ``state`` has
+                read; elsewhere logits are zero.
+            state: The state before the first of these tokens.
             labels: The ids again, -100 where they do not count, (B, T); they are shifted here.
-            use_cache: Taken for ``generate``; a state is always returned.
-            return_dict: Whether to return a ``ParatimeOutput``, the default, or a tuple.
+            use_cache: Accepted for ``generate``; a state is always returned.
+            return_dict: Whether to return a ``ParatimeOutput`` (the default) or a tuple.
         """
         mask = None if attention_mask is None else attention_mask[:, -input_ids.shape[1] :].bool()
         mask = None if mask is None or bool(mask.all()) else mask
@@ -125,16 +124,17 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
         is_first_iteration: bool = False,
         **options: Any,
     ) -> dict[str, Any]:
-        """Return what ``forward`` reads next: the prompt, or the last token behind a state.
+        """Return the next inputs of ``forward``: the prompt, or the last token and a state.
 
         Raises:
-            InputError: A prompt is padded at its end.
+            InputError: A prompt is padded on the right.
         """
         if not is_first_iteration and state is not None and use_cache:
             return {"input_ids": input_ids[:, -1:], "state": state}
         if attention_mask is not None and not attention_mask[:, -1].all():
-            remedy = "set tokenizer.padding_side = 'left'"
-            raise InputError("attention_mask", "padding on the left", "on the right", remedy)
+            raise InputError(
+                "attention_mask", "padding on the left", "right", "set padding_side = 'left'"
+            )
         return {"input_ids": input_ids, "attention_mask": attention_mask, "state": state}
 
     def get_input_embeddings(self) -> nn.Module:
@@ -147,11 +147,11 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        """Have no cache of keys and values made."""
+        """Disable the cache of keys and values."""
         return False
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave modules as they draw their weights themselves."""
+        """Keep the weights that modules initialise themselves with."""
 
     def _update_model_kwargs_for_generation(
         self, outputs: ModelOutput, model_kwargs: dict[str, Any], *rest: Any, **options: Any
@@ -160,7 +160,7 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
         return kept | {"state": outputs["state"]} if kept.get("use_cache", True) else kept
 
     def _read(self, ids: Tensor, mask: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """Return logits (B, T, vocab_size) and the state; tokens outside a mask are left out."""
+        """Return logits (B, T, vocab_size) and the state; skip tokens outside the mask."""
         if mask is None and state is not None and ids.shape[1] == 1:
             logits, state = self.model.step(ids[:, 0], state)
             return logits.unsqueeze(1), state
@@ -173,7 +173,7 @@ class ParatimeForCausalLM(PreTrainedModel, GenerationMixin):
 
 
 def _loss(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean cross-entropy of labels behind a token that is there."""
+    """Return the mean cross-entropy of labels that follow a token of the mask."""
     targets = labels[:, 1:]
     if mask is not None:
         targets = targets.masked_fill(~mask[:, :-1], -100)

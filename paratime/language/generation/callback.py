@@ -1,4 +1,4 @@
-"""A callback that shows what a language model writes."""
+"""A callback that shows samples of a language model."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -9,12 +9,12 @@ from paratime.language.model.task import LanguageTask
 
 
 class TextSamples(Callback):
-    """Log a sample to TensorBoard after each validation, and print one when training ends.
+    """Log a sample to TensorBoard after each validation, and print one after training.
 
     Args:
         prompt: Text to continue.
-        max_new_tokens: Most tokens a sample.
-        temperature: Of the samples.
+        max_new_tokens: Maximum number of tokens in a sample.
+        temperature: Temperature of the samples.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Text from a language model, token by token, at a constant cost a token."""
+"""Text that continues prompts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,53 @@ from typing import Literal
 import torch
 
 from paratime.errors import InputError, check_at_least
-from paratime.language.generation.sampling import Sampler, Sampling, fresh_seed, stream
-from paratime.language.generation.states import select
+from paratime.language.generation.sampling import Sampler, Sampling, fresh_seed, sequence_seed
 from paratime.language.generation.stepping import prefill, stepper
-from paratime.language.generation.stops import Stops
-from paratime.language.model.task import LanguageTask
-from paratime.language.tokenizers.characters import Tokenizer, from_spec
+from paratime.language.model.task import LanguageTask, tokenizer_of
+from paratime.language.tokenizers.base import Tokenizer
+from paratime.layers.state import select
+
+
+class Stops:
+    """Passes text on up to the first stop, holding back what may be the beginning of one.
+
+    The output does not depend on how the text is cut into pieces. The stop that is complete first
+    counts, and the longest one of several that end at the same place.
+
+    Args:
+        texts: The stops.
+    """
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._texts = texts
+        self._longest = max(map(len, texts), default=0)
+        self._held = ""
+
+    def __call__(self, piece: str) -> tuple[str, bool]:
+        """Return the text before any possible stop, and whether a stop is complete after it."""
+        if not self._texts:
+            return piece, False
+        text = self._held + piece
+        found = [(at + len(stop), at) for stop in self._texts if (at := text.find(stop)) >= 0]
+        if found:
+            self._held = ""
+            return text[: min(found)[1]], True
+        kept = len(text) - self._beginning(text)
+        self._held = text[kept:]
+        return text[:kept], False
+
+    def rest(self) -> str:
+        """Return the text that is still held back, at the end."""
+        return self._held
+
+    def _beginning(self, text: str) -> int:
+        """Return the number of characters at the end of a text that begin a stop."""
+        sizes = range(min(len(text), self._longest - 1), 0, -1)
+        return next((n for n in sizes if any(s.startswith(text[-n:]) for s in self._texts)), 0)
+
 
 Reason = Literal["document", "stop", "length"]
-"""Why a text ended: the model began a new document, a stop, or the most tokens."""
+"""Why a text ended: a new document began, a stop occurred, or the token limit was reached."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +61,11 @@ class Completion:
     """A text that a model wrote.
 
     Attributes:
-        prompt: What it goes on from.
-        sample: Its number among those of the prompt, from 0.
-        text: What the model wrote.
+        prompt: The text that it continues.
+        sample: Its index among the samples of the prompt.
+        text: The generated text.
         reason: Why it ended.
-        tokens: How many tokens were generated, with those of a stop.
+        tokens: Number of generated tokens, including those of a stop.
     """
 
     prompt: str
@@ -42,11 +80,11 @@ def generate(
     prompt: str = "",
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
 ) -> Iterator[str]:
-    """Return text that continues a prompt, piece by piece as it is generated.
+    """Return an iterator over the text that continues a prompt, as it is generated.
 
-    The prompt is read in parallel over time; then each token is one step from the carried state, so
-    that cost and memory a token do not depend on the position (but for attention without a window,
-    which keeps all it has read). Generation stops where the model begins a new document.
+    The prompt is read in parallel over time. Then each token is one step from the carried state:
+    its time and memory do not depend on the position, except for attention without a window.
+    Generation stops where the model begins a new document.
 
     Args:
         task: The model.
@@ -54,10 +92,10 @@ def generate(
         sampling: How tokens are drawn, and when the text ends.
 
     Raises:
-        InputError: A model without a tokenizer, or one whose logits are infinite or NaN; a prompt
-            that is no text in UTF-8, or that the tokenizer cannot encode.
+        InputError: The model has no tokenizer, or its logits are infinite or NaN; the prompt is not
+            valid Unicode, or cannot be encoded.
     """
-    text = _Text(_tokenizer(task), prompt, 0, sampling)
+    text = _Text(tokenizer_of(task), prompt, 0, sampling)
     pieces = _pieces(task, [text], sampling, fresh_seed(sampling))
     return (piece for _, piece in pieces)
 
@@ -70,20 +108,20 @@ def complete(
     samples: int = 1,
     batch_size: int = 16,
 ) -> Iterator[Completion]:
-    """Yield what continues each of many prompts, of any lengths, in their order.
+    """Yield continuations of many prompts of any lengths, in their order.
 
     Args:
         task: The model.
         prompts: Texts to continue, each as the beginning of a document.
         sampling: As for ``generate``, which gives the same texts one by one.
-        samples: Texts for each prompt.
-        batch_size: Texts that are generated at a time.
+        samples: Number of texts for each prompt.
+        batch_size: Number of texts that are generated at a time.
 
     Raises:
-        InputError: As for ``generate``, or a number below 1.
+        InputError: As for ``generate``; or ``samples`` or ``batch_size`` is below 1.
     """
     check_at_least(1, samples=samples, batch_size=batch_size)
-    tokenizer, seed = _tokenizer(task), fresh_seed(sampling)
+    tokenizer, seed = tokenizer_of(task), fresh_seed(sampling)
     wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
     for begin in range(0, len(wanted), batch_size):
         batch = wanted[begin : begin + batch_size]
@@ -95,12 +133,11 @@ def complete(
 
 
 class _Text:
-    """A text under way: it takes tokens, gives what is sure of the text, and knows when it ends."""
+    """A text in progress: turns tokens into final text, and detects its end."""
 
     def __init__(self, tokenizer: Tokenizer, prompt: str, sample: int, sampling: Sampling) -> None:
         if any("\ud800" <= character <= "\udfff" for character in prompt):
-            remedy = "correct its encoding"
-            raise InputError("prompt", "text that UTF-8 can say", ascii(prompt), remedy)
+            raise InputError("prompt", "valid Unicode", ascii(prompt), "correct its encoding")
         self.prompt, self.sample = prompt, sample
         self.ids: list[int] = tokenizer.encode(prompt).tolist()
         self.tokens = 0
@@ -109,10 +146,11 @@ class _Text:
         self._stops, self._most = Stops(sampling.stop), sampling.max_new_tokens
 
     def add(self, tokens: list[int]) -> str:
-        """Return the text that tokens complete; those behind the end count for nothing."""
+        """Return the text that tokens complete; ignore tokens after the end."""
         if min(tokens) < 0:
-            remedy = "the model has diverged: use an earlier checkpoint"
-            raise InputError("logits", "finite numbers", "infinite ones or NaN", remedy)
+            raise InputError(
+                "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
+            )
         return "".join(self._add(token) for token in tokens if self.reason is None)
 
     def completion(self, text: str) -> Completion:
@@ -132,7 +170,7 @@ class _Text:
         return piece
 
     def _end(self, reason: Reason) -> str:
-        """Return what was held back: bytes of an unfinished character, and beginnings of stops."""
+        """Return what was held back: an incomplete character, and the beginning of a stop."""
         piece, stopped = self._stops(self._decode(self._start))
         self.reason = "stop" if stopped else reason
         return piece + self._stops.rest()
@@ -141,7 +179,7 @@ class _Text:
 def _pieces(
     task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
 ) -> Iterator[tuple[int, str]]:
-    """Yield pieces of texts, each with the number of its text, until all have ended."""
+    """Yield pairs (index of the text, piece) until all texts have ended."""
     training = task.training
     task.eval()
     try:
@@ -153,15 +191,16 @@ def _pieces(
 def _write(
     task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
 ) -> Iterator[tuple[int, str]]:
-    start = _tokenizer(task).start
+    start = tokenizer_of(task).start
     prompts = {x.prompt: x.ids for x in texts}
     logits, state = prefill(task, [[start, *ids] for ids in prompts.values()])
     numbers = {prompt: i for i, prompt in enumerate(prompts)}
     rows = torch.tensor([numbers[x.prompt] for x in texts])
     logits, state = logits[rows], select(state, rows.to(task.device))
-    streams = [stream(seed, x.prompt, x.sample) for x in texts]
-    sampler = Sampler(sampling, streams, [x.ids for x in texts], logits.shape[1])
-    steps, active = stepper(task, sampler, logits, state), list(range(len(texts)))
+    seeds = [sequence_seed(seed, x.prompt, x.sample) for x in texts]
+    ids = [x.ids for x in texts]
+    sampler = Sampler(sampling, seeds=seeds, prompts=ids, vocab_size=logits.shape[1])
+    steps, active = stepper(task, sampler, logits=logits, state=state), list(range(len(texts)))
     while active:
         written = steps.write()
         for i, tokens in zip(active, written, strict=True):
@@ -171,10 +210,3 @@ def _write(
         if staying and len(staying) < len(active):
             steps.keep(staying)
         active = [active[row] for row in staying]
-
-
-def _tokenizer(task: LanguageTask) -> Tokenizer:
-    if task.tokenizer is None:
-        remedy = "pass tokenizer=ByteTokenizer().spec() to LanguageTask"
-        raise InputError("tokenizer", "a model that knows its tokenizer", "None", remedy)
-    return from_spec(task.tokenizer)

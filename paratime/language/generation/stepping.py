@@ -1,4 +1,4 @@
-"""A language model that has read its prompts, and goes on token by token."""
+"""Generation token by token, after the prompts were read in parallel."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -7,24 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paratime.language.generation.sampling import AHEAD, Sampler
-from paratime.language.generation.states import leaves, select
+from paratime.language.generation.sampling import DRAWS_AHEAD, Sampler
 from paratime.language.model.task import LanguageTask
-from paratime.layers.record import record
-from paratime.ops.program import NotRecorded, Program
+from paratime.layers.capture import capture
+from paratime.layers.state import leaves, select
+from paratime.ops.program import CaptureError, Program
 
 PREFILL = 4096
 """Tokens of prompts that are read in one pass, so that memory does not grow with their lengths."""
 
 LARGEST = 2**28
-"""Numbers of a model that is stepped by a program, which keeps its weights a second time."""
+"""Most parameters of a model that is stepped by a program, which holds a copy of its weights."""
 
 SMALL = 2**22
-"""Numbers of a model that writes ``TURNS`` tokens in one call, and a larger one a single token."""
+"""Most parameters of a model that writes ``TURNS`` tokens per call; a larger one writes one."""
 
 TURNS = 16
-"""Between two calls Python finds what it works with no longer in the caches, since the weights were
-there, and takes several times as long as it would alone."""
+"""Between calls, the weights have displaced Python's data from the caches, so that its part takes
+several times as long; a few tokens per call amortise that."""
 
 
 class Stepper(ABC):
@@ -34,12 +34,12 @@ class Stepper(ABC):
     def write(self) -> list[list[int]]:
         """Return the next tokens of each sequence, one or more, equally many for all.
 
-        They are -1 where logits are infinite or NaN.
+        A token is -1 where logits are infinite or NaN.
         """
 
     @abstractmethod
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with some of the sequences."""
+        """Continue with some of the sequences."""
 
 
 @torch.inference_mode()
@@ -51,7 +51,7 @@ def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tenso
         prompts: The tokens of each sequence, at least one.
 
     Returns:
-        Logits of the tokens that follow (B, V), and the state behind each prompt.
+        Logits of the next tokens (B, V), and the state after each prompt.
     """
     lengths = torch.tensor([len(ids) for ids in prompts])
     longest = int(lengths.max())
@@ -71,18 +71,18 @@ def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tenso
     return task.head(last).cpu(), state
 
 
-def stepper(task: LanguageTask, sampler: Sampler, logits: Tensor, state: Any) -> Stepper:
-    """Return the fastest way to go on from the logits (B, V) and the state that prompts left."""
+def stepper(task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> Stepper:
+    """Return the fastest stepper that continues from logits (B, V) and states of prompts."""
     try:
-        return Compact(task, sampler, logits, state)
-    except NotRecorded:
-        return Plain(task, sampler, logits, state)
+        return NativeStepper(task, sampler, logits=logits, state=state)
+    except CaptureError:
+        return TorchStepper(task, sampler, logits=logits, state=state)
 
 
-class Plain(Stepper):
+class TorchStepper(Stepper):
     """Steps in torch."""
 
-    def __init__(self, task: LanguageTask, sampler: Sampler, logits: Tensor, state: Any) -> None:
+    def __init__(self, task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> None:
         self._task, self._sampler, self._logits, self._state = task, sampler, logits, state
         self._tokens: Tensor | None = None
 
@@ -97,42 +97,42 @@ class Plain(Stepper):
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Copy the states of some sequences."""
+        """Select the states of some sequences."""
         self._sampler.keep(rows)
         assert self._tokens is not None
         self._tokens = self._tokens[list(rows)]
         self._state = select(self._state, torch.tensor(rows, device=self._task.device))
 
 
-class Compact(Stepper):
-    """Steps of a small model on a CPU, several at a time in one call of native code.
+class NativeStepper(Stepper):
+    """Steps of a small model on a CPU, several in one call of native code.
 
     Raises:
-        NotRecorded: The model has no program, or is not a small one on a CPU.
+        CaptureError: The model has no program, is large, or is not on a CPU.
     """
 
     @torch.inference_mode()
-    def __init__(self, task: LanguageTask, sampler: Sampler, logits: Tensor, state: Any) -> None:
+    def __init__(self, task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> None:
         table = task.embedding.weight
         size = sum(p.numel() for p in task.parameters())
         elsewhere = table.device.type != "cpu" or torch.is_autocast_enabled("cpu")
         if elsewhere or size > LARGEST:
-            raise NotRecorded("not a small model on a CPU")
+            raise CaptureError("not a small model on a CPU")
         self._program = Program(len(logits), table.dtype)
         self._sampler, self._logits = sampler, logits.clone()
         self._turn, self._turns = 0, TURNS if size <= SMALL else 1
-        self._uniform = torch.zeros(len(logits), AHEAD, dtype=torch.float64)
-        self._history = torch.zeros(len(logits), AHEAD, dtype=torch.long)
+        self._uniform = torch.zeros(len(logits), DRAWS_AHEAD, dtype=torch.float64)
+        self._history = torch.zeros(len(logits), DRAWS_AHEAD, dtype=torch.long)
         tokens = torch.zeros(len(logits), dtype=torch.long)
         drawing = self._draw(tokens)
-        y, buffers = record(task.encoder, self._program, self._program.embed(tokens, table))
+        y, buffers = capture(task.encoder, self._program, self._program.embed(tokens, table))
         self._program.linear(y, task.head.weight, task.head.bias, out=self._logits)
         for buffer, value in zip(leaves(buffers), leaves(state), strict=True):
             buffer.copy_(value)
         self._carried = [*leaves(buffers), *drawing, self._logits, self._uniform]
 
     def _draw(self, tokens: Tensor) -> list[Tensor]:
-        """Record how tokens are drawn, and return what that updates."""
+        """Record how tokens are drawn; return the tensors that drawing updates."""
         how, occurred = self._sampler.sampling, self._sampler.occurred
         counts, window = (None, None) if occurred is None else (occurred.counts, occurred.window)
         top_p, min_p = 1.0 if how.top_p is None else how.top_p, how.min_p or 0.0
@@ -151,7 +151,7 @@ class Compact(Stepper):
     @torch.inference_mode()
     def write(self) -> list[list[int]]:
         """Return a few tokens of each sequence."""
-        begin, rows = self._turn % AHEAD, self._program.rows
+        begin, rows = self._turn % DRAWS_AHEAD, self._program.rows
         if begin == 0:
             self._uniform[:rows] = self._sampler.uniform()
         self._program.run(self._turn, self._turn + self._turns)
@@ -160,7 +160,7 @@ class Compact(Stepper):
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Move what is carried of some sequences to the front of the buffers."""
+        """Move the states of some sequences to the front of the buffers."""
         self._sampler.keep(rows)
         for buffer in self._carried:
             buffer[: len(rows)] = buffer[list(rows)]

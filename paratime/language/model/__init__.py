@@ -1,1 +1,1 @@
-"""The language model: its task, loss, metrics, sharding, scaling and footprint."""
+"""The language model: task, loss, metrics, FSDP, muP, memory footprint and pretrained weights."""

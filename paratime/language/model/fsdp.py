@@ -1,7 +1,7 @@
-"""Weights, gradients and moments of a language model spread over processes (FSDP2)."""
+"""Shards weights, gradients and optimiser states over processes (FSDP2)."""
 
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -10,30 +10,28 @@ from torch.distributed.tensor import Shard
 
 from paratime.errors import InputError
 
-if TYPE_CHECKING:
-    from paratime.language.model.task import LanguageTask
 
-
-def shard_(task: "LanguageTask", mesh: DeviceMesh) -> None:
-    """Shard a model block by block; embedding, head and last norm are a unit of their own.
+def shard_(model: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Shard a model block by block; its other modules, such as the embedding, form one unit.
 
     Args:
-        task: The model.
-        mesh: One-dimensional mesh of the processes that each hold a part.
+        model: The model, whose method ``losses`` is a forward pass, too.
+        blocks: Its blocks.
+        mesh: One-dimensional mesh of the processes that each hold a shard.
     """
-    if isinstance(task, FSDPModule):
+    if isinstance(model, FSDPModule):
         return
     evenly = partial(_even_axis, parts=mesh.size())
-    for block in task.encoder.blocks:
+    for block in blocks:
         fully_shard(block, mesh=mesh, shard_placement_fn=evenly)
-    fully_shard(task, mesh=mesh, shard_placement_fn=evenly)
-    register_fsdp_forward_method(task, "losses")
+    fully_shard(model, mesh=mesh, shard_placement_fn=evenly)
+    register_fsdp_forward_method(model, "losses")
 
 
 def _even_axis(weight: nn.Parameter, parts: int) -> Shard:
-    """Return an axis that can be cut evenly, the first if it can.
+    """Return an axis that can be cut evenly, preferably the first.
 
-    Four heads would leave half of eight processes without a part of their projection.
+    For example, four heads would leave half of eight processes without a shard.
     """
     even = [axis for axis, size in enumerate(weight.shape) if size % parts == 0]
     if not even or even[0] == 0:
@@ -42,12 +40,13 @@ def _even_axis(weight: nn.Parameter, parts: int) -> Shard:
 
 
 def data_mesh(mesh: DeviceMesh) -> DeviceMesh:
-    """Return the processes of Lightning's mesh that see other data; refuse others."""
+    """Return the data-parallel part of Lightning's mesh; refuse tensor parallelism."""
     if mesh["tensor_parallel"].size() > 1:
-        remedy = (
-            "give the strategy data_parallel_size: <processes>, tensor_parallel_size: 1 "
-            "(its defaults are the other way round)"
+        raise InputError(
+            "tensor_parallel_size",
+            expected="1",
+            got=str(mesh["tensor_parallel"].size()),
+            remedy="give the strategy data_parallel_size: <processes>, tensor_parallel_size: 1 "
+            "(its defaults are the other way round)",
         )
-        got = str(mesh["tensor_parallel"].size())
-        raise InputError("tensor_parallel_size", "1", got, remedy)
     return mesh["data_parallel"]

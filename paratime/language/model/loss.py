@@ -1,9 +1,9 @@
-"""The loss of next tokens, without ever holding the logits of a whole batch.
+"""The next-token loss, without the logits of a whole batch in memory.
 
-Logits are the largest tensor of a language model by far: 2048 tokens of a vocabulary of 50432 are
-413 MB in float32, a few times over. Here they exist for a few rows at a time: their gradient, too,
-is taken when they are at hand, and summed into those of the hidden states and of the weight, so
-that the backward pass has no logits to compute again.
+Logits are by far the largest tensor of a language model: 2048 tokens with a vocabulary of 50432
+take 413 MB in float32, several times over. Here they exist for a few rows at a time. Their gradient
+is computed at the same time and added to those of the hidden states and of the weight, so that the
+backward pass need not recompute logits.
 """
 
 from typing import Any
@@ -12,30 +12,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHUNK = 2**23
-"""Logits that are held at a time on a CPU, where more of them leave the cache."""
+CPU_LOGITS = 2**23
+"""Logits that are held at a time on a CPU; more of them would not fit in its cache."""
 
-DEVICE_CHUNK = 2**27
+DEVICE_LOGITS = 2**27
 """The same on other devices, which need thousands of rows to be busy."""
 
 
 def next_token_loss(
     x: Tensor, weight: Tensor, targets: Tensor, z_loss: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of next tokens, and the cross-entropy of each of them.
+    """Return the mean loss of next tokens, and the cross-entropy of each.
 
         loss = mean(nats + z_loss * logsumexp(logits)^2),  nats = logsumexp(logits) - logits[target]
 
-    with logits = x weight^T. Products run in the precision of autocast, sums in float32 or better.
+    with logits = x weight^T. Products use the precision of autocast, sums float32 or better.
 
     Args:
         x: Hidden states, (N, width).
-        weight: The head's, (vocab_size, width).
+        weight: Weight of the head, (vocab_size, width).
         targets: Ids, int64 (N,).
         z_loss: Weight of the squared log partition function.
 
     Returns:
-        The loss, and nats (N,), through which no gradient flows.
+        The loss, and nats (N,), which carry no gradient.
     """
     device = x.device.type
     if torch.is_autocast_enabled(device):
@@ -48,7 +48,7 @@ def next_token_loss(
 def next_token_loss_reference(
     x: Tensor, weight: Tensor, targets: Tensor, z_loss: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return what ``next_token_loss`` does, from all logits at once and by automatic gradients."""
+    """Compute ``next_token_loss`` from all logits at once, with automatic gradients."""
     logits = functional.linear(x, weight)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     nats = functional.cross_entropy(logits, targets, reduction="none")
@@ -56,7 +56,7 @@ def next_token_loss_reference(
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """The loss with its gradients, a few rows at a time."""
+    """The loss and its gradients, a few rows at a time."""
 
     @staticmethod
     def forward(
@@ -68,12 +68,12 @@ class _ChunkedLoss(torch.autograd.Function):
         nats, squares = x.new_empty(count, dtype=precise), x.new_zeros((), dtype=precise)
         d_x = torch.empty_like(x) if learning else None
         d_weight = torch.zeros_like(low, dtype=precise) if learning else None
-        held = CHUNK if x.device.type == "cpu" else DEVICE_CHUNK
+        held = CPU_LOGITS if x.device.type == "cpu" else DEVICE_LOGITS
         size = max(1, held // len(weight))
         for begin in range(0, count, size):
             rows = slice(begin, begin + size)
-            of_rows, target = x[rows], targets[rows].unsqueeze(-1)
-            logits = functional.linear(of_rows, low).to(precise)
+            inputs, target = x[rows], targets[rows].unsqueeze(-1)
+            logits = functional.linear(inputs, low).to(precise)
             total = logits.logsumexp(-1, keepdim=True)
             nats[rows] = (total - logits.gather(-1, target)).squeeze(-1)
             squares += total.square().sum()
@@ -82,7 +82,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 slope.scatter_(-1, target, slope.gather(-1, target) - 1 / count)
                 slope = slope.to(x.dtype)
                 d_x[rows] = slope @ low
-                d_weight += slope.T @ of_rows
+                d_weight += slope.T @ inputs
         ctx.mark_non_differentiable(nats)
         ctx.save_for_backward(d_x, d_weight)
         ctx.dtype = weight.dtype

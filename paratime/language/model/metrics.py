@@ -1,4 +1,4 @@
-"""Scores of language models."""
+"""Metrics of language models."""
 
 import math
 
@@ -8,9 +8,9 @@ from torchmetrics import Metric
 
 
 class LanguageScores(Metric):
-    """Cross-entropy (nats a token), perplexity and bits per byte over all tokens seen.
+    """Cross-entropy (nats per token), perplexity and bits per byte over all tokens seen.
 
-    Bits per byte compare models with different tokenizers: total nats / ln 2 / UTF-8 bytes.
+    Bits per byte, total nats / ln 2 / UTF-8 bytes, are comparable between tokenizers.
     """
 
     full_state_update = False
@@ -24,7 +24,7 @@ class LanguageScores(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, num_tokens: int, num_bytes: Tensor) -> None:
-        """Add a batch: its mean loss in nats, its number of targets and of their bytes."""
+        """Add a batch: its mean loss in nats, its number of targets, and their bytes."""
         self.nats += loss.double() * num_tokens
         self.tokens += num_tokens
         self.bytes += num_bytes.sum()

@@ -1,4 +1,4 @@
-"""Training and evaluation of a language model."""
+"""Training and scoring of a language model."""
 
 import math
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from paratime.errors import InputError
+from paratime.language.data.spec import TokenSpec
 from paratime.language.model.fsdp import data_mesh, shard_
 from paratime.language.model.loss import next_token_loss
 from paratime.language.model.metrics import LanguageScores
 from paratime.language.model.mup import WidthTransfer
-from paratime.language.tokenizers.base import describe
+from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer
+from paratime.language.tokenizers.catalog import tokenizer_from_spec
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.carry import Carry
@@ -21,25 +23,25 @@ class LanguageTask(Task):
 
     Args:
         encoder: The encoder; its width is the model's.
-        vocab_size: Number of token ids; the command line takes it from the data.
-        tokenizer: Description of the tokenizer, kept in checkpoints; likewise from the data.
+        spec: The vocabulary; by default that of the trainer's data.
         optimizer: Optimiser and schedule.
         z_loss: Weight of the squared log partition function (arXiv 2204.02311), which keeps
             logits from drifting.
         tied: Whether the head's weight is the embedding's.
-        transfer: Width at which rates were found, to use them at another one.
+        transfer: Width at which the learning rate was tuned, to use it at another one.
 
     Raises:
-        InputError: ``vocab_size`` is missing, or tied weights are to be scaled by width.
+        InputError: Tied weights are to be scaled by width.
     """
 
     unit = "tokens"
+    spec_type = TokenSpec
+    spec: TokenSpec
 
     def __init__(
         self,
         encoder: Encoder,
-        vocab_size: int | None = None,
-        tokenizer: dict[str, Any] | None = None,
+        spec: TokenSpec | None = None,
         optimizer: AdamW = AdamW(),  # noqa: B008 (frozen)
         z_loss: float = 1e-4,
         tied: bool = False,
@@ -47,22 +49,32 @@ class LanguageTask(Task):
     ) -> None:
         super().__init__(optimizer)
         self.save_plain_hyperparameters()
-        if not vocab_size:
-            remedy = "use data with tokens (TokenData), or pass vocab_size"
-            raise InputError("vocab_size", "the number of token ids", str(vocab_size), remedy)
         if tied and transfer is not None:
-            remedy = "leave one of them out"
-            raise InputError("tied", "a head of its own, to transfer widths", "tied", remedy)
-        self.tokenizer, self.z_loss, self.transfer = tokenizer, z_loss, transfer
-        self.embedding = nn.Embedding(vocab_size, encoder.width)
+            raise InputError(
+                "tied", "a head of its own, to transfer widths", "tied", "leave one of them out"
+            )
+        self.z_loss, self.tied, self.transfer = z_loss, tied, transfer
+        self.scored = Carry()
+        self._given = (encoder,)  # a module only between embedding and head
+        if spec is not None:
+            self.specify(spec)
+
+    @property
+    def tokenizer(self) -> dict[str, Any] | None:
+        """Description of the tokenizer."""
+        return self.spec.tokenizer
+
+    def build(self, spec: TokenSpec) -> None:
+        """Build embedding, encoder and head."""
+        (encoder,) = self._given
+        self.embedding = nn.Embedding(spec.vocab_size, encoder.width)
         self.encoder = encoder
-        self.head = nn.Linear(encoder.width, vocab_size, bias=False)
+        self.head = nn.Linear(encoder.width, spec.vocab_size, bias=False)
         nn.init.normal_(self.embedding.weight, std=encoder.width**-0.5)
-        if tied:
+        if self.tied:
             self.head.weight = self.embedding.weight
-        if transfer is not None:
-            transfer.initialise_(encoder, self.embedding, self.head)
-        self.carry, self.scored = Carry(), Carry()
+        if self.transfer is not None:
+            self.transfer.initialise_(encoder, self.embedding, self.head)
         self.val_scores, self.test_scores = LanguageScores(), LanguageScores()
 
     def forward(
@@ -86,12 +98,13 @@ class LanguageTask(Task):
         return self.head(y), state
 
     def configure_model(self) -> None:
-        """Shard the weights where the strategy is ModelParallelStrategy."""
+        """Build the network; shard its weights where the strategy is ModelParallelStrategy."""
+        super().configure_model()
         if self.device_mesh is not None:
-            shard_(self, data_mesh(self.device_mesh))
+            shard_(self, self.encoder.blocks, data_mesh(self.device_mesh))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups, with the rates of this width."""
+        """Return the optimiser's groups, with learning rates for this width."""
         groups = super().parameter_groups()
         if self.transfer is None:
             return groups
@@ -112,18 +125,18 @@ class LanguageTask(Task):
         return loss, nats.view_as(targets), state
 
     def flops(self) -> int:
-        """Return 6 operations a token for each weight that it is multiplied by.
+        """Return 6 operations per token for each weight that it is multiplied by.
 
-        Two are a product and a sum of the forward pass, four those of the backward pass. What
-        attention does with other tokens is not counted, nor is what ``recompute`` does again.
+        A product and a sum in the forward pass, and twice as many in the backward pass. Attention
+        to other tokens, and recomputation, are not counted.
         """
         weights = (*self.encoder.parameters(), self.head.weight)
         return 6 * sum(p.numel() for p in weights)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss to minimise, and log it without its z-loss, and as bits per byte.
+        """Return the loss to minimise; log it without z-loss, and as bits per byte.
 
-        A batch that goes on where the last one ended begins from its state.
+        A batch that continues the previous one begins with its state.
         """
         loss, nats, state = self.losses(batch, self.carry.before(batch))
         self.carry.keep(state, batch, batch["inputs"].shape[1])
@@ -146,31 +159,31 @@ class LanguageTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation documents."""
-        self._log_scores("val", self.val_scores)
+        self._log("val", self.val_scores)
 
     def on_test_epoch_end(self) -> None:
         """Log the scores of the test documents."""
-        self._log_scores("test", self.test_scores)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state that the next batch may go on from."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["carried_state"] = self.carry.kept
+        self._log("test", self.test_scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another vocabulary, or of another model."""
-        saved = checkpoint.get("hyper_parameters", {})
-        ours = {"vocab_size": self.head.out_features, "tokenizer": self.tokenizer}
-        for name, value in ours.items():
-            if saved.get(name, value) != value:
-                theirs, got = (
-                    describe(x) if isinstance(x, dict) else x for x in (saved[name], value)
-                )
-                remedy = "use the tokenizer that the checkpoint was trained with"
-                expected = f"{theirs}, as in the checkpoint"
-                raise InputError(f"{name} of the data", expected, str(got), remedy)
+        saved = TokenSpec.saved_in(checkpoint.get("hyper_parameters", {}))
+        if self.is_built and saved is not None:
+            self._check_same(saved)
         super().on_load_checkpoint(checkpoint)
-        self.carry.kept = checkpoint.get("carried_state")
+
+    def _check_same(self, saved: TokenSpec) -> None:
+        for name, ours in vars(self.spec).items():
+            if (theirs := getattr(saved, name)) != ours:
+                was, now = (
+                    describe_tokenizer(x) if isinstance(x, dict) else str(x) for x in (theirs, ours)
+                )
+                raise InputError(
+                    f"{name} of the data",
+                    expected=f"{was}, as in the checkpoint",
+                    got=now,
+                    remedy="use the tokenizer that the checkpoint was trained with",
+                )
 
     def _score(self, scores: LanguageScores, batch: dict[str, Tensor]) -> None:
         nats = self._nats(batch)
@@ -181,7 +194,22 @@ class LanguageTask(Task):
         self.scored.keep(state, batch, batch["inputs"].shape[1])
         return nats
 
-    def _log_scores(self, split: str, scores: LanguageScores) -> None:
-        for name, value in scores.compute().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "bits_per_byte")
+    def _log(self, split: str, scores: LanguageScores) -> None:
+        self.log_scores(split, scores.compute(), shown=("bits_per_byte",))
         scores.reset()
+
+
+def tokenizer_of(task: LanguageTask) -> Tokenizer:
+    """Return a model's tokenizer.
+
+    Raises:
+        InputError: The model has none.
+    """
+    if task.tokenizer is None:
+        raise InputError(
+            "tokenizer",
+            expected="a model that knows its tokenizer",
+            got="None",
+            remedy="give its TokenSpec a tokenizer",
+        )
+    return tokenizer_from_spec(task.tokenizer)

@@ -1,4 +1,4 @@
-"""What a tokenizer is, and how one is made."""
+"""Tokenizers, and recipes that make them."""
 
 import base64
 import codecs
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Texts = Callable[[], Iterator[str]]
-"""Returns the texts to train on, to read them once."""
+"""Returns the training texts anew, for one pass."""
 
 
-class Recipe(ABC):
-    """How to come by a tokenizer: by learning it from text, or from files."""
+class TokenizerRecipe(ABC):
+    """How to make a tokenizer: by learning it from text, or from files."""
 
     @abstractmethod
     def make(self, texts: Texts) -> "Tokenizer":
@@ -26,10 +26,10 @@ class Recipe(ABC):
 
     @abstractmethod
     def identity(self) -> str:
-        """Return what says that the same texts give the same tokenizer, in one short line."""
+        """Return a short line that differs for recipes that make different tokenizers."""
 
 
-class Tokenizer(Recipe):
+class Tokenizer(TokenizerRecipe):
     """A reversible map from text to token ids, with one id that starts every document.
 
     Attributes:
@@ -45,16 +45,16 @@ class Tokenizer(Recipe):
         """Return the ids of a text, without the document start.
 
         Raises:
-            InputError: A text that it cannot encode.
+            InputError: The text cannot be encoded.
         """
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """Return plain data from which ``from_spec`` makes this tokenizer again, without files."""
+        """Return plain data from which ``tokenizer_from_spec`` restores this tokenizer."""
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, the document start included."""
+        """Number of ids, including the document start."""
         return len(self.pieces)
 
     @cached_property
@@ -63,7 +63,7 @@ class Tokenizer(Recipe):
         return np.array([len(piece) for piece in self.pieces], dtype=np.int64)
 
     def decoder(self) -> "Decoder":
-        """Return a decoder of one stream of ids; invalid bytes become U+FFFD."""
+        """Return a decoder for one stream of ids; invalid bytes become U+FFFD."""
         return Decoder(self.pieces, self.start)
 
     def make(self, texts: Texts) -> "Tokenizer":
@@ -71,16 +71,16 @@ class Tokenizer(Recipe):
         return self
 
     def identity(self) -> str:
-        """Return name, size and hash."""
-        return describe(self.spec(), self.vocab_size)
+        """Return name, vocabulary size and hash."""
+        return describe_tokenizer(self.spec(), self.vocab_size)
 
 
 class Decoder:
-    """Turns ids into text one by one, holding back bytes of unfinished characters.
+    """Turns ids into text one by one, holding back the bytes of incomplete characters.
 
     Args:
         pieces: The bytes of each id.
-        start: The id at which unfinished characters are given up.
+        start: The id at which an incomplete character is replaced.
     """
 
     def __init__(self, pieces: list[bytes], start: int) -> None:
@@ -88,22 +88,22 @@ class Decoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def __call__(self, token: int) -> str:
-        """Return the text that this id completes, possibly none."""
+        """Return the text that this id completes, possibly empty."""
         return self._utf8.decode(self._pieces[token], final=token == self._start)
 
 
-def packed(text: str) -> str:
-    """Return a text compressed, in letters that no parser of configs takes for anything else."""
+def pack(text: str) -> str:
+    """Compress a text to letters that parsers of configs leave alone."""
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def unpacked(letters: str) -> str:
-    """Return the text that was packed."""
+def unpack(letters: str) -> str:
+    """Return the text that was compressed."""
     return zlib.decompress(base64.b64decode(letters)).decode()
 
 
-def describe(spec: dict[str, Any], vocab_size: int | None = None) -> str:
-    """Return a tokenizer's description in a few words: specs may hold a whole vocabulary."""
+def describe_tokenizer(spec: dict[str, Any], vocab_size: int | None = None) -> str:
+    """Return a short description of a tokenizer, whose spec may hold a whole vocabulary."""
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     size = "" if vocab_size is None else f", {vocab_size} ids"
     return f"{spec.get('name')}{size}, sha256 {digest[:12]}"

@@ -1,4 +1,4 @@
-"""Tokenizers of the package ``tokenizers``: trained here, or any ``tokenizer.json``."""
+"""Tokenizers of the package ``tokenizers``: trained here, or read from ``tokenizer.json``."""
 
 import json
 import re
@@ -11,49 +11,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, check_at_least, one_line
-from paratime.language.data.sources.base import missing
-from paratime.language.tokenizers.base import Recipe, Texts, Tokenizer, packed, unpacked
+from paratime.io.packages import import_package
+from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
 START = "<|endoftext|>"
 STARTS = ("<|begin_of_text|>", START, "<|startoftext|>", "<s>", "<bos>", "[BOS]")
-"""What document starts are called, the first that there is counts."""
+"""Common names of the document start; the first one in the vocabulary counts."""
 
 LONG = re.compile(r"(\S{1000})")
-"""A part of a word that is longer than any of a language, such as an encoded picture."""
+"""Part of a word that is too long for any language, such as an encoded picture."""
 
 PROBE = "Ab, c!\n  d\té 漢字 🙂 0"
-"""A text that a reversible tokenizer gives back."""
+"""A text that a reversible tokenizer must reproduce."""
 
 
 class JsonTokenizer(Tokenizer):
-    """A tokenizer as ``tokenizer.json`` describes it; byte-level, or falling back to bytes.
+    """A tokenizer described by ``tokenizer.json``; byte-level, or with byte fallback.
 
-    Special tokens in a text are text like any other. Where it puts a space before each text, that
-    is part of the first token, and of its bytes.
+    Special tokens in a text are treated as plain text. If the tokenizer puts a space before each
+    text, the space counts as part of the first token, and of its bytes.
 
     Args:
-        content: What is in the file.
+        content: The content of the file.
         start: Id that starts a document.
         name: The file's name, for messages.
 
     Attributes:
-        content: What is in the file.
-        start_token: What the file calls the document start.
+        content: The content of the file.
+        start_token: The document start in the file's vocabulary.
 
     Raises:
-        InputError: The file is none, the start is unknown, or texts cannot be had back.
+        InputError: The content is invalid, the start is unknown, or texts are not reproduced.
     """
 
     def __init__(self, content: str, start: int, name: str = "tokenizer") -> None:
-        try:
-            import tokenizers
-        except ImportError:
-            raise missing("tokenizers", name) from None
+        tokenizers = import_package("tokenizers", what=name, extra="language")
         try:
             self._encoder = tokenizers.Tokenizer.from_str(content)
-        except Exception as error:  # the package raises nothing more precise
-            remedy = "save it with the package tokenizers"
-            raise InputError(name, "a tokenizer.json", one_line(error), remedy) from None
+        except Exception as error:  # the package has no class of its own for it
+            raise InputError(
+                name, "a tokenizer.json", one_line(error), "save it with the package tokenizers"
+            ) from None
         self._encoder.no_truncation()
         self._encoder.no_padding()
         self._encoder.encode_special_tokens = True
@@ -66,8 +64,9 @@ class JsonTokenizer(Tokenizer):
         self.pieces[start] = b""
         given = b"".join(self.pieces[i] for i in self.encode(PROBE)).decode(errors="replace")
         if given.removeprefix(" ") != PROBE:
-            remedy = "use a byte-level one, such as BPE trains"
-            raise InputError(name, f"{PROBE!r} back from its tokens", repr(given), remedy)
+            raise InputError(
+                name, f"{PROBE!r} back from its tokens", repr(given), "use a byte-level one"
+            )
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the ids."""
@@ -75,21 +74,25 @@ class JsonTokenizer(Tokenizer):
 
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""
-        return {"name": "tokenizer.json", "content": packed(self.content), "start": self.start}
+        return {
+            "name": "tokenizer.json",
+            "content": pack(self.content),
+            "start": self.start,
+        }
 
     @classmethod
-    def unpacked(cls, content: str, start: int) -> "JsonTokenizer":
-        """Make the tokenizer that a spec described."""
-        return cls(unpacked(content), start)
+    def restored(cls, content: str, start: int) -> "JsonTokenizer":
+        """Return the tokenizer of a spec."""
+        return cls(unpack(content), start)
 
 
 @dataclass(frozen=True)
-class TokenizerFile(Recipe):
-    """A ``tokenizer.json`` of the package ``tokenizers``, as most models of the hub have one.
+class TokenizerFile(TokenizerRecipe):
+    """A ``tokenizer.json`` of the package ``tokenizers``, such as most models on the hub have.
 
     Args:
         path: The file.
-        start: The token that starts documents; by default what is usual, if it has such a one.
+        start: The token that starts documents; by default the first of the common ones.
     """
 
     path: str
@@ -100,7 +103,7 @@ class TokenizerFile(Recipe):
         return self._read()
 
     def identity(self) -> str:
-        """Return name, size and hash."""
+        """Return name, vocabulary size and hash."""
         return self._read().identity()
 
     def _read(self) -> JsonTokenizer:
@@ -108,23 +111,30 @@ class TokenizerFile(Recipe):
             content = Path(self.path).read_text(encoding="utf-8")
             added = {token["content"]: token["id"] for token in json.loads(content)["added_tokens"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            remedy = f"paths are taken from the working directory, {Path.cwd()}"
-            raise InputError(self.path, "a tokenizer.json", one_line(error), remedy) from None
+            raise InputError(
+                self.path,
+                expected="a tokenizer.json",
+                got=one_line(error),
+                remedy=f"paths are relative to the working directory, {Path.cwd()}",
+            ) from None
         start = self.start or next((name for name in STARTS if name in added), None)
         if start not in added:
-            expected = f"one of its special tokens {', '.join(added)}"[:200]
-            got, remedy = start or "none of the usual names", "give --data.tokenizer.start"
-            raise InputError(f"document start of {self.path}", expected, got, remedy)
+            raise InputError(
+                f"document start of {self.path}",
+                expected=f"one of its special tokens {', '.join(added)}"[:200],
+                got=start or "none of the usual names",
+                remedy="give --data.tokenizer.start",
+            )
         return JsonTokenizer(content, added[start], self.path)
 
 
 @dataclass(frozen=True)
-class BPE(Recipe):
+class BPE(TokenizerRecipe):
     """Byte-level byte-pair encoding, learned from the training text.
 
     Args:
-        vocab_size: Number of ids, at least 257; fewer come out of a short text.
-        learn_from: Characters of the training text to learn from, its beginning.
+        vocab_size: Number of ids, at least 257; a short text yields fewer.
+        learn_from: Number of characters at the beginning of the training text to learn from.
     """
 
     vocab_size: int = 8192
@@ -135,30 +145,27 @@ class BPE(Recipe):
         check_at_least(1, learn_from=self.learn_from)
 
     def make(self, texts: Texts) -> Tokenizer:
-        """Return the tokenizer that some texts give."""
-        try:
-            import tokenizers
-            from tokenizers import decoders, models, pre_tokenizers, trainers
-        except ImportError:
-            raise missing("tokenizers", "BPE") from None
-        learner = tokenizers.Tokenizer(models.BPE())
-        learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        learner.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
+        """Learn the tokenizer from texts."""
+        tokenizers = import_package("tokenizers", what="BPE", extra="language")
+        byte_level = tokenizers.pre_tokenizers.ByteLevel
+        learner = tokenizers.Tokenizer(tokenizers.models.BPE())
+        learner.pre_tokenizer = byte_level(add_prefix_space=False)
+        learner.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             special_tokens=[START],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            initial_alphabet=byte_level.alphabet(),
             show_progress=False,
         )
         learner.train_from_iterator(self._beginning(texts()), trainer)
         return JsonTokenizer(learner.to_str(), learner.get_vocab()[START])
 
     def identity(self) -> str:
-        """Return the recipe itself."""
+        """Return the options."""
         return repr(self)
 
     def _beginning(self, texts: Iterator[str]) -> Iterator[str]:
-        """Yield texts up to the size, very long words in parts: time grows with their square."""
+        """Yield texts up to the size; split very long words, whose time grows quadratically."""
         left = self.learn_from
         for text in texts:
             yield from LONG.split(text[:left])
@@ -168,39 +175,39 @@ class BPE(Recipe):
 
 
 def _pieces(config: dict[str, Any], name: str) -> list[bytes]:
-    """Return the bytes of each token; special ones have none."""
+    """Return the bytes of each token; special tokens have none."""
     vocab = config["model"]["vocab"]
-    if isinstance(vocab, list):  # Unigram's: tokens with their scores
+    if isinstance(vocab, list):  # of Unigram: tokens with their scores
         vocab = {token: i for i, (token, _) in enumerate(vocab)}
     kinds = {*_kinds(config["decoder"]), *_kinds(config["pre_tokenizer"])}
     if "ByteLevel" in kinds:
-        alphabet = _byte_alphabet()
+        alphabet = byte_alphabet()
         pieces = {i: _byte_level(token, alphabet) for token, i in vocab.items()}
     elif kinds & {"ByteFallback", "Metaspace"}:
         pieces = {i: _with_fallback(token) for token, i in vocab.items()}
     else:
-        got = ", ".join(sorted(kinds)) or "none"
-        expected = "a byte-level decoder, or one with byte fallback"
-        raise InputError(name, expected, got, "use another tokenizer")
+        raise InputError(
+            name,
+            expected="a byte-level decoder, or one with byte fallback",
+            got=", ".join(sorted(kinds)) or "none",
+            remedy="use another tokenizer",
+        )
     for token in config["added_tokens"]:
         pieces[token["id"]] = b"" if token["special"] else token["content"].encode()
     return [pieces.get(i, b"") for i in range(max(pieces) + 1)]
 
 
 def _kinds(part: dict[str, Any] | None) -> list[str]:
-    """Return the types of a decoder, or of those in a sequence."""
-    inner = (part or {}).get("decoders") or (part or {}).get("pretokenizers") or []
-    return (
-        [kind for each in inner for kind in _kinds(each)]
-        if inner
-        else [(part or {}).get("type", "none")]
-    )
+    """Return the type of a decoder, or the types in a sequence."""
+    part = part or {}
+    inner = part.get("decoders") or part.get("pretokenizers") or []
+    return [kind for each in inner for kind in _kinds(each)] or [part.get("type", "none")]
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """Return the byte of each character of GPT-2's alphabet.
+def byte_alphabet() -> dict[str, int]:
+    """Return the byte of each character in GPT-2's alphabet.
 
-    Printable bytes stand for themselves; the others, in order, for the characters from 256 on.
+    Printable bytes stand for themselves; the others are, in order, the characters from U+0100 on.
     """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

@@ -1,4 +1,4 @@
-"""Tokenizers of the package ``tiktoken``: byte-pair encodings given by ranks."""
+"""Tokenizers of the package ``tiktoken``: byte-pair encodings defined by ranks."""
 
 import base64
 from dataclasses import dataclass
@@ -8,41 +8,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paratime.errors import InputError, one_line
-from paratime.language.data.sources.base import missing
-from paratime.language.tokenizers.base import Recipe, Texts, Tokenizer, packed, unpacked
+from paratime.errors import InputError, describe_error, one_line
+from paratime.io.packages import import_package
+from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
 PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
 )
-"""Where GPT-4's encoding (cl100k_base) cuts a text into words."""
+"""How GPT-4's encoding (cl100k_base) cuts a text into words."""
 
 
 class RankTokenizer(Tokenizer):
-    """Byte-pair encoding by ranks; special tokens in a text are text like any other.
+    """Byte-pair encoding by ranks; special tokens in a text are treated as plain text.
 
     Args:
         ranks: The id of each sequence of bytes.
-        pattern: Where a text is cut into words, a regular expression.
+        pattern: Regular expression of the words that a text is cut into.
         start: Id that starts a document.
 
     Raises:
-        InputError: The start is the id of some bytes, a byte has no rank, or the pattern does not
-            work.
+        InputError: The start is the id of some bytes, a byte has no rank, or the pattern is
+            invalid.
     """
 
     def __init__(self, ranks: dict[bytes, int], pattern: str, start: int) -> None:
-        try:
-            import tiktoken
-        except ImportError:
-            raise missing("tiktoken", "Tiktoken") from None
+        tiktoken = import_package("tiktoken", what="Tiktoken", extra="language")
         if lacking := [i for i in range(256) if bytes([i]) not in ranks]:
-            got, remedy = f"none of {lacking[0]:#04x}", "name a whole file"
-            raise InputError("ranks", "one of every byte", got, remedy)
+            raise InputError(
+                "ranks", "one of every byte", f"none of {lacking[0]:#04x}", "name a whole file"
+            )
         if start < 0 or start in set(ranks.values()):
-            remedy = f"leave it out for {max(ranks.values()) + 1}"
-            raise InputError("start", "an id that stands for no bytes", str(start), remedy)
+            raise InputError(
+                "start", "an unused id", str(start), f"leave it out for {max(ranks.values()) + 1}"
+            )
         self._ranks, self._pattern, self.start = ranks, pattern, start
         by_id = {i: piece for piece, i in ranks.items()}
         self.pieces = [by_id.get(i, b"") for i in range(max(*by_id, start) + 1)]
@@ -51,8 +50,9 @@ class RankTokenizer(Tokenizer):
                 "paratime", pat_str=pattern, mergeable_ranks=ranks, special_tokens={}
             )
         except ValueError as error:
-            remedy = "name the pattern of the encoding"
-            raise InputError("pattern", "a regular expression", one_line(error), remedy) from None
+            raise InputError(
+                "pattern", "a regular expression", one_line(error), "name the encoding's pattern"
+            ) from None
 
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the ids."""
@@ -62,28 +62,29 @@ class RankTokenizer(Tokenizer):
         """Return pattern, start and ranks: the lines of a ``.tiktoken`` file, compressed."""
         ordered = sorted(self._ranks.items(), key=lambda item: item[1])
         lines = "".join(f"{base64.b64encode(piece).decode()} {i}\n" for piece, i in ordered)
-        given = {"pattern": packed(self._pattern), "ranks": packed(lines)}
+        given = {"pattern": pack(self._pattern), "ranks": pack(lines)}
         return {"name": "tiktoken", "start": self.start} | given
 
     @classmethod
-    def unpacked(cls, pattern: str, start: int, ranks: str) -> "RankTokenizer":
-        """Make the tokenizer that a spec described."""
-        return cls(_ranks(unpacked(ranks).encode()), unpacked(pattern), start)
+    def restored(cls, pattern: str, start: int, ranks: str) -> "RankTokenizer":
+        """Return the tokenizer of a spec."""
+        return cls(_ranks(unpack(ranks).encode()), unpack(pattern), start)
 
 
 @dataclass(frozen=True)
-class Tiktoken(Recipe):
+class Tiktoken(TokenizerRecipe):
     """An encoding of the package ``tiktoken``, by its name, or from a ``.tiktoken`` file.
 
     Args:
         encoding: Its name, such as gpt2, cl100k_base or o200k_base; downloaded once.
         path: A ``.tiktoken`` file instead.
-        pattern: Where a file's encoding cuts a text into words; as GPT-4's by default.
-        start: Id that starts a document; that of ``<|endoftext|>``, or for a file the one behind
-            its last.
+        pattern: How a file's encoding cuts a text into words; GPT-4's by default.
+        start: Id that starts a document; by default that of ``<|endoftext|>``, or for a file the
+            one after its last.
 
     Raises:
-        InputError: Neither name nor file, or both; an unknown name, or a download that failed.
+        InputError: Neither name nor file is given, or both; the name is unknown, or its download
+            failed.
     """
 
     encoding: str | None = None
@@ -96,37 +97,40 @@ class Tiktoken(Recipe):
         return self._read()
 
     def identity(self) -> str:
-        """Return name, size and hash."""
+        """Return name, vocabulary size and hash."""
         return self._read().identity()
 
     def _read(self) -> RankTokenizer:
         if (self.encoding is None) == (self.path is None):
-            got = "neither" if self.path is None else "both"
-            remedy = "give --data.tokenizer.encoding gpt2"
-            raise InputError("Tiktoken", "an encoding, or a path instead", got, remedy)
+            raise InputError(
+                "Tiktoken",
+                expected="an encoding, or a path instead",
+                got="neither" if self.path is None else "both",
+                remedy="give --data.tokenizer.encoding gpt2",
+            )
         if self.path is None:
             return self._named()
         try:
             ranks = _ranks(Path(self.path).read_bytes())
         except (OSError, ValueError) as error:
-            expected = "lines of base64 text and a rank"
-            raise InputError(self.path, expected, one_line(error), "correct the path") from None
+            raise InputError(
+                self.path, "lines of base64 text and a rank", one_line(error), "correct the path"
+            ) from None
         start = len(ranks) if self.start is None else self.start
         return RankTokenizer(ranks, self.pattern, start)
 
     def _named(self) -> RankTokenizer:
-        try:
-            import tiktoken
-        except ImportError:
-            raise missing("tiktoken", "Tiktoken") from None
+        tiktoken = import_package("tiktoken", what="Tiktoken", extra="language")
         try:
             found = tiktoken.get_encoding(str(self.encoding))
-        except Exception as error:  # the name, or anything that a download can raise
-            remedy = (
-                f"of {', '.join(tiktoken.list_encoding_names())}, or give --data.tokenizer.path"
-            )
-            got = f"{type(error).__name__}: {one_line(error)[:100]}"
-            raise InputError(f"encoding {self.encoding}", "an encoding", got, remedy) from None
+        except Exception as error:  # unknown names, and failed downloads
+            names = ", ".join(tiktoken.list_encoding_names())
+            raise InputError(
+                f"encoding {self.encoding}",
+                expected="an encoding",
+                got=describe_error(error),
+                remedy=f"of {names}, or give --data.tokenizer.path",
+            ) from None
         start = found.eot_token if self.start is None else self.start
         return RankTokenizer(found._mergeable_ranks, found._pat_str, start)
 

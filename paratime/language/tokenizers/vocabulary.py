@@ -1,26 +1,27 @@
-"""Vocabularies as the package tokenizers, and so transformers, can read them."""
+"""Tokenizers as files that transformers can load."""
 
 import json
 from typing import Any
 
-from paratime.language.tokenizers.bpe import JsonTokenizer
-from paratime.language.tokenizers.characters import ByteTokenizer, from_spec
+from paratime.language.tokenizers.bpe import JsonTokenizer, byte_alphabet
+from paratime.language.tokenizers.catalog import tokenizer_from_spec
+from paratime.language.tokenizers.characters import ByteTokenizer
 
-START = "<|start|>"
+BYTES_START = "<|start|>"
 
 
 def tokenizer_files(spec: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return the files, by name, from which transformers makes a tokenizer with the same ids.
+    """Return files, by name, from which transformers loads a tokenizer with the same ids.
 
-    The document start comes before a text, and is the end of text and the padding, too. There are
-    none for a vocabulary of another kind than bytes or ``tokenizer.json``.
+    The document start precedes each text, and is also the end of text and the padding. Only
+    tokenizers of bytes and of ``tokenizer.json`` have such files.
 
     Args:
-        spec: What the model says of its tokenizer.
+        spec: The tokenizer's ``spec()``, or None.
     """
-    tokenizer = None if spec is None else from_spec(spec)
+    tokenizer = None if spec is None else tokenizer_from_spec(spec)
     if isinstance(tokenizer, ByteTokenizer):
-        content, start = _bytes(), START
+        content, start = _bytes(), BYTES_START
     elif isinstance(tokenizer, JsonTokenizer):
         content, start = json.loads(tokenizer.content), tokenizer.start_token
     else:
@@ -39,9 +40,9 @@ def tokenizer_files(spec: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
 
 
 def _bytes() -> dict[str, Any]:
-    """Return the description of a vocabulary of UTF-8 bytes, each an id of its own."""
-    ids = {character: byte for byte, character in enumerate(_characters())}
-    start = {"id": ByteTokenizer.start, "content": START, "special": True}
+    """Return the ``tokenizer.json`` of ByteTokenizer."""
+    ids = dict(sorted(byte_alphabet().items(), key=lambda item: item[1]))
+    start = {"id": ByteTokenizer.start, "content": BYTES_START, "special": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
     return {
@@ -49,19 +50,8 @@ def _bytes() -> dict[str, Any]:
         "added_tokens": [start | flags],
         "pre_tokenizer": level | {"use_regex": False},
         "decoder": level | {"use_regex": False},
-        "model": {"type": "BPE", "vocab": ids | {START: ByteTokenizer.start}, "merges": []},
+        "model": {"type": "BPE", "vocab": ids | {BYTES_START: ByteTokenizer.start}, "merges": []},
     }
-
-
-def _characters() -> list[str]:
-    """Return the printable characters that tokenizers writes bytes as.
-
-    Bytes that are printable in Latin-1 stand for themselves, the others, in order, for the
-    characters from U+0100 on.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
 def _begin_with(token: str, number: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """An episode as it is stored, and as a model reads it.
 
 Stored (as by Minari and Gymnasium), an episode has T actions between T + 1 observations: action t
-is taken at observation t, and gives reward t and observation t + 1. A model reads it as Dreamer
-does, in T + 1 rows: an observation with the action and the reward that led to it; there are none in
-the first row, and zeros stand for them.
+is taken at observation t, and leads to reward t and observation t + 1. A model reads it as Dreamer
+does, in T + 1 rows: each observation with the action and the reward that led to it, which are zero
+in the first row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from paratime.errors import InputError
 
 Array = NDArray[Any]
 VECTOR = "observation"
-"""The key of an observation that is no dict."""
+"""The key of an observation that is not a dict."""
 ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask")
-"""What rows of a batch hold beside images."""
+"""Keys of the rows of a batch, next to images."""
 WINDOW = ("follows", "place")
-"""What is said of a window of rows."""
+"""Keys that describe a window of rows."""
 CHOICES = 2**16
-"""That an action has at most."""
+"""Most choices that a discrete action has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +32,13 @@ class Episode:
     """One episode, checked.
 
     Attributes:
-        name: What messages call it.
-        observation: By key, in their order, arrays (T + 1, ...): floats as float32, images
+        name: How messages call it.
+        observation: Arrays (T + 1, ...) by key, sorted by key: floats as float32, images
             (T + 1, H, W, C) as uint8.
         action: (T, A) float32, or discrete: (T,) int64.
         reward: (T,) float32.
-        terminated: Whether its last observation is terminal: nothing can come after it.
-        info: What its source knows of it, such as a seed.
+        terminated: Whether its last observation is terminal, so that nothing can follow it.
+        info: What its source knows about it, such as a seed.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Episode:
 
     @property
     def discrete(self) -> bool:
-        """Whether actions are numbers of a choice."""
+        """Whether actions are indices of choices."""
         return self.action.ndim == 1
 
 
@@ -66,15 +66,15 @@ def make_episode(
     terminated: bool,
     info: dict[str, Any] | None = None,
 ) -> Episode:
-    """Make an episode of numbers, and check that they are one.
+    """Make an episode, and check its values and lengths.
 
     Args:
-        name: What messages call it, such as the file and the episode in it.
-        observation: T + 1 observations, numbers or vectors or images, alone or by key.
+        name: How messages call it, such as the file and the episode in it.
+        observation: T + 1 observations, scalars or vectors or images, alone or by key.
         action: T actions, vectors of floats, or whole numbers from 0.
-        reward: T numbers.
+        reward: T rewards.
         terminated: Whether the last observation is terminal.
-        info: What its source knows of it.
+        info: What its source knows about it.
 
     Raises:
         InputError: One line that names episode and key.
@@ -84,71 +84,81 @@ def make_episode(
         raise InputError(f"observation of {name}", "at least one key", "none", "add it")
     if not len(np.atleast_1d(_array(action, f"action of {name}"))):
         raise InputError(f"action of {name}", "at least one step", "none", "drop the episode")
-    actions, rewards = _actions(action, name), _floats(reward, f"reward of {name}")
-    rewards = rewards.reshape(len(rewards), -1)
-    if rewards.shape[1:] != (1,):
-        raise InputError(f"reward of {name}", "one a step", str(rewards.shape), "correct it")
+    actions, rewards = _actions(action, f"action of {name}"), _rewards(reward, f"reward of {name}")
     observations = {k: _observation(by_key[k], f"{k} of {name}") for k in sorted(by_key)}
     steps = len(actions)
-    lengths = {f"{key} of {name}": (len(x), steps + 1) for key, x in observations.items()}
-    lengths[f"reward of {name}"] = len(rewards), steps
-    for what, (got, expected) in lengths.items():
-        if got != expected:
-            remedy = "T actions lie between T + 1 observations"
-            raise InputError(what, f"{expected} rows for {steps} actions", str(got), remedy)
-    return Episode(name, observations, actions, rewards[:, 0], bool(terminated), info or {})
+    lengths = [(key, x, steps + 1) for key, x in observations.items()]
+    for key, rows, length in [*lengths, ("reward", rewards, steps)]:
+        if len(rows) != length:
+            raise InputError(
+                f"{key} of {name}",
+                expected=f"{length} rows for {steps} actions",
+                got=str(len(rows)),
+                remedy="T actions lie between T + 1 observations",
+            )
+    return Episode(name, observations, actions, rewards, bool(terminated), info or {})
 
 
 def _array(values: ArrayLike, what: str) -> Array:
     try:
         return np.asarray(values)
     except ValueError:
-        got, remedy = "rows of different lengths", "correct them"
-        raise InputError(what, "numbers, as many in each step", got, remedy) from None
+        raise InputError(
+            what, "numbers, as many in each step", "rows of different lengths", "correct them"
+        ) from None
 
 
 def _observation(values: ArrayLike, what: str) -> Array:
     array = _array(values, what)
     if array.dtype == np.uint8 and array.ndim == 4:
         return array
-    numbers = _floats(array, what)
-    return numbers.reshape(len(numbers), -1)
+    return _flat(_floats(array, what))
 
 
-def _actions(values: ArrayLike, name: str) -> Array:
-    array = _array(values, f"action of {name}")
-    if np.issubdtype(array.dtype, np.integer) or array.dtype == bool:
-        numbers = array.astype(np.int64)
-        if numbers.ndim == 2 and numbers.shape[1] == 1:
-            numbers = numbers[:, 0]
-        if numbers.ndim != 1:
-            got = str(array.shape)
-            raise InputError(f"action of {name}", "one choice a step", got, "number the choices")
-        if (numbers < 0).any():
-            step = int((numbers < 0).argmax())
-            got = f"{numbers[step]} at step {step}"
-            raise InputError(f"action of {name}", "choices from 0", got, "number the choices")
-        return numbers
-    floats = _floats(array, f"action of {name}")
-    return floats.reshape(len(floats), -1)
+def _actions(values: ArrayLike, what: str) -> Array:
+    array = _array(values, what)
+    if not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        return _flat(_floats(array, what))
+    choices = array.astype(np.int64)
+    if choices.ndim == 2 and choices.shape[1] == 1:
+        choices = choices[:, 0]
+    if choices.ndim != 1:
+        raise InputError(what, "one choice a step", str(array.shape), "number the choices")
+    if (choices < 0).any():
+        step = int((choices < 0).argmax())
+        raise InputError(
+            what, "choices from 0", f"{choices[step]} at step {step}", "number the choices"
+        )
+    return choices
+
+
+def _rewards(values: ArrayLike, what: str) -> Array:
+    rewards = _flat(_floats(values, what))
+    if rewards.shape[1:] != (1,):
+        raise InputError(what, "one a step", str(rewards.shape), "correct it")
+    return rewards[:, 0]
 
 
 def _floats(values: ArrayLike, what: str) -> NDArray[np.float32]:
+    array = _array(values, what)
     try:
-        array = _array(values, what)
         if array.dtype.kind not in "biufO":
             raise TypeError
         with np.errstate(over="ignore"):
-            numbers = array.astype(np.float32)
+            floats = array.astype(np.float32)
     except (TypeError, ValueError):
         raise InputError(what, "numbers", f"{array.dtype}", "correct it") from None
-    if numbers.ndim < 1:
+    if floats.ndim < 1:
         raise InputError(what, "a row for each step", "a single number", "correct it")
-    bad = ~np.isfinite(numbers)
+    bad = ~np.isfinite(floats)
     if bad.any():
         step = int(np.argwhere(bad)[0][0])
-        raise InputError(what, "finite numbers", f"{numbers[bad][0]} at step {step}", "mend it")
-    return numbers
+        raise InputError(what, "finite numbers", f"{floats[bad][0]} at step {step}", "mend it")
+    return floats
+
+
+def _flat(rows: Array) -> Array:
+    return rows.reshape(len(rows), -1)
 
 
 @dataclass(frozen=True)
@@ -156,8 +166,8 @@ class Layout:
     """What all episodes of a data set have in common.
 
     Attributes:
-        observation: By key, the shape of an observation.
-        action: How many numbers an action has, or, if discrete, how many choices there are.
+        observation: Shapes of an observation by key.
+        action: Size of an action, or the number of choices if it is discrete.
         discrete: Whether actions are choices.
     """
 
@@ -171,7 +181,7 @@ class Layout:
 
         Args:
             episodes: At least one.
-            actions: How many choices there are, if the source knows; else as many as occur.
+            actions: The number of choices, if the source knows it; else as many as occur.
 
         Raises:
             InputError: There are no episodes, or two of them differ.
@@ -179,44 +189,54 @@ class Layout:
         if not episodes:
             raise InputError("episodes", "at least one", "none", "check the source")
         first = episodes[0]
-        if not sum(x[0].size for x in first.observation.values()):
-            remedy = "name what is observed"
-            raise InputError(f"observation of {first.name}", "at least one number", "none", remedy)
-        names = [image_key(k) if x.dtype == np.uint8 else k for k, x in first.observation.items()]
-        if len({*names}) < len(names):
-            got, remedy = ", ".join(first.observation), "rename one of them"
-            raise InputError(f"observation of {first.name}", "distinct keys", got, remedy)
+        _check_keys(first)
         for other in episodes[1:]:
-            for what, mine, its in _differences(first, other):
-                raise InputError(
-                    f"{what} of {other.name}", f"{mine} as in {first.name}", its, "mend the source"
-                )
+            _check_alike(first, other)
         if not first.discrete:
             return cls(_shapes(first), first.action.shape[1], False)
-        highest, where = max((int(e.action.max()), e.name) for e in episodes)
-        if highest >= CHOICES:
-            remedy = "number the choices from 0 on"
-            raise InputError(f"action of {where}", f"choices below {CHOICES}", str(highest), remedy)
-        if actions is not None and highest >= actions:
-            expected, got = f"choices below {actions}", f"{highest} in {where}"
-            raise InputError("action", expected, got, "mend the source")
-        return cls(_shapes(first), highest + 1 if actions is None else actions, True)
+        return cls(_shapes(first), _choices(episodes, actions), True)
+
+
+def _check_keys(episode: Episode) -> None:
+    what, parts = f"observation of {episode.name}", episode.observation
+    if not sum(x[0].size for x in parts.values()):
+        raise InputError(what, "at least one number", "none", "name what is observed")
+    names = {image_key(key) if x.dtype == np.uint8 else key for key, x in parts.items()}
+    if len(names) < len(parts):
+        raise InputError(what, "distinct keys", ", ".join(parts), "rename one of them")
+
+
+def _check_alike(first: Episode, other: Episode) -> None:
+    pairs = {
+        "observation": (_shapes(first), _shapes(other)),
+        "action": tuple("discrete" if e.discrete else e.action.shape[1:] for e in (first, other)),
+    }
+    for key, (ours, its) in pairs.items():
+        if ours != its:
+            raise InputError(
+                f"{key} of {other.name}", f"{ours} as in {first.name}", str(its), "mend the source"
+            )
+
+
+def _choices(episodes: Sequence[Episode], actions: int | None) -> int:
+    highest, name = max((int(e.action.max()), e.name) for e in episodes)
+    if highest >= CHOICES:
+        raise InputError(
+            f"action of {name}", f"choices below {CHOICES}", str(highest), "number them from 0"
+        )
+    if actions is not None and highest >= actions:
+        raise InputError(
+            "action", f"choices below {actions}", f"{highest} in {name}", "mend the source"
+        )
+    return highest + 1 if actions is None else actions
 
 
 def _shapes(episode: Episode) -> dict[str, tuple[int, ...]]:
     return {key: x.shape[1:] for key, x in episode.observation.items()}
 
 
-def _differences(a: Episode, b: Episode) -> list[tuple[str, str, str]]:
-    pairs = {
-        "observation": (_shapes(a), _shapes(b)),
-        "action": tuple("discrete" if e.discrete else e.action.shape[1:] for e in (a, b)),
-    }
-    return [(what, str(x), str(y)) for what, (x, y) in pairs.items() if x != y]
-
-
-def fingerprint(rows: Mapping[str, Array]) -> str:
-    """Return what tells an episode, as a model reads it, from others."""
+def episode_digest(rows: Mapping[str, Array]) -> str:
+    """Return a digest that tells an episode, as a model reads it, from others."""
     digest = sha256()
     for key in sorted(rows):
         digest.update(np.ascontiguousarray(rows[key]).tobytes())
@@ -224,7 +244,7 @@ def fingerprint(rows: Mapping[str, Array]) -> str:
 
 
 def image_key(key: str) -> str:
-    """Return what rows call an image: its key, unless something else in them has that name."""
+    """Return the key of an image in rows: its own, unless rows use that for something else."""
     return f"{key}_image" if key in (*ROW, *WINDOW) else key
 
 
@@ -233,8 +253,8 @@ def image_shapes(observation: Mapping[str, Sequence[int]]) -> dict[str, tuple[in
     return {image_key(key): tuple(shape) for key, shape in observation.items() if len(shape) == 3}
 
 
-def as_row(observation: Any) -> dict[str, Array]:
-    """Return an observation of an environment as a row of ``aligned`` has it.
+def observation_row(observation: Any) -> dict[str, Array]:
+    """Return an observation of an environment in the form of a row of ``align_episode``.
 
     Returns:
         ``observation`` (O,), all vectors side by side, and each image under its key.
@@ -248,8 +268,8 @@ def as_row(observation: Any) -> dict[str, Array]:
     }
 
 
-def aligned(episode: Episode, layout: Layout) -> dict[str, Array]:
-    """Return an episode as a model reads it: T + 1 rows of what led to an observation, and it.
+def align_episode(episode: Episode, layout: Layout) -> dict[str, Array]:
+    """Return an episode as a model reads it: T + 1 rows, each with what led to its observation.
 
     Returns:
         ``observation`` (T + 1, O), all vectors side by side in the order of their keys, and each
@@ -266,7 +286,7 @@ def aligned(episode: Episode, layout: Layout) -> dict[str, Array]:
     flags[0, 0] = flags[1, steps] = True
     flags[2, steps] = episode.terminated
     return images | {
-        "observation": np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
+        VECTOR: np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
         "prev_action": np.concatenate([np.zeros_like(action[:1]), action]),
         "prev_reward": np.concatenate([np.zeros(1, np.float32), episode.reward]),
         "is_first": flags[0],

@@ -1,4 +1,4 @@
-"""Tables of how far ahead models can be trusted, side by side."""
+"""Tables of how far ahead models can be trusted, next to each other."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,23 +17,32 @@ from paratime.world.model.task import TrajectoryTask
 Figures = dict[str, Tensor]
 
 COLUMNS = {"nRMSE": "nrmse", "median": "median", "skill": "skill", "sensitivity": "sensitivity"}
-"""Of each model, by title."""
+"""Figures of each model, by title."""
 
 OF_IMAGES = {"PSNR": "image_psnr", "skill": "image_skill"}
-"""Likewise of images, in decibels and as for numbers."""
+"""The same of images; PSNR is in decibels."""
 
-OTHERS = {
+OVERALL = {
     "reward nRMSE": "reward_nrmse",
-    "AUROC": "proceeds_auroc",
+    "AUROC": "cont_auroc",
     "calibration": "calibration",
     "diverged": "diverged",
     "not finite": "not_finite",
 }
-"""Figures that are not of a horizon, by title."""
+"""Figures without a horizon, by title."""
+
+LEGEND = (
+    "nRMSE: root mean square error, in standard deviations of each number\n"
+    "skill: 1 minus its ratio to that of the last observation seen (persist)\n"
+    "sensitivity: how many times larger errors are with the actions of another episode\n"
+    "calibration: mean distance of the probability to continue from the share that does\n"
+    f"diverged: more than {MARGIN:.0%} beyond the range of the training data, {LIMIT:g} standard"
+    " deviations off,\nor not finite, at any step; what is not finite is left out of means"
+)
 
 
-def scores_of(
-    tasks: Sequence[TrajectoryTask], episodes: Sequence[Rows], horizon: int, every: int
+def score_rollouts(
+    tasks: Sequence[TrajectoryTask], episodes: Sequence[Rows], *, horizon: int, every: int
 ) -> list[Figures]:
     """Return the figures of models, in the first one's units, of rollouts all over the episodes.
 
@@ -43,7 +52,7 @@ def scores_of(
         horizon: Steps of a rollout.
         every: Rows from one rollout's beginning to the next; one more reaches the last row.
     """
-    scores = [RolloutScores(tasks[0].trajectories, horizon) for _ in tasks]
+    scores = [RolloutScores(tasks[0].spec, horizon) for _ in tasks]
     dataset, pieces = Whole(episodes), -(-len(episodes) // 32)
     for part in tqdm(
         np.array_split(range(len(episodes)), pieces), desc="rollouts", disable=pieces == 1
@@ -57,8 +66,8 @@ def scores_of(
     return [score.compute() for score in scores]
 
 
-def names_of(tasks: Sequence[TrajectoryTask]) -> list[str]:
-    """Return what each model is, numbered where two are alike."""
+def model_names(tasks: Sequence[TrajectoryTask]) -> list[str]:
+    """Return a name for each model, numbered where two are alike."""
     names = [_name(task) for task in tasks]
     alike, met, found = Counter(names), Counter[str](), []
     for name in names:
@@ -74,21 +83,21 @@ def _name(task: TrajectoryTask) -> str:
     return f"{type(task).__name__} {'+'.join(mixers)}{solves}{action}"
 
 
-def tables(figures: dict[str, Figures]) -> str:
-    """Return an aligned table by horizon, and one of what is not, of the figures by model."""
-    numbers = by_horizon(figures, COLUMNS, "persist")
-    images = by_horizon(figures, OF_IMAGES, "images")
-    blocks = [block for block in (numbers, images, others(figures), [LEGEND]) if block]
+def score_tables(figures: dict[str, Figures]) -> str:
+    """Return aligned tables of the figures by model: by horizon, of images, and overall."""
+    vectors = _horizon_table(figures, COLUMNS, "persist")
+    images = _horizon_table(figures, OF_IMAGES, "images")
+    blocks = [block for block in (vectors, images, _overall_table(figures), [LEGEND]) if block]
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
-def by_horizon(figures: dict[str, Figures], columns: dict[str, str], first: str) -> list[str]:
-    """Return the lines of a table whose rows are horizons; none where there are no figures.
+def _horizon_table(figures: dict[str, Figures], columns: dict[str, str], first: str) -> list[str]:
+    """Return the lines of a table whose rows are horizons, none if there are no figures.
 
     Args:
-        figures: By model, which stand beside each other.
-        columns: Names of the figures of each, by title.
-        first: Title of the first column, of persistence if there is any.
+        figures: By model; models stand next to each other.
+        columns: Names of the figures of each model, by title.
+        first: Title of the first column, which is persistence if there is any.
     """
     width = sum(_wide(title) + 1 for title in columns)
     widths = [max(width, len(name) + 2) for name in figures]
@@ -108,13 +117,13 @@ def by_horizon(figures: dict[str, Figures], columns: dict[str, str], first: str)
     return lines if len(lines) > 2 else []
 
 
-def others(figures: dict[str, Figures]) -> list[str]:
+def _overall_table(figures: dict[str, Figures]) -> list[str]:
     """Return the lines of a table whose rows are models."""
     width = max(len(name) for name in figures)
-    titles = "".join(f" {title:>{_wide(title)}}" for title in OTHERS)
+    titles = "".join(f" {title:>{_wide(title)}}" for title in OVERALL)
     lines = [f"{'':<{width}}{titles}"]
     for name, found in figures.items():
-        cells = (f" {_cell(x, found):>{_wide(title)}}" for title, x in OTHERS.items())
+        cells = (f" {_cell(x, found):>{_wide(title)}}" for title, x in OVERALL.items())
         lines.append(f"{name:<{width}}{''.join(cells)}")
     return lines
 
@@ -124,19 +133,9 @@ def _wide(title: str) -> int:
 
 
 def _cell(name: str, found: Figures) -> str:
-    """Return a figure as it is printed; a dash where there is none."""
+    """Return a figure as text; a dash where there is none."""
     if name not in found:
         return "-"
     if name in ("diverged", "not_finite"):
         return f"{found[name]:.1%}"
     return f"{found[name]:.{2 if name.startswith(('sensitivity', 'image_psnr')) else 4}f}"
-
-
-LEGEND = (
-    "nRMSE: root mean square error, in standard deviations of each number\n"
-    "skill: 1 minus its ratio to that of the last observation seen (persist)\n"
-    "sensitivity: how many times larger errors are with the actions of another episode\n"
-    "calibration: mean distance of the probability to go on from the share that does\n"
-    f"diverged: more than {MARGIN:.0%} beyond the range of the training data, {LIMIT:g} standard"
-    " deviations off,\nor not finite, at any step; what is not finite is left out of means"
-)

@@ -1,4 +1,4 @@
-"""A few episodes beside what was imagined of them, with a band of what else could have been."""
+"""A few episodes and what was imagined of them, with a band of plausible outcomes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paratime.world.data.episode import VECTOR
 from paratime.world.model.base import WorldModel
-from paratime.world.model.rollout import imagined, split
+from paratime.world.model.rollout import open_loop, split_context
 
 OUTER = 0.05
-"""Share of the samples that lie below a band, and above it."""
+"""Share of the samples below a band, and above it."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,11 @@ class Scenes:
     """Episodes to draw, in the units of the environment.
 
     Attributes:
-        seen: Observations before imagination begins, (N, C, O), nan behind the end of an episode.
+        seen: Observations before imagination begins, (N, C, O), nan after the end of an episode.
         truth: Observations, (N, H, O), nan likewise.
         imagined: Observations, (N, H, O), nan likewise.
-        band: The least and the greatest that is plausible, (N, H, O) each, or None.
-        names: What the imagined observations are, and the band.
+        band: The lowest and the highest plausible values, (N, H, O) each, or None.
+        names: Labels of the imagined observations and of the band.
         images: By key, true and imagined images in [0, 1], (N, H, h, w, C) each.
         steps: Steps of each episode, int (N,).
     """
@@ -38,71 +39,78 @@ class Scenes:
 
 
 @torch.no_grad()
-def scenes_of(
+def make_scenes(
     networks: Sequence[WorldModel],
     batch: dict[str, Tensor],
+    *,
     context: int,
     horizon: int,
     samples: int = 16,
 ) -> Scenes:
-    """Imagine what comes behind a context.
+    """Imagine what follows a context.
 
-    Of several models the mean is drawn, and the range of all; of one that is stochastic the
-    rollout of expected latents, and the middle nine tenths of samples, always the same ones.
+    For several models, the mean and the range of all of them are drawn. For one stochastic model,
+    the rollout of expected latents is drawn, and the middle nine tenths of samples, which are the
+    same in each call.
 
     Args:
         networks: The model, or an ensemble.
         batch: Whole episodes, one a row, padded.
         context: Rows that are seen.
         horizon: Steps of the rollout, at most.
-        samples: Of a stochastic model that stands alone.
+        samples: Rollouts of a single stochastic model.
     """
-    found, truth, _, there = imagined(networks[0], batch, context, horizon)
-    middle, band, names = found.observation, None, ("imagined", "")
+    lengths = {"context": context, "horizon": horizon}
+    rollout = open_loop(networks[0], batch, **lengths)
+    middle, valid = rollout.prediction.observation, rollout.valid
+    band, names = None, ("imagined", "")
     if len(networks) > 1:
-        others = [imagined(x, batch, context, horizon)[0].observation for x in networks[1:]]
+        others = [open_loop(x, batch, **lengths).prediction.observation for x in networks[1:]]
         members = torch.stack([middle, *others])
         middle, band = members.mean(0), (members.amin(0), members.amax(0))
         names = f"mean of {len(networks)} models", "their range"
     elif networks[0].stochastic and samples > 1 and middle.shape[-1]:
-        members = drawn(networks[0], batch, context, horizon, samples)
-        low, high = (members.float().quantile(q, dim=0) for q in (OUTER, 1 - OUTER))
-        band, names = (low, high), ("imagined", f"{1 - 2 * OUTER:.0%} of {samples} samples")
-    seen, rows = split(batch, context, horizon)
-    pairs = {key: (rows[key] / 255, x) for key, x in found.images.items()}
+        members = sample_rollouts(networks[0], batch, samples=samples, **lengths).float()
+        band = members.quantile(OUTER, dim=0), members.quantile(1 - OUTER, dim=0)
+        names = "imagined", f"{1 - 2 * OUTER:.0%} of {samples} samples"
+    seen, rows = split_context(batch, context, horizon)
+    images = rollout.prediction.images
     return Scenes(
-        drawable(seen["observation"], seen["mask"]),
-        drawable(truth, there),
-        drawable(middle, there),
-        None if band is None else (drawable(band[0], there), drawable(band[1], there)),
-        names,
-        {key: (drawable(true), drawable(x)) for key, (true, x) in pairs.items()},
-        there.sum(1).cpu(),
+        seen=_plottable(seen[VECTOR], seen["mask"]),
+        truth=_plottable(rollout.truth, valid),
+        imagined=_plottable(middle, valid),
+        band=None if band is None else (_plottable(band[0], valid), _plottable(band[1], valid)),
+        names=names,
+        images={key: (_plottable(rows[key] / 255), _plottable(x)) for key, x in images.items()},
+        steps=valid.sum(1).cpu(),
     )
 
 
-def drawable(values: Tensor, there: Tensor | None = None) -> Tensor:
-    """Return values as they can be drawn: on the processor, in single precision, else nan."""
-    if there is not None:
-        values = values.masked_fill(~there.unsqueeze(-1), torch.nan)
+def _plottable(values: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return values in single precision on the CPU, nan where they are invalid."""
+    if valid is not None:
+        values = values.masked_fill(~valid.unsqueeze(-1), torch.nan)
     return values.float().cpu()
 
 
-def drawn(
-    network: WorldModel, batch: dict[str, Tensor], context: int, horizon: int, samples: int
+def sample_rollouts(
+    network: WorldModel, batch: dict[str, Tensor], *, context: int, horizon: int, samples: int
 ) -> Tensor:
-    """Return observations (samples, N, H, O) of a stochastic model; random numbers stay theirs."""
+    """Return observations (samples, N, H, O) of a stochastic model.
+
+    The state of the global random number generators does not change.
+    """
     many = {key: x.repeat_interleave(samples, 0) for key, x in batch.items()}
-    where = many["observation"].device
-    with torch.random.fork_rng([where] if where.type == "cuda" else []), sampling(network):
+    device = many[VECTOR].device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), sampling(network):
         torch.manual_seed(0)
-        found = imagined(network, many, context, horizon)[0].observation
-    return found.unflatten(0, (-1, samples)).transpose(0, 1)
+        rollout = open_loop(network, many, context=context, horizon=horizon)
+    return rollout.prediction.observation.unflatten(0, (-1, samples)).transpose(0, 1)
 
 
 @contextmanager
 def sampling(network: WorldModel) -> Iterator[None]:
-    """Let a model draw samples instead of going on from expected latents."""
+    """Let a model draw samples instead of using expected latents."""
     network.sampling = True
     try:
         yield

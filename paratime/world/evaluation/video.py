@@ -1,4 +1,4 @@
-"""Films of imagination: frames, and the animated GIF that they make."""
+"""Videos of imagination: frames, and the animated GIF that they make."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -21,8 +21,8 @@ PACE, REST = 80, 1500
 """Milliseconds that a frame is shown, and the last one."""
 
 
-def image_film(scenes: Scenes) -> Iterator[Frame]:
-    """Yield frames of images: episodes as rows; true, imagined and their difference side by side.
+def image_frames(scenes: Scenes) -> Iterator[Frame]:
+    """Yield frames of images: episodes as rows; true, imagined and their difference as columns.
 
     An episode that has ended keeps its last images.
     """
@@ -33,11 +33,11 @@ def image_film(scenes: Scenes) -> Iterator[Frame]:
         for pair in scenes.images.values():
             true, found = (x[torch.arange(len(at)), at] for x in pair)
             columns += [tiles(x) for x in (true, found, (true - found).abs())]
-        yield titled(np.concatenate(columns, axis=1), names, f"step {step + 1}")
+        yield _titled(np.concatenate(columns, axis=1), names, f"step {step + 1}")
 
 
 def tiles(images: Tensor) -> Frame:
-    """Return images (N, h, w, C) in [0, 1] one below the other, large enough, with a gap."""
+    """Return images (N, h, w, C) in [0, 1] in a column, enlarged, with gaps."""
     times = max(1, TILE // images.shape[1])
     large = images.clamp(0, 1).repeat_interleave(times, 1).repeat_interleave(times, 2)
     colored = large.expand(*large.shape[:-1], 3) if large.shape[-1] == 1 else large[..., :3]
@@ -45,7 +45,7 @@ def tiles(images: Tensor) -> Frame:
     return (255 * framed.flatten(0, 1)).round().byte().numpy()
 
 
-def titled(picture: Frame, names: Sequence[str], below: str) -> Frame:
+def _titled(picture: Frame, names: Sequence[str], below: str) -> Frame:
     """Return a picture with names above its columns, and a line below it."""
     height, width = picture.shape[:2]
     canvas = Image.new("RGB", (width, height + 2 * TITLE), "white")
@@ -57,7 +57,7 @@ def titled(picture: Frame, names: Sequence[str], below: str) -> Frame:
     return np.asarray(canvas)
 
 
-def encoded(frames: Sequence[Frame]) -> bytes:
+def encode_gif(frames: Sequence[Frame]) -> bytes:
     """Return an animated GIF, whose frames share the colours of the first, middle and last."""
     few = np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])
     palette = Image.fromarray(few).quantize(COLORS)
@@ -69,14 +69,14 @@ def encoded(frames: Sequence[Frame]) -> bytes:
     return file.getvalue()
 
 
-def still(frame: Frame) -> bytes:
+def encode_png(frame: Frame) -> bytes:
     """Return a frame as PNG."""
     file = BytesIO()
     Image.fromarray(frame).save(file, "PNG")
     return file.getvalue()
 
 
-def write(frames: Sequence[Frame], path: str) -> None:
+def write_gif(frames: Sequence[Frame], path: str) -> None:
     """Write an animated GIF, whole or not at all."""
     with replacing(path) as draft:
-        draft.write_bytes(encoded(frames))
+        draft.write_bytes(encode_gif(frames))

@@ -1,4 +1,4 @@
-"""What all world models share: what they predict, and how it is put in units."""
+"""What all world models share: what they predict, and in which units."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,48 +9,48 @@ import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
-from paratime.solvers.base import restart
 from paratime.world.data.episode import VECTOR, image_shapes
+from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.rewards import RewardHead
 
 State = tuple[Any, ...]
-Seen = Tensor | Mapping[str, Tensor]
+Observation = Tensor | Mapping[str, Tensor]
 """An observation: its vector (..., O), or by key as in batches, with images (..., H, W, C)."""
 
 MARGIN = 0.05
-"""Share of the range of the training data that a prediction may be beyond it."""
+"""Share of the range of the training data that a prediction may be outside it."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What comes of actions, in the units of the environment.
+    """The consequences of actions, in the units of the environment.
 
     Attributes:
         observation: The next observation, (..., O).
         reward: (...,).
-        proceeds: Probability that the episode goes on, (...,).
+        cont: Probability that the episode continues, (...,).
         outside: Whether the prediction left the range of the training data, and was clamped to it,
             bool (...,).
-        images: Images by key, floats in [0, 1], (..., H, W, C), where the model sees any.
+        images: Images by key, floats in [0, 1], (..., H, W, C), if the model sees any.
     """
 
     observation: Tensor
     reward: Tensor
-    proceeds: Tensor
+    cont: Tensor
     outside: Tensor
     images: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class WorldModel(nn.Module, ABC):
-    """A model that reads trajectories in one pass, and imagines what comes of actions.
+    """A model that reads trajectories in one pass, and imagines the consequences of actions.
 
     Args:
-        trajectories: What the data says of itself: sizes, and moments of numbers.
-        reward_head: How rewards are said.
+        spec: Sizes and statistics of the data.
+        reward_head: How rewards are represented.
         use_action: Whether actions are read; without them it is an ablation.
 
     Raises:
-        InputError: There are images, and the model reads none.
+        InputError: The data has images, and the model reads none.
     """
 
     reads_images = False
@@ -63,19 +63,20 @@ class WorldModel(nn.Module, ABC):
     action_range: Tensor
 
     stochastic = False
-    """Whether what it imagines is one of several outcomes, of which ``sampling`` draws."""
+    """Whether it has several possible outcomes; it draws one of them while ``sampling``."""
     sampling = False
 
     def __init__(
-        self, trajectories: dict[str, Any], reward_head: RewardHead, use_action: bool = True
+        self, spec: TrajectorySpec, reward_head: RewardHead, use_action: bool = True
     ) -> None:
         super().__init__()
         self.use_action, self.reward_head = use_action, reward_head
-        moments = trajectories["moments"]
-        self.images = image_shapes(trajectories.get("observation", {}))
+        moments = vars(spec.moments)
+        self.images = image_shapes(spec.observation)
         if self.images and not self.reads_images:
-            got, remedy = f"images: {', '.join(self.images)}", "use WorldTask"
-            raise InputError("observation", "vectors", got, remedy)
+            raise InputError(
+                "observation", "vectors", f"images: {', '.join(self.images)}", "use WorldTask"
+            )
         for name in ("observation", "change", "reward"):
             self.register_buffer(name, torch.tensor(moments[name], dtype=torch.float32))
         ends = {"range": ("lowest", "highest"), "action_range": ("action_lowest", "action_highest")}
@@ -89,34 +90,34 @@ class WorldModel(nn.Module, ABC):
 
         Args:
             batch: ``observation``, images by key, ``prev_action``, ``is_first``.
-            state: What an earlier call returned, whose last row was the first one here.
+            state: The result of an earlier call, whose last row is the first one here.
 
         Returns:
-            What the loss is about, and the state, from which the last row's action is imagined.
+            The input of the loss, and the state from which the last row's action is imagined.
         """
 
     @abstractmethod
     def imagine(
-        self, observation: Seen, actions: Tensor, state: State | None = None
+        self, observation: Observation, actions: Tensor, state: State | None = None
     ) -> tuple[Prediction, State]:
-        """Predict what comes of actions (N, H, A), from N observations on, or from one."""
+        """Predict the consequences of actions (N, H, A), from N observations, or from one."""
 
     def step(
-        self, observation: Seen, action: Tensor, state: State | None = None
+        self, observation: Observation, action: Tensor, state: State | None = None
     ) -> tuple[Prediction, State]:
-        """Predict what comes of an action (N, A) at N observations, or at one."""
+        """Predict the consequences of an action (N, A) at N observations, or at one."""
         found, state = self.imagine(observation, action.unsqueeze(1), state)
-        names = ("observation", "reward", "proceeds", "outside")
-        numbers = {name: getattr(found, name)[:, 0] for name in names}
+        names = ("observation", "reward", "cont", "outside")
+        values = {name: getattr(found, name)[:, 0] for name in names}
         images = {key: x[:, 0] for key, x in found.images.items()}
-        return Prediction(**numbers, images=images), state
+        return Prediction(**values, images=images), state
 
     def scaled(self, observation: Tensor) -> Tensor:
         """Return observations in standard deviations from their mean."""
         return (observation - self.observation[0]) / self.observation[1]
 
     def scaled_action(self, action: Tensor) -> Tensor:
-        """Return actions between -1 and 1, zeros where they are not read."""
+        """Return actions between -1 and 1, zeros if they are not read."""
         low, high = self.action_range
         spread = torch.where(high > low, high - low, 1.0)
         return (2 * action - low - high) / spread * self.use_action
@@ -125,33 +126,37 @@ class WorldModel(nn.Module, ABC):
         """Return rewards in standard deviations from their mean."""
         return (reward - self.reward[0]) / self.reward[1]
 
-    def parts(self, numbers: Tensor) -> list[Tensor]:
-        """Split a head's numbers: of an observation, of a reward, and the logit of going on."""
-        return list(numbers.split([self.size, self.reward_head.size, 1], dim=-1))
+    def parts(self, outputs: Tensor) -> list[Tensor]:
+        """Split a head's outputs into an observation, a reward, and the logit of continuing."""
+        return list(outputs.split([self.size, self.reward_head.size, 1], dim=-1))
 
     def prediction(
         self,
         free: Tensor,
+        *,
         reward: Tensor,
-        proceeds: Tensor,
+        cont: Tensor,
         images: Mapping[str, Tensor] | None = None,
     ) -> Prediction:
-        """Return a prediction of observations, and a head's numbers, kept in range."""
+        """Return a prediction in the range of the training data.
+
+        Args:
+            free: Observations that may be outside that range, (..., O).
+            reward: Outputs of the reward head, (..., size).
+            cont: Logits of continuing, (..., 1).
+            images: By key.
+        """
         low, high = self.range
         clamped = free.clamp(low, high)
-        outside = ((free - clamped).abs() > MARGIN * (high - low) + 1e-6).any(-1)
-        rewards = self.reward_head.mean(reward) * self.reward[1] + self.reward[0]
-        chance = proceeds.squeeze(-1).sigmoid()
-        return Prediction(clamped, rewards, chance, outside, images or {})
+        return Prediction(
+            clamped,
+            reward=self.reward_head.mean(reward) * self.reward[1] + self.reward[0],
+            cont=cont.squeeze(-1).sigmoid(),
+            outside=((free - clamped).abs() > MARGIN * (high - low) + 1e-6).any(-1),
+            images=images or {},
+        )
 
 
-def by_key(observation: Seen) -> Mapping[str, Tensor]:
+def by_key(observation: Observation) -> Mapping[str, Tensor]:
     """Return an observation by key, as batches have it."""
     return {VECTOR: observation} if isinstance(observation, Tensor) else observation
-
-
-def restarted(state: Any, first: Tensor) -> Any:
-    """Return a state (B, ...), the initial one where an episode begins, (B,)."""
-    if isinstance(state, tuple):
-        return tuple(restarted(part, first) for part in state)
-    return state if state is None else restart(state, first)

@@ -1,9 +1,9 @@
-"""Small images, there and back: convolutions to features, and from features to an image.
+"""Convolutional encoders and decoders of small images.
 
-Both halve, or double, height and width as often as the smaller one stays at least four, with twice
-the channels each time, as in DreamerV3 (arXiv 2301.04104). A kernel of four that moves by two takes
-height H to H // 2; the way back adds the row that an odd H had more, so that all sizes fit. Images
-are bytes (..., H, W, C) in batches, and become floats in [-0.5, 0.5] inside the encoder.
+Both halve, or double, height and width while the smaller one stays at least four, with twice the
+channels each time, as in DreamerV3 (arXiv 2301.04104). A kernel of four with stride two takes
+height H to H // 2; the decoder restores the last row of an odd H, so that all sizes fit. Images are
+bytes (..., H, W, C) in batches, and become floats in [-0.5, 0.5] inside the encoder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from paratime.layers.norm import RMSNorm
 
 Shape = tuple[int, int, int]
 LEAST = 8
-"""Pixels of height and width that an image has at least."""
+"""Least height and width of an image, in pixels."""
 
 
 class ImageEncoder(nn.Module):
@@ -34,7 +34,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], width: int = 8) -> None:
         super().__init__()
-        sizes = pyramid(shape, width)
+        sizes = pyramid_sizes(shape, width)
         channels = [size[-1] for size in sizes]
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(channels))
         self.norms = nn.ModuleList(RMSNorm(count) for count in channels[1:])
@@ -45,16 +45,16 @@ class ImageEncoder(nn.Module):
         kind = next(self.parameters()).dtype
         x = image.reshape(-1, *image.shape[-3:]).to(kind) / 255 - 0.5
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = functional.silu(norm(last(convolution(first(x)))))
+            x = functional.silu(norm(_convolve(convolution, x)))
         return x.reshape(*image.shape[:-3], self.size)
 
 
 class ImageDecoder(nn.Module):
-    """The encoder backwards: a projection to its smallest grid, and transposed convolutions.
+    """The inverse of the encoder: a projection to its smallest grid, and transposed convolutions.
 
     Args:
         shape: Height, width and channels of an image.
-        inputs: Width of what is decoded.
+        inputs: Width of the code to decode.
         width: Channels before the last convolution.
 
     Raises:
@@ -63,7 +63,7 @@ class ImageDecoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], inputs: int, width: int = 8) -> None:
         super().__init__()
-        sizes = pyramid(shape, width)[::-1]
+        sizes = pyramid_sizes(shape, width)[::-1]
         self.grid = sizes[0]
         self.project = nn.Linear(inputs, self.grid[0] * self.grid[1] * self.grid[2])
         self.norms = nn.ModuleList(RMSNorm(size[-1]) for size in sizes[:-1])
@@ -78,7 +78,7 @@ class ImageDecoder(nn.Module):
         """Return images (..., H, W, C) of codes (..., inputs): floats that should be in [0, 1]."""
         x = self.project(code).view(-1, *self.grid)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            x = last(convolution(first(functional.silu(norm(x)))))
+            x = _convolve(convolution, functional.silu(norm(x)))
         return x.reshape(*code.shape[:-1], *x.shape[1:]) + 0.5
 
 
@@ -87,7 +87,7 @@ class Images(nn.Module):
 
     Args:
         shapes: Height, width and channels by key.
-        inputs: Width of what is decoded.
+        inputs: Width of the code to decode.
         width: Channels next to an image.
     """
 
@@ -103,23 +103,23 @@ class Images(nn.Module):
         """Return features (..., size of an encoder) of each image."""
         return [encoder(rows[k]) for k, encoder in zip(self.keys, self.encoders, strict=True)]
 
-    def frames(self, code: Tensor) -> "Frames":
-        """Return what is decoded, when it is asked for."""
-        return Frames(dict(zip(self.keys, self.decoders, strict=True)), code)
+    def frames(self, code: Tensor) -> "LazyImages":
+        """Return the images of codes (..., inputs), each decoded on access."""
+        return LazyImages(dict(zip(self.keys, self.decoders, strict=True)), code)
 
     def errors(self, code: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        """Return squared errors (...,) of what is decoded, summed over all numbers of images."""
+        """Return squared errors (...,) of decoded images, summed over all their values."""
         decoded = zip(self.keys, self.decoders, strict=True)
-        errors = [(decoder(code) - unit(rows[key], code)).square() for key, decoder in decoded]
+        errors = [(decoder(code) - to_unit(rows[key], code)).square() for key, decoder in decoded]
         return torch.stack([x.flatten(-3).sum(-1) for x in errors]).sum(0)
 
 
-class Frames(Mapping[str, Tensor]):
-    """Images by key, each decoded when it is asked for, as plans ask for none.
+class LazyImages(Mapping[str, Tensor]):
+    """Images by key, each decoded on access, because planning needs none.
 
     Args:
         decoders: By key.
-        code: What they decode, (..., inputs).
+        code: Their input, (..., inputs).
     """
 
     def __init__(self, decoders: Mapping[str, nn.Module], code: Tensor) -> None:
@@ -136,17 +136,21 @@ class Frames(Mapping[str, Tensor]):
         return len(self._decoders)
 
 
-def unit(image: Tensor, like: Tensor) -> Tensor:
-    """Return bytes as floats in [0, 1], as precise as another tensor."""
+def to_unit(image: Tensor, like: Tensor) -> Tensor:
+    """Return bytes as floats in [0, 1], in the precision of another tensor."""
     return image.to(like.dtype) / 255
 
 
-def pyramid(shape: Sequence[int], width: int) -> list[Shape]:
-    """Return the sizes (H, W, C) of an image, and of all that convolutions make of it."""
+def pyramid_sizes(shape: Sequence[int], width: int) -> list[Shape]:
+    """Return the sizes (H, W, C) of an image, and of the outputs of all convolutions."""
     height, across, channels = shape
     if min(height, across) < LEAST:
-        expected, got = f"at least {LEAST} by {LEAST} pixels", f"{height} by {across}"
-        raise InputError("image", expected, got, "enlarge it, or leave it out of the data")
+        raise InputError(
+            "image",
+            expected=f"at least {LEAST} by {LEAST} pixels",
+            got=f"{height} by {across}",
+            remedy="enlarge it, or leave it out of the data",
+        )
     check_at_least(1, image_width=width, channels=channels)
     sizes = [(height, across, channels)]
     while min(height, across) >= LEAST:
@@ -156,11 +160,6 @@ def pyramid(shape: Sequence[int], width: int) -> list[Shape]:
     return sizes
 
 
-def first(x: Tensor) -> Tensor:
-    """Return channels-last images as torch's convolutions take them; no number moves."""
-    return x.movedim(-1, 1)
-
-
-def last(x: Tensor) -> Tensor:
-    """Return what a convolution made, channels last."""
-    return x.movedim(1, -1)
+def _convolve(convolution: nn.Module, x: Tensor) -> Tensor:
+    """Apply one of torch's convolutions to channels-last images; nothing is copied around it."""
+    return convolution(x.movedim(-1, 1)).movedim(1, -1)

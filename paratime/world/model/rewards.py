@@ -1,6 +1,6 @@
-"""What a model says of a reward: a number, or a distribution over bins.
+"""How a model predicts a reward: as a number, or as a distribution over bins.
 
-Strategies are frozen dataclasses. Rewards come in standard deviations from their mean.
+Strategies are frozen dataclasses. Rewards are in standard deviations from their mean.
 """
 
 from abc import ABC, abstractmethod
@@ -14,55 +14,55 @@ from paratime.errors import check_at_least
 
 
 class RewardHead(ABC):
-    """How numbers of a network say a reward."""
+    """How outputs of a network represent a reward."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Numbers of the network."""
+        """Number of outputs."""
 
     @abstractmethod
     def loss(self, raw: Tensor, reward: Tensor) -> Tensor:
-        """Return the loss (...,) of numbers (..., size) of rewards (...,)."""
+        """Return the loss (...,) of outputs (..., size) for rewards (...,)."""
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the reward (...,) that numbers (..., size) say."""
+        """Return the expected reward (...,) of outputs (..., size)."""
 
 
 @dataclass(frozen=True)
 class MSE(RewardHead):
-    """The reward itself, by the square of its error."""
+    """The reward itself, trained on its squared error."""
 
     @property
     def size(self) -> int:
-        """One number."""
+        """One output."""
         return 1
 
     def loss(self, raw: Tensor, reward: Tensor) -> Tensor:
-        """Return the square of the error."""
+        """Return the squared error."""
         return (raw.squeeze(-1) - reward).square()
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the number."""
+        """Return the output."""
         return raw.squeeze(-1)
 
 
 @dataclass(frozen=True)
 class Symlog(RewardHead):
-    """sign(r) log(1 + |r|), by the square of its error (DreamerV3, arXiv 2301.04104)."""
+    """sign(r) log(1 + |r|), trained on its squared error (DreamerV3, arXiv 2301.04104)."""
 
     @property
     def size(self) -> int:
-        """One number."""
+        """One output."""
         return 1
 
     def loss(self, raw: Tensor, reward: Tensor) -> Tensor:
-        """Return the square of the error, where large rewards count less."""
+        """Return the squared error of the symlog, in which large rewards count less."""
         return (raw.squeeze(-1) - symlog(reward)).square()
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the reward whose symlog the number is."""
+        """Return the inverse symlog of the output."""
         return symexp(raw.squeeze(-1))
 
 
@@ -70,28 +70,28 @@ class Symlog(RewardHead):
 class TwoHot(RewardHead):
     """A distribution over bins, evenly spaced in symlog (DreamerV3, arXiv 2301.04104).
 
-    A reward is the two bins beside it, in shares that have it as their mean; the loss is the cross
-    entropy. Rewards of several kinds, far apart and rare, are then no outliers.
+    A reward is represented by its two neighbouring bins, in shares whose mean it is; the loss is
+    the cross-entropy. Rare rewards of very different size are then no outliers.
 
     Args:
         bins: How many.
-        limit: Symlog of the greatest; the least is its negative.
+        limit: Symlog of the greatest bin; the least one is its negative.
     """
 
     bins: int = 63
     limit: float = 5.0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the number of bins."""
         check_at_least(2, bins=self.bins)
 
     @property
     def size(self) -> int:
-        """A logit a bin."""
+        """One logit per bin."""
         return self.bins
 
     def loss(self, raw: Tensor, reward: Tensor) -> Tensor:
-        """Return the cross entropy in nats."""
+        """Return the cross-entropy in nats."""
         return -(self._shares(reward) * raw.log_softmax(-1)).sum(-1)
 
     def mean(self, raw: Tensor) -> Tensor:

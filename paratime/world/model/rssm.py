@@ -1,43 +1,161 @@
-"""A stochastic world model: a recurrent state, and at each row a latent that says what is seen.
+"""A stochastic world model after the recurrent state-space model of Dreamer.
 
-It is the recurrent state-space model of PlaNet and Dreamer (arXiv 1811.04551, 2301.04104) with a
-posterior that reads the observation alone, as R2I (arXiv 2403.04253) has it: then all latents of a
-sequence are known before the recurrence begins, which is one solve over time,
-
-    z[t] ~ q(z | o[t])            posterior
-    h[t] = f(h[t-1], z[t-1], a[t-1])
-    z[t] ~ p(z | h[t])            prior, which imagination draws from
-    o[t], r[t], c[t] from (h[t], z[t]).
-
-A posterior q(z | h[t], o[t]) feeds a sample back into the recurrence, and has to go step by step;
-it is there for comparison.
+A latent is a sample of a distribution whose parameters a network returns (*raw* below). Samples
+carry gradients: of classes straight through (Bengio et al., 2013), of Gaussians by
+reparametrisation. KL divergences are in nats, summed over the latent.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
-from paratime.world.model.base import Prediction, Seen, State, WorldModel, by_key
+from paratime.world.data.episode import VECTOR
+from paratime.world.data.spec import TrajectorySpec
+from paratime.world.model.base import Observation, Prediction, State, WorldModel, by_key
 from paratime.world.model.images import Images
-from paratime.world.model.latents import Latent
 from paratime.world.model.rewards import MSE, RewardHead
+
+
+class Latent(ABC):
+    """A family of distributions."""
+
+    @property
+    @abstractmethod
+    def raw_size(self) -> int:
+        """Number of a distribution's parameters."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Size of a sample."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor) -> Tensor:
+        """Draw a sample (..., size) of each distribution (..., raw_size)."""
+
+    @abstractmethod
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the expected sample (..., size), from which imagination continues by default.
+
+        It keeps information that choosing one class would lose at each step.
+        """
+
+    @abstractmethod
+    def kl(self, raw: Tensor, other: Tensor) -> Tensor:
+        """Return the KL divergence (...,) of distributions from others."""
+
+
+@dataclass(frozen=True)
+class Categorical(Latent):
+    """Groups of classes, as in DreamerV2 and V3 (arXiv 2010.02193, 2301.04104).
+
+    Args:
+        groups: Number of groups.
+        classes: Number of classes in a group.
+        unimix: Share of the uniform distribution in each group; it keeps divergences finite.
+    """
+
+    groups: int = 16
+    classes: int = 16
+    unimix: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_at_least(1, groups=self.groups, classes=self.classes)
+
+    @property
+    def raw_size(self) -> int:
+        """One logit per class."""
+        return self.groups * self.classes
+
+    @property
+    def size(self) -> int:
+        """One-hot values, group by group."""
+        return self.groups * self.classes
+
+    def sample(self, raw: Tensor) -> Tensor:
+        """Draw a class of each group, with the gradient of the probabilities."""
+        chances = self._log(raw).exp()
+        choice = torch.multinomial(chances.detach().flatten(0, -2), 1)
+        drawn = functional.one_hot(choice.view(chances.shape[:-1]), self.classes).to(raw)
+        return (drawn + chances - chances.detach()).flatten(-2)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the probability of each class."""
+        return self._log(raw).exp().flatten(-2)
+
+    def kl(self, raw: Tensor, other: Tensor) -> Tensor:
+        """Return sum p (log p - log q)."""
+        p, q = self._log(raw), self._log(other)
+        return (p.exp() * (p - q)).sum((-2, -1))
+
+    def _log(self, raw: Tensor) -> Tensor:
+        chances = raw.unflatten(-1, (self.groups, self.classes)).softmax(-1)
+        return ((1 - self.unimix) * chances + self.unimix / self.classes).log()
+
+
+@dataclass(frozen=True)
+class Gaussian(Latent):
+    """Independent normal variables.
+
+    Args:
+        numbers: Number of variables.
+        least: Least standard deviation.
+    """
+
+    numbers: int = 32
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_at_least(1, numbers=self.numbers)
+
+    @property
+    def raw_size(self) -> int:
+        """A mean and a deviation per variable."""
+        return 2 * self.numbers
+
+    @property
+    def size(self) -> int:
+        """One value per variable."""
+        return self.numbers
+
+    def sample(self, raw: Tensor) -> Tensor:
+        """Draw each variable."""
+        mean, spread = self._parts(raw)
+        return mean + spread * torch.randn_like(spread)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean of each variable."""
+        return self._parts(raw)[0]
+
+    def kl(self, raw: Tensor, other: Tensor) -> Tensor:
+        """Return sum log(s / r) + (r^2 + (m - n)^2) / (2 s^2) - 1 / 2."""
+        (m, r), (n, s) = self._parts(raw), self._parts(other)
+        return ((s / r).log() + (r.square() + (m - n).square()) / (2 * s.square()) - 0.5).sum(-1)
+
+    def _parts(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        mean, spread = raw.chunk(2, dim=-1)
+        return mean, functional.softplus(spread) + self.least
 
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What a latent model makes of rows (B, R).
+    """What a model infers from rows (B, R).
 
     Attributes:
-        posterior: Numbers of the latent's distribution, given the observation, (B, R, raw).
-        prior: Likewise given what came before, (B, R, raw).
-        decoded: Observation in standard deviations, the reward head's numbers, and the logit of
-            going on, (B, R, O + reward + 1).
-        code: Recurrent state and latent, from which it is decoded, and images are, too,
-            (B, R, width + latent).
+        posterior: Parameters of the latent's distribution given the observation, (B, R, raw).
+        prior: Likewise given the past alone, (B, R, raw).
+        decoded: Observation in standard deviations, the reward head's outputs, and the logit of
+            continuing, (B, R, O + reward + 1).
+        code: Recurrent state and latent, the input of all decoders, (B, R, width + latent).
     """
 
     posterior: Tensor
@@ -46,19 +164,28 @@ class Beliefs:
     code: Tensor
 
 
-class LatentNetwork(WorldModel):
+class Reading(NamedTuple):
+    """The result of reading rows (B, R): recurrent states, posteriors, latents, and last state."""
+
+    features: Tensor
+    posterior: Tensor
+    latent: Tensor
+    state: State | None
+
+
+class RSSM(WorldModel):
     """Encoder of latent and action; posterior, prior and decoder.
 
-    A state is the encoder's, and what it says of the present row.
+    A state is that of the encoder, and its output at the present row.
 
     Args:
         encoder: Encoder; its width is the network's.
-        trajectories: What the data says of itself: sizes, and moments of numbers.
+        spec: Sizes and statistics of the data.
         latent: Family of the latents.
-        reward: How the decoder says a reward.
+        reward: How the decoder represents a reward.
         recurrent_posterior: Whether the posterior reads the recurrent state, too.
         use_action: Whether actions are read; without them it is an ablation.
-        image_width: Channels after the first convolution of images; twice as many after the next.
+        image_width: Channels after the first convolution of images; each further one doubles them.
     """
 
     reads_images = stochastic = True
@@ -66,14 +193,14 @@ class LatentNetwork(WorldModel):
     def __init__(
         self,
         encoder: Encoder,
-        trajectories: dict[str, Any],
+        spec: TrajectorySpec,
         latent: Latent,
         reward: RewardHead = MSE(),  # noqa: B008 (frozen)
         recurrent_posterior: bool = False,
         use_action: bool = True,
         image_width: int = 8,
     ) -> None:
-        super().__init__(trajectories, reward, use_action)
+        super().__init__(spec, reward, use_action)
         self.encoder, self.latent, self.recurrent = encoder, latent, recurrent_posterior
         width = encoder.width
         self.eyes = Images(self.images, width + latent.size, image_width)
@@ -87,87 +214,86 @@ class LatentNetwork(WorldModel):
         self, batch: dict[str, Tensor], state: State | None = None
     ) -> tuple[Beliefs, State]:
         """Read rows: in one pass, or step by step with a recurrent posterior."""
-        run = self._one_by_one if self.recurrent else self._at_once
-        features, posterior, latent, last = run(batch, state)
+        read = self._one_by_one if self.recurrent else self._at_once
+        features, posterior, latent, last = read(batch, state)
         code = torch.cat([features, latent], dim=-1)
-        beliefs = Beliefs(posterior, self.prior(features), self.decoder(code), code)
+        beliefs = Beliefs(
+            posterior, prior=self.prior(features), decoded=self.decoder(code), code=code
+        )
         return beliefs, (last, features[:, -1])
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what should be decoded: observation (B, R, O), reward and going on (B, R)."""
-        seen, reward = self.scaled(batch["observation"]), self.scaled_reward(batch["prev_reward"])
+        """Return the decoder's targets: observation (B, R, O), reward and continuing (B, R)."""
+        seen, reward = self.scaled(batch[VECTOR]), self.scaled_reward(batch["prev_reward"])
         return seen, reward, (~batch["is_terminal"]).to(seen)
 
     def imagine(
-        self, observation: Seen, actions: Tensor, state: State | None = None
+        self, observation: Observation, actions: Tensor, state: State | None = None
     ) -> tuple[Prediction, State]:
-        """Predict what comes of actions (N, H, A), from N observations on, or from one."""
+        """Predict the consequences of actions (N, H, A), from N observations, or from one."""
         last, features = self._begin(len(actions)) if state is None else state
         seen = self._seen(by_key(observation)).expand(len(actions), -1)
         latent = self._draw(self._posterior(seen, features))
-        known, codes = self.scaled_action(actions), []
-        for action in known.unbind(1):
+        codes = []
+        for action in self.scaled_action(actions).unbind(1):
             features, last = self.encoder.step(self._input(latent, action), last)
             latent = self._draw(self.prior(features))
             codes.append(torch.cat([features, latent], dim=-1))
         code = torch.stack(codes, dim=1)
-        seen, reward, proceeds = self.parts(self.decoder(code))
+        seen, reward, cont = self.parts(self.decoder(code))
         free = seen * self.observation[1] + self.observation[0]
         images = self.eyes.frames(code)
-        return self.prediction(free, reward, proceeds, images), (last, features)
+        return self.prediction(free, reward=reward, cont=cont, images=images), (last, features)
 
     def _seen(self, rows: Mapping[str, Tensor]) -> Tensor:
-        """Return what a posterior reads: numbers in standard deviations, features of images."""
-        return torch.cat([self.scaled(rows["observation"]), *self.eyes.features(rows)], dim=-1)
+        """Return a posterior's input: the vector in standard deviations, and image features."""
+        return torch.cat([self.scaled(rows[VECTOR]), *self.eyes.features(rows)], dim=-1)
 
-    def _at_once(self, batch: dict[str, Tensor], state: State | None) -> tuple[Any, ...]:
+    def _at_once(self, batch: dict[str, Tensor], state: State | None) -> Reading:
         posterior = self._posterior(self._seen(batch), None)
         latent = self._draw(posterior)
         x, first = self._inputs(latent, batch)
         if state is None:
             features, last = self.encoder(x, None, reset=first)
-            return features, posterior, latent, last
+            return Reading(features, posterior, latent, last)
         last, present = state
+        features = present.unsqueeze(1)
         if x.shape[1] > 1:
             following, last = self.encoder(x[:, 1:], last, reset=first[:, 1:])
-            present = torch.cat([present.unsqueeze(1), following], dim=1)
-        else:
-            present = present.unsqueeze(1)
-        return present, posterior, latent, last
+            features = torch.cat([features, following], dim=1)
+        return Reading(features, posterior, latent, last)
 
-    def _one_by_one(self, batch: dict[str, Tensor], state: State | None) -> tuple[Any, ...]:
+    def _one_by_one(self, batch: dict[str, Tensor], state: State | None) -> Reading:
         seen, action = self._seen(batch), self.scaled_action(batch["prev_action"])
         first = batch["is_first"]
         last, present = self._begin(len(seen)) if state is None else state
         latent, rows = seen.new_zeros(len(seen), self.latent.size), []
         for t in range(seen.shape[1]):
             if t > 0:
-                going = ~first[:, t, None]
-                x = self._input(latent * going, action[:, t] * going)
+                keep = ~first[:, t, None]
+                x = self._input(latent * keep, action[:, t] * keep)
                 present, last = self.encoder.step(x, last, first[:, t])
             posterior = self._posterior(seen[:, t], present)
             latent = self._draw(posterior)
             rows.append((present, posterior, latent))
-        return *(torch.stack(x, dim=1) for x in zip(*rows, strict=True)), last
+        stacked = [torch.stack(x, dim=1) for x in zip(*rows, strict=True)]
+        return Reading(stacked[0], stacked[1], stacked[2], last)
 
     def _inputs(self, latent: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the encoder's inputs, and where an episode begins: at the first row, too."""
         first = batch["is_first"].clone()
         first[:, 0] = True
         before = torch.cat([torch.zeros_like(latent[:, :1]), latent[:, :-1]], dim=1)
-        going = ~first.unsqueeze(-1)
-        return self._input(before * going, self.scaled_action(batch["prev_action"]) * going), first
+        keep = ~first.unsqueeze(-1)
+        return self._input(before * keep, self.scaled_action(batch["prev_action"]) * keep), first
 
     def _input(self, latent: Tensor, action: Tensor) -> Tensor:
         return self.project(torch.cat([latent, action], dim=-1))
 
     def _begin(self, count: int) -> State:
         """Return the state at the first row of an episode."""
-        like = self.project.weight
-        nothing = self._input(
-            like.new_zeros(count, self.latent.size), like.new_zeros(count, self.actions)
-        )
-        features, last = self.encoder.step(nothing)
+        zeros = self.project.weight.new_zeros(count, self.project.in_features)
+        features, last = self.encoder.step(self.project(zeros))
         return last, features
 
     def _posterior(self, seen: Tensor, features: Tensor | None) -> Tensor:

@@ -1,65 +1,66 @@
-"""What the tasks of world models share."""
+"""Training of world models: losses, validation rollouts and predictions."""
 
+import warnings
 from abc import abstractmethod
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import check_at_least
+from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
-from paratime.training.carry import Carry
 from paratime.world.data.episode import VECTOR
-from paratime.world.evaluation.pictures import show
+from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
-from paratime.world.model.rollout import RolloutScores, imagined
+from paratime.world.model.dynamics import DynamicsNetwork, RolloutMode
+from paratime.world.model.rewards import MSE, RewardHead
+from paratime.world.model.rollout import RolloutScores, open_loop
+from paratime.world.model.rssm import RSSM, Categorical, Latent
 
 
 class TrajectoryTask(Task):
-    """What the tasks of world models share: losses by name, and rollouts that feed themselves.
+    """What the tasks of world models share: losses by name, and open-loop rollouts.
 
     Args:
-        trajectories: What the network must know of the data.
         overshoot: Steps of the rollouts whose error is part of the loss; 0 for none.
         context: Rows that are seen before a rollout.
         horizon: Steps of a rollout.
         optimizer: Optimiser and schedule.
     """
 
+    spec_type = TrajectorySpec
+    spec: TrajectorySpec
     network: WorldModel
 
-    def __init__(
-        self,
-        trajectories: dict[str, Any] | None,
-        overshoot: int,
-        context: int,
-        horizon: int,
-        optimizer: AdamW,
-    ) -> None:
+    def __init__(self, *, overshoot: int, context: int, horizon: int, optimizer: AdamW) -> None:
         super().__init__(optimizer)
         check_at_least(0, overshoot=overshoot)
         check_at_least(1, context=context, horizon=horizon)
-        if trajectories is None:
-            remedy = "use data with trajectories (TrajectoryData), or pass them"
-            raise InputError("trajectories", "what the data says of itself", "None", remedy)
-        self.trajectories, self.overshoot = trajectories, overshoot
-        self.context, self.horizon = context, horizon
-        self.carry = Carry()
-        self.scores = RolloutScores(trajectories, horizon)
+        self.overshoot, self.context, self.horizon = overshoot, context, horizon
+
+    def build(self, spec: TrajectorySpec) -> None:
+        """Build the scores of rollouts, and the network."""
+        self.scores = RolloutScores(spec, self.horizon)
+        self.network = self.make_network(spec)
+
+    @abstractmethod
+    def make_network(self, spec: TrajectorySpec) -> WorldModel:
+        """Return a new network."""
 
     @abstractmethod
     def losses(
         self, batch: dict[str, Tensor], state: State | None = None
     ) -> tuple[Tensor, dict[str, Tensor], State]:
-        """Return the loss, what is worth knowing of it, by name, and the state at the last row."""
+        """Return the loss, its parts and other figures by name, and the state at the last row."""
 
     def count(self, batch: dict[str, Tensor]) -> int:
         """Return the number of transitions in a batch."""
-        return int(transitions(batch).sum())
+        return int(transition_mask(batch).sum())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss; go on from the state of the batch before where this one does.
+        """Return the loss; start from the state of the previous batch if this one continues it.
 
         Gradients end there: this is truncated back-propagation through time.
         """
@@ -73,24 +74,23 @@ class TrajectoryTask(Task):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Score what is seen, and rollouts; show a few of these."""
+        """Score one-step predictions and rollouts."""
         self._score("val", batch)
-        if batch_idx == 0 and not self.trainer.sanity_checking:
-            show(self.trainer, self.network, batch, self.context, self.horizon)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Score what is seen, and rollouts."""
+        """Score one-step predictions and rollouts."""
         self._score("test", batch)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | dict[str, Tensor]:
-        """Return imagined observations (B, horizon, O) behind the context, by key with images.
+        """Return imagined observations (B, horizon, O) after the context, by key with images.
 
-        Behind the end of an episode they are nan.
+        After the end of an episode they are nan.
         """
-        found, _, _, there = imagined(self.network, batch, self.context, self.horizon)
+        rollout = open_loop(self.network, batch, context=self.context, horizon=self.horizon)
+        found, valid = rollout.prediction, rollout.valid
         known = {VECTOR: found.observation, **found.images}
         for key, x in known.items():
-            gone = ~there.view(*there.shape, *[1] * (x.dim() - 2))
+            gone = ~valid.view(*valid.shape, *[1] * (x.dim() - 2))
             known[key] = x.masked_fill(gone, torch.nan)
         return known if found.images else known[VECTOR]
 
@@ -102,37 +102,26 @@ class TrajectoryTask(Task):
         """Log the errors of the test rollouts."""
         self._log_errors("test")
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state that the next batch may go on from."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["carried_state"] = self.carry.kept
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from that state."""
-        super().on_load_checkpoint(checkpoint)
-        self.carry.kept = checkpoint.get("carried_state")
-
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the error of rollouts from a random row on, as far as the episode goes.
+        """Return the error of rollouts from a random row to the end of the episode at most.
 
-        It is that of numbers, not of images.
+        It is that of vectors, rewards and ends, not of images.
         """
-        rows = batch["observation"].shape[1]
+        rows = batch[VECTOR].shape[1]
         steps = min(self.overshoot, rows - 1)
         begin = int(torch.randint(rows - steps, ()))
         ahead = slice(begin + 1, begin + 1 + steps)
-        found, truth, _, _ = imagined(self.network, batch, begin + 1, steps)
-        there = transitions(batch)[:, begin : begin + steps].long().cumprod(1).bool()
-        network = self.network
-        off = (found.observation - truth) / network.observation[1]
+        rollout = open_loop(self.network, batch, context=begin + 1, horizon=steps)
+        found, network = rollout.prediction, self.network
+        valid = transition_mask(batch)[:, begin : begin + steps].long().cumprod(1).bool()
+        off = (found.observation - rollout.truth) / network.observation[1]
+        cont = (~batch["is_terminal"][:, ahead]).to(off)
         errors = (
             off.square().sum(-1) / max(1, network.size),
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
-            functional.binary_cross_entropy(
-                found.proceeds, (~batch["is_terminal"][:, ahead]).to(truth), reduction="none"
-            ),
+            functional.binary_cross_entropy(found.cont, cont, reduction="none"),
         )
-        return torch.stack([mean(x, there) for x in errors]).sum()
+        return torch.stack([masked_mean(x, valid) for x in errors]).sum()
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
         loss, parts, _ = self.losses(batch)
@@ -141,22 +130,180 @@ class TrajectoryTask(Task):
         self.scores.update(self.network, batch, self.context)
 
     def _log_errors(self, split: str) -> None:
-        for name, value in self.scores.compute().items():
-            if not name.startswith("persistence"):  # it is the same every time
-                self.log(f"{split}/{name}", value, prog_bar=name in ("nrmse@10", "image_skill@10"))
+        scores = self.scores.compute()
+        changing = {k: x for k, x in scores.items() if not k.startswith("persistence")}
+        self.log_scores(split, changing, shown=("nrmse@10", "image_skill@10"))
         self.scores.reset()
 
 
-def transitions(batch: dict[str, Tensor]) -> Tensor:
+def transition_mask(batch: dict[str, Tensor]) -> Tensor:
     """Return which transitions (B, L) are within an episode, and not padding."""
     return ~batch["is_last"][:, :-1] & batch["mask"][:, 1:]
 
 
-def mean(values: Tensor, there: Tensor) -> Tensor:
-    """Return the mean of the values that are there."""
-    return torch.where(there, values, 0.0).sum() / there.sum().clamp(min=1)
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of the valid values."""
+    return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
 
 
-def entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of each of some decisions."""
+def binary_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of each decision."""
     return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+class DynamicsTask(TrajectoryTask):
+    """A deterministic model of the consequences of actions: next observation, reward and end.
+
+    Args:
+        encoder: The encoder over observations and actions.
+        spec: The trajectories; by default those of the trainer's data.
+        reward: How rewards are represented.
+        rollout: How rollouts continue: ``step`` feeds predictions back; ``solve`` reads actions
+            alone, in one pass over time.
+        use_action: Whether actions are read; without them it is an ablation.
+        overshoot: Steps of the rollouts whose error is part of the loss; 0 for none.
+        context: Rows that are seen before a rollout in validation.
+        horizon: Steps of that rollout.
+        optimizer: Optimiser and schedule.
+    """
+
+    network: DynamicsNetwork
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        spec: TrajectorySpec | None = None,
+        reward: RewardHead = MSE(),  # noqa: B008 (frozen)
+        rollout: RolloutMode = "step",
+        use_action: bool = True,
+        overshoot: int = 0,
+        context: int = 10,
+        horizon: int = 50,
+        optimizer: AdamW = AdamW(lr=1e-3, weight_decay=0.01),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__(overshoot=overshoot, context=context, horizon=horizon, optimizer=optimizer)
+        self.save_plain_hyperparameters()
+        self._network = partial(
+            DynamicsNetwork, encoder, reward=reward, rollout=rollout, use_action=use_action
+        )
+        if spec is not None:
+            self.specify(spec)
+
+    def make_network(self, spec: TrajectorySpec) -> DynamicsNetwork:
+        """Return a new network."""
+        return self._network(spec)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the head's outputs (B, L, O + reward + 1) for all transitions of a batch."""
+        return self.network(batch)[0]
+
+    def losses(
+        self, batch: dict[str, Tensor], state: State | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], State]:
+        """Return the sum of the errors of change and reward, and of the entropy of continuing."""
+        outputs, last = self.network(batch, state)
+        change, reward, cont = self.network.parts(outputs)
+        targets = self.network.targets(batch)
+        errors = {
+            "change": (change - targets[0]).square().mean(-1),
+            "reward": self.network.reward_head.loss(reward, targets[1]),
+            "cont": binary_entropy(cont.squeeze(-1), targets[2]),
+        }
+        valid = transition_mask(batch)
+        parts = {name: masked_mean(x, valid) for name, x in errors.items()}
+        return torch.stack([*parts.values()]).sum(), parts, last
+
+
+class WorldTask(TrajectoryTask):
+    """A model with latents: an observation is a sample of several possible ones.
+
+    Args:
+        encoder: The encoder over latents and actions.
+        spec: The trajectories; by default those of the trainer's data.
+        latent: Family of the latents.
+        reward: How rewards are represented.
+        recurrent_posterior: Whether the posterior reads the recurrent state, too; training goes
+            step by step then.
+        use_action: Whether actions are read; without them it is an ablation.
+        image_width: Channels after the first convolution of images; each further one doubles them.
+        prior_weight: Weight of the divergence that moves the prior to the posterior.
+        posterior_weight: Weight of that which moves the posterior to the prior.
+        free_nats: Least divergence of a row, in nats; smaller ones count as this.
+        overshoot: Steps of the rollouts whose error is part of the loss; 0 for none.
+        context: Rows that are seen before a rollout in validation.
+        horizon: Steps of that rollout.
+        optimizer: Optimiser and schedule.
+    """
+
+    network: RSSM
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        spec: TrajectorySpec | None = None,
+        latent: Latent = Categorical(),  # noqa: B008 (frozen)
+        reward: RewardHead = MSE(),  # noqa: B008 (frozen)
+        recurrent_posterior: bool = False,
+        use_action: bool = True,
+        image_width: int = 8,
+        prior_weight: float = 1.0,
+        posterior_weight: float = 0.1,
+        free_nats: float = 0.1,
+        overshoot: int = 0,
+        context: int = 10,
+        horizon: int = 50,
+        optimizer: AdamW = AdamW(lr=1e-3, weight_decay=0.01),  # noqa: B008 (frozen)
+    ) -> None:
+        super().__init__(overshoot=overshoot, context=context, horizon=horizon, optimizer=optimizer)
+        self.save_plain_hyperparameters()
+        self.weights, self.free_nats = (prior_weight, posterior_weight), free_nats
+        self._network = partial(
+            RSSM,
+            encoder,
+            latent=latent,
+            reward=reward,
+            recurrent_posterior=recurrent_posterior,
+            use_action=use_action,
+            image_width=image_width,
+        )
+        if spec is not None:
+            self.specify(spec)
+
+    def make_network(self, spec: TrajectorySpec) -> RSSM:
+        """Return a new network."""
+        return self._network(spec)
+
+    def losses(
+        self, batch: dict[str, Tensor], state: State | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], State]:
+        """Return the decoder's errors, and the balanced divergence (arXiv 2010.02193)."""
+        found, last = self.network(batch, state)
+        seen, reward, cont = self.network.parts(found.decoded)
+        targets = self.network.targets(batch)
+        valid, later = batch["mask"], batch["mask"] & ~batch["is_first"]
+        kl, p, q = self.network.latent.kl, found.prior, found.posterior
+        divergences = kl(q.detach(), p), kl(q, p.detach())
+        parts = {
+            "seen": masked_mean((seen - targets[0]).square().sum(-1), valid),
+            "reward": masked_mean(self.network.reward_head.loss(reward, targets[1]), later),
+            "cont": masked_mean(binary_entropy(cont.squeeze(-1), targets[2]), valid),
+        }
+        if self.network.images:
+            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), valid)
+        loss = torch.stack([*parts.values()]).sum()
+        for weight, divergence in zip(self.weights, divergences, strict=True):
+            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), valid)
+        parts["kl"] = masked_mean(divergences[0], valid)
+        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), valid)
+        return loss, parts, last
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors, and warn if the latent carries no information."""
+        super().on_validation_epoch_end()
+        share = self.trainer.callback_metrics.get("val/kl_free")
+        if share is not None and share > 0.95 and not self.trainer.sanity_checking:
+            message = (
+                f"the divergence of {share:.0%} of the rows is below free_nats={self.free_nats}:"
+                " the latent says nothing; lower free_nats"
+            )
+            warnings.warn(message, stacklevel=2)

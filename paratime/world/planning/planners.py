@@ -1,10 +1,10 @@
 """Planning with a model: candidates are rolled out, and the plan moves to the better ones.
 
-A plan is a distribution of actions for each step ahead: of numbers, normal with a mean and a
-deviation, in units of half the range of actions; of choices, with a probability each. The
-cross-entropy method (Rubinstein, 1999) moves to the mean of the best candidates, MPPI (Williams et
-al., 2017) to a mean of all of them weighted by exp(return / temperature), and random shooting does
-not move at all. The first action of the best candidate, or of the plan, is what is done.
+A plan is a distribution of actions for each step ahead: normal with a mean and a deviation, in
+units of half the range of actions, or a probability of each choice. The cross-entropy method
+(Rubinstein, 1999) moves it to the mean of the best candidates, MPPI (Williams et al., 2017) to a
+mean of all of them weighted by exp(return / temperature), and random shooting does not move it at
+all. The agent takes the first action of the best candidate.
 """
 
 from abc import ABC, abstractmethod
@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import InputError, check_at_least
+from paratime.layers.state import expand
 from paratime.world.data.episode import VECTOR
-from paratime.world.model.base import Prediction, Seen, WorldModel, by_key
+from paratime.world.model.base import Observation, Prediction, WorldModel, by_key
 
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
@@ -26,11 +27,11 @@ Cost = Callable[[Prediction, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Planner(ABC):
-    """What all planners share.
+    """A strategy to choose the next plan from the returns of candidates.
 
     Args:
         horizon: Steps ahead.
-        candidates: Sequences of actions that are tried at a time.
+        candidates: Action sequences that are tried in each iteration.
         iterations: How often the plan moves.
         discount: Worth of a reward one step later.
     """
@@ -41,15 +42,15 @@ class Planner(ABC):
     discount: float = 0.99
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the values."""
         check_at_least(
             1, horizon=self.horizon, candidates=self.candidates, iterations=self.iterations
         )
-        check_share("discount", self.discount)
+        _check_share("discount", self.discount)
 
     @abstractmethod
     def weights(self, returns: Tensor) -> Tensor:
-        """Return how much each candidate (N,) counts in the plan that follows; they add up to 1."""
+        """Return the weight of each candidate (N,) in the next plan; they add up to 1."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ class CEM(Planner):
     elites: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the values."""
         super().__post_init__()
-        check_share("elites", self.elites)
+        _check_share("elites", self.elites)
 
     def weights(self, returns: Tensor) -> Tensor:
-        """Count the best candidates alike."""
+        """Weight the best candidates equally."""
         count = max(1, round(self.elites * len(returns)))
         best = returns.topk(count).indices
         return torch.zeros_like(returns).index_fill(0, best, 1 / count)
@@ -79,19 +80,19 @@ class MPPI(Planner):
     """Model predictive path integral control.
 
     Args:
-        temperature: Difference in return, in standard deviations, that counts e times as much.
+        temperature: Difference in return, in standard deviations, that multiplies a weight by e.
     """
 
     temperature: float = 0.3
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the values."""
         super().__post_init__()
         if not self.temperature > 0:
             raise InputError("temperature", "more than 0", f"{self.temperature:g}", "raise it")
 
     def weights(self, returns: Tensor) -> Tensor:
-        """Count candidates by the exponential of their returns."""
+        """Weight candidates by the exponential of their returns."""
         return (returns / (returns.std(correction=0).clamp(min=1e-6) * self.temperature)).softmax(0)
 
 
@@ -106,7 +107,7 @@ class RandomShooting(Planner):
     iterations: int = 1
 
     def weights(self, returns: Tensor) -> Tensor:
-        """Count the best candidate alone."""
+        """Weight the best candidate alone."""
         return functional.one_hot(returns.argmax(), len(returns)).to(returns)
 
 
@@ -116,7 +117,7 @@ class Plan:
 
     Attributes:
         mean: Means (H, A) in units of half the range of actions, or probabilities of choices.
-        spread: Deviations (H, A); of no meaning for choices.
+        spread: Deviations (H, A); unused for choices.
     """
 
     mean: Tensor
@@ -130,7 +131,7 @@ class Agent:
         network: The model.
         planner: How to plan.
         discrete: Whether actions are choices.
-        cost: What is subtracted from the predicted reward at each step, or None.
+        cost: Subtracted from the predicted reward at each step, or None.
         seed: Seed of the candidates.
     """
 
@@ -146,8 +147,9 @@ class Agent:
         self._cost, self._random = cost, torch.Generator().manual_seed(seed)
         self.outside = 0
         """Candidates whose rollouts left the range of the training data, or whose return is not
-        finite, of all that were tried; the latter count as the worst that is."""
+        finite; the latter count as the worst finite one."""
         self.tried = 0
+        """All candidates."""
         self.reset()
 
     def reset(self) -> None:
@@ -156,9 +158,9 @@ class Agent:
         self._plan = self._blank(self._planner.horizon)
 
     @torch.inference_mode()
-    def act(self, observation: Seen) -> Tensor:
+    def act(self, observation: Observation) -> Tensor:
         """Return the action (A,) at an observation, (O,) or by key, one-hot if it is a choice."""
-        seen = alone(observation)
+        seen = _batch_of_one(observation)
         if not by_key(seen)[VECTOR].isfinite().all():
             raise InputError("observation", "finite numbers", "others", "mend the environment")
         plan, best, most = self._plan, self._plan.mean, -torch.inf
@@ -174,31 +176,35 @@ class Agent:
         self._plan = Plan(torch.cat([plan.mean[1:], rest.mean]), self._blank(len(best)).spread)
         return action
 
-    def _returns(self, seen: Seen, candidates: Tensor) -> Tensor:
+    def _returns(self, seen: Observation, candidates: Tensor) -> Tensor:
         count = len(candidates)
         actions = candidates if self.discrete else self._scaled(candidates)
-        state = None if self._state is None else repeated(self._state, count)
+        state = None if self._state is None else expand(self._state, count)
         found, _ = self._network.imagine(seen, actions, state)
-        gain = found.reward if self._cost is None else found.reward - self._price(found, actions)
-        alive = torch.cat([torch.ones(count, 1), found.proceeds[:, :-1]], dim=1).cumprod(1)
+        gain = found.reward if self._cost is None else found.reward - self._costs(found, actions)
+        alive = torch.cat([torch.ones(count, 1), found.cont[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
         returns = (gain * alive * worth).sum(1)
         finite = returns.isfinite()
         if not finite.any():
-            remedy = "train the model longer or with a lower rate, and check the cost"
-            raise InputError("returns of rollouts", "finite numbers", "none that is", remedy)
+            raise InputError(
+                "returns of rollouts", "finite numbers", "none", "train longer, or check the cost"
+            )
         self.outside += int((found.outside.any(1) | ~finite).sum())
         self.tried += count
         return returns.where(finite, returns[finite].min())
 
-    def _price(self, found: Prediction, actions: Tensor) -> Tensor:
+    def _costs(self, found: Prediction, actions: Tensor) -> Tensor:
         assert self._cost is not None
-        price = self._cost(found, actions)
-        expected = tuple(found.reward.shape)
-        if tuple(getattr(price, "shape", ())) != expected:
-            got = str(tuple(price.shape)) if isinstance(price, Tensor) else repr(price)
-            raise InputError("cost", f"a tensor {expected}, a number a step", got, "return that")
-        return price.to(found.reward)
+        costs, shape = self._cost(found, actions), tuple(found.reward.shape)
+        if tuple(getattr(costs, "shape", ())) != shape:
+            raise InputError(
+                "cost",
+                expected=f"a tensor {shape}, a number a step",
+                got=str(tuple(costs.shape)) if isinstance(costs, Tensor) else repr(costs),
+                remedy="return that",
+            )
+        return costs.to(found.reward)
 
     def _sample(self, plan: Plan) -> Tensor:
         count, (horizon, size) = self._planner.candidates, plan.mean.shape
@@ -226,21 +232,12 @@ class Agent:
         return low + (action + 1) / 2 * (high - low)
 
 
-def check_share(name: str, value: float) -> None:
-    """Refuse a number that is not in (0, 1]."""
+def _check_share(name: str, value: float) -> None:
     if not 0 < value <= 1:
         raise InputError(name, "more than 0, and at most 1", f"{value:g}", "correct it")
 
 
-def alone(observation: Seen) -> Seen:
-    """Return an observation as a batch of one."""
+def _batch_of_one(observation: Observation) -> Observation:
     if isinstance(observation, Tensor):
         return observation[None]
     return {key: x[None] for key, x in observation.items()}
-
-
-def repeated(state: Any, count: int) -> Any:
-    """Return a state of one sequence as that of ``count`` equal ones."""
-    if isinstance(state, Tensor):
-        return state.expand(count, *state.shape[1:])
-    return tuple(repeated(part, count) for part in state)

@@ -13,8 +13,8 @@ from paratime.forecast.data.sources.base import Source
 class Channels(Source):
     """Each channel of a multivariate source as a series, all forecast by one univariate model.
 
-    Their names are the series' and the channels', such as ``Kyoto / rain``; features are those of
-    the series, and the channel is a further label.
+    Names join those of series and channel, such as ``Kyoto / rain``. Features are those of the
+    series, and the channel is another label.
 
     Args:
         source: Where the series come from.
@@ -23,7 +23,7 @@ class Channels(Source):
     source: Source
 
     def read(self) -> Collection:
-        """Return the channels, those of a series one after the other."""
+        """Return the channels, series by series."""
         data = self.source.read()
         names = data.channel_names
         entries = [part for entry in data.entries for part in _split(entry, names)]

@@ -1,17 +1,18 @@
 """Long tables, one row a step of a series, as series.
 
-Rows may lie in any order: they are sorted, which loses nothing, since their timestamps tell.
-Steps without a row are gaps: their target is missing. Covariates have a value at every step; only
-those known ahead go on beyond the last observed target, in rows whose target is empty. Where there
-are none known ahead, such rows are steps with a missing target.
+Rows may be in any order: they are sorted by timestamp. Steps without a row are gaps: their target
+is missing. Covariates have a value at every step; only those known ahead continue beyond the last
+observed target, in rows whose target is empty. Without covariates known ahead, such rows are steps
+with a missing target.
 
-Timestamps are ISO 8601, dates included. Periods have no time zone, so those with a zone or an
-offset are converted to UTC, unless all of them are midnights: these are dates, and stay the same.
+Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
+offset are converted to UTC; but if all of them are midnights, they are dates and stay the same.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,26 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import quiet
-from paratime.forecast.data.frequency import Grid, place
-from paratime.forecast.data.series import Collection
-from paratime.forecast.data.sources.rows import (
+from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.frequency import TimeGrid, place
+from paratime.forecast.data.rows import (
     Columns,
     Files,
     Ints,
-    Rows,
-    encode,
+    SortedRows,
+    encode_labels,
+    format_time,
     refuse,
-    shown,
     sort_rows,
 )
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Source
+from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 
 Floats = NDArray[np.float32]
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+"""Missing numbers in CSV. Names may be ``NA``: they are missing only if they are empty."""
 
 
 def read_table(
@@ -52,31 +58,40 @@ def read_table(
     """Read a long table: one row a step of a series, in any order.
 
     Args:
-        frame: The table; its index counts as columns where it has their names.
+        frame: The table; levels of its index count as columns by their names.
         item_id: Column that names the series; None if the table is one series.
         timestamp: Column of times.
         target: Column to forecast, or columns of a multivariate target.
         known: Columns of covariates that are known ahead.
-        past: Columns of covariates that are known up to the present only.
-        static_real: Columns of numbers that are constant in a series.
+        past: Columns of covariates that are known only up to the present.
+        static_real: Columns of values that are constant in a series.
         static_cat: Columns of categories that are constant in a series.
-        freq: Frequency; by default, the most common step between rows. Series must agree in it;
-            giving it makes those with longer steps series with gaps.
+        freq: Frequency, the same for all series; by default, the most common step between rows.
+            If it is given, series with longer steps are series with gaps.
 
     Raises:
-        InputError: The table is unusable; one line that says where. Rows are counted from 1.
+        InputError: The table is unusable; one line with the place. Rows are counted from 1.
     """
-    columns = Columns(item_id, timestamp, target, known, past, static_real, static_cat)
+    columns = Columns(
+        item_id=item_id,
+        timestamp=timestamp,
+        target=target,
+        known=known,
+        past=past,
+        static_real=static_real,
+        static_cat=static_cat,
+    )
     chosen = columns.select(frame, "the table")
     found = read_rows(chosen, columns, [("the table", len(chosen))], freq)
     return replace(found, unused=tuple(columns.unused(frame)))
 
 
 def read_rows(frame: pd.DataFrame, columns: Columns, files: Files, freq: str | None) -> Collection:
-    """Read a table that has the columns, made up of ``files`` (name and number of rows of each)."""
+    """Read a table with these columns, from ``files`` (name and number of rows of each)."""
     if frame.empty:
-        got = "a header only"
-        raise InputError(files[0][0], "at least one row", got, "check that it was written whole")
+        raise InputError(
+            files[0][0], "at least one row", "a header only", "check that it was written whole"
+        )
     return _Table(frame, columns, sort_rows(frame, columns, files)).collection(freq)
 
 
@@ -86,7 +101,7 @@ class _Table:
 
     frame: pd.DataFrame
     columns: Columns
-    rows: Rows
+    rows: SortedRows
 
     def collection(self, freq: str | None) -> Collection:
         """Return the series."""
@@ -100,19 +115,18 @@ class _Table:
         real = [self.real(c) for c in names.static_real]
         labels = {c: self.categories(c) for c in names.static_cat}
         target = layout.spread(target)[0 if isinstance(names.target, str) else slice(None)]
-        entries = []
-        for k, (name, begin) in enumerate(zip(rows.names, layout.begin, strict=True)):
-            entries.append(
-                {
-                    "item_id": name,
-                    "start": grid.start[k],
-                    "target": target[..., begin : begin + history[k]],
-                    "feat_dynamic_real": known[:, begin : begin + steps[k]],
-                    "past_feat_dynamic_real": past[:, begin : begin + history[k]],
-                    "feat_static_cat": np.array([c[k] for c, _ in labels.values()], np.int64),
-                    "feat_static_real": np.array([r[k] for r in real], np.float32),
-                }
-            )
+        entries = [
+            {
+                "item_id": name,
+                "start": grid.start[k],
+                "target": target[..., begin : begin + history[k]],
+                "feat_dynamic_real": known[:, begin : begin + steps[k]],
+                "past_feat_dynamic_real": past[:, begin : begin + history[k]],
+                "feat_static_cat": np.array([c[k] for c, _ in labels.values()], np.int64),
+                "feat_static_real": np.array([r[k] for r in real], np.float32),
+            }
+            for k, (name, begin) in enumerate(zip(rows.names, layout.begin, strict=True))
+        ]
         categories = {label: found for label, (_, found) in labels.items()}
         return Collection(
             grid.freq,
@@ -124,10 +138,10 @@ class _Table:
             channels=tuple(names.targets),
         )
 
-    def observed(self, grid: Grid, target: Floats) -> Ints:
-        """Return the steps of each series up to its last observed target, all if it has none."""
-        there = np.where(np.isnan(target).all(0), -1, grid.step)
-        last = np.maximum.reduceat(there, self.rows.begin)
+    def observed(self, grid: TimeGrid, target: Floats) -> Ints:
+        """Return the steps of each series up to its last observed target, else all of them."""
+        observed = np.where(np.isnan(target).all(0), -1, grid.step)
+        last = np.maximum.reduceat(observed, self.rows.begin)
         steps = np.maximum.reduceat(grid.step, self.rows.begin)
         return np.where(last < 0, steps, last) + 1
 
@@ -139,33 +153,37 @@ class _Table:
         numbers = pd.to_numeric(values, errors="coerce")
         remedy = "correct it, or leave it empty"
         bad = (numbers.isna() & values.notna()).to_numpy()
-        refuse(bad, values, where, "a number", remedy)
+        refuse(bad, values, where, expected="a number", remedy=remedy)
         with np.errstate(over="ignore"):
             floats = numbers.to_numpy(np.float64, na_value=np.nan).astype(np.float32)
-        refuse(np.isinf(floats), values, where, "a finite float32", remedy)
+        refuse(np.isinf(floats), values, where, expected="a finite float32", remedy=remedy)
         return floats
 
     def real(self, column: str) -> Floats:
-        """Return the number of each series."""
+        """Return the value of each series, checked to be present."""
         numbers = self.numbers(column)
         missing = np.isnan(numbers)
         values = self.frame[column].iloc[self.rows.order]
-        refuse(missing, values, self.rows.where, "a number in every row", "fill it in")
+        what = "a number in every row"
+        refuse(missing, values, self.rows.where, expected=what, remedy="fill it in")
         return self.constant(column, numbers)
 
     def categories(self, column: str) -> tuple[Ints, tuple[str, ...]]:
         """Return the code of each series, and the categories in the order of their codes."""
-        codes, names = encode(self.frame[column], self.rows.files)
+        codes, names = encode_labels(self.frame[column], self.rows.files)
         categories, rank = np.unique(np.array(names, dtype=object), return_inverse=True)
         return self.constant(column, rank[codes][self.rows.order]), tuple(categories)
 
     def constant(self, column: str, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the value of each series."""
+        """Return the value of each series, checked to be constant."""
         other = values != values[self.rows.first]
         found = self.frame[column].iloc[self.rows.order]
         first = str(found.iloc[self.rows.first[int(other.argmax())]])
-        expected = f"{first!r} as before, a static column"
-        refuse(other, found, self.rows.where, expected, "name it known or past, or correct it")
+        what, remedy = (
+            f"{first!r} as before, a static column",
+            "name it known or past, or correct it",
+        )
+        refuse(other, found, self.rows.where, expected=what, remedy=remedy)
         return values[self.rows.begin]
 
 
@@ -177,8 +195,8 @@ class _Layout:
         steps: Steps of each series, (S,).
     """
 
-    rows: Rows
-    grid: Grid
+    rows: SortedRows
+    grid: TimeGrid
     steps: Ints
 
     @cached_property
@@ -192,7 +210,7 @@ class _Layout:
         return np.repeat(self.begin, self.rows.lengths) + self.grid.step
 
     def spread(self, values: Floats) -> Floats:
-        """Return values of rows (n, N) as values of steps, NaN where there is no row."""
+        """Return values of rows (n, N) as values of steps, NaN at steps without a row."""
         steps = np.full((len(values), self.steps.sum()), np.nan, dtype=np.float32)
         steps[:, self.at] = values
         return steps
@@ -200,7 +218,7 @@ class _Layout:
     def covariates(
         self, names: Sequence[str], numbers: Callable[[str], Floats], needed: Ints
     ) -> Floats:
-        """Return covariates of steps; the first steps of each series, ``needed``, have a value."""
+        """Return covariates of steps, checked to be present at the first ``needed`` of a series."""
         table = (
             np.stack([numbers(c) for c in names])
             if names
@@ -211,9 +229,13 @@ class _Layout:
         gaps = np.argwhere(np.isnan(values) & (step < np.repeat(needed, self.steps)))
         if len(gaps):
             column, step = gaps[0]
-            remedy = "fill it in, adding the row if there is none"
-            what = f"{names[column]} in {self._where(step)}"
-            raise InputError(what, "a value at every step", "none", remedy)
+            place = f"{names[column]} in {self._where(step)}"
+            raise InputError(
+                place,
+                "a value at every step",
+                "none",
+                "fill it in, adding the row if there is none",
+            )
         return values
 
     def _where(self, step: int) -> str:
@@ -221,6 +243,76 @@ class _Layout:
         if self.at[row] == step:
             return self.rows.where(row)
         series = self.rows.series(row)
-        with quiet():
+        with quiet_periods():
             time = (self.grid.start[series] + int(step - self.begin[series])).start_time
-        return f"series {self.rows.names[series]!r} at {shown(time)} (no row)"
+        return f"series {self.rows.names[series]!r} at {format_time(time)} (no row)"
+
+
+@dataclass(frozen=True)
+class Table(Source):
+    """A long table in CSV (``.csv``, ``.csv.gz``) or Parquet; see ``read_table`` for its columns.
+
+    Args:
+        path: A file, a folder, or a pattern (``**`` descends into folders); several files make
+            one table.
+        item_id: Column that names the series; None if the table is one series.
+        timestamp: Column of times.
+        target: Column to forecast, or columns of a multivariate target.
+        known: Columns of covariates that are known ahead.
+        past: Columns of covariates that are known only up to the present.
+        static_real: Columns of values that are constant in a series.
+        static_cat: Columns of categories that are constant in a series.
+        freq: Frequency; by default, the most common step between rows.
+    """
+
+    path: str
+    item_id: str | None = "item_id"
+    timestamp: str = "timestamp"
+    target: str | tuple[str, ...] = "target"
+    known: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
+    static_real: tuple[str, ...] = ()
+    static_cat: tuple[str, ...] = ()
+    freq: str | None = None
+
+    def read(self) -> Collection:
+        """Return the series, in order of appearance."""
+        roles = {x.name: getattr(self, x.name) for x in fields(Columns)}
+        columns = Columns(**roles)
+        frame, files, unused = read_frames(find(self.path, (*CSV, *PARQUET)), columns)
+        return replace(read_rows(frame, columns, files, self.freq), unused=unused)
+
+
+def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, Files, tuple[str, ...]]:
+    """Read tables as one; return it with the rows of each file and the columns without a role.
+
+    Raises:
+        InputError: A file is not a table, or lacks a column.
+    """
+    whole = [
+        _parquet(path) if path.name.endswith(PARQUET) else _csv(path, columns) for path in paths
+    ]
+    unused = dict.fromkeys(name for frame in whole for name in columns.unused(frame))
+    frames = [columns.select(x, path.name) for path, x in zip(paths, whole, strict=True)]
+    files = [(path.name, len(frame)) for path, frame in zip(paths, frames, strict=True)]
+    return pd.concat(frames, ignore_index=True), files, tuple(unused)
+
+
+def _csv(path: Path, columns: Columns) -> pd.DataFrame:
+    missing = {column: [""] for column in columns.text}
+    missing |= {column: [*MISSING] for column in columns.numbers}
+    with reading_csv(path):
+        columns.check([*pd.read_csv(path, nrows=0, **CSV_OPTIONS)], path.name)
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(columns.text, "str"),
+            na_values=missing,
+            keep_default_na=False,
+            low_memory=False,
+            **CSV_OPTIONS,
+        )
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    with reading_parquet(path):
+        return pd.read_parquet(path)

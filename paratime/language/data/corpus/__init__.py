@@ -1,1 +1,1 @@
-"""Tokens on disk: encoded once, by as many runs as it needs, and read from memory maps."""
+"""Tokens on disk: encoded once, in as many runs as it takes, and read through memory maps."""

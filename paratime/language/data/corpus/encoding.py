@@ -1,9 +1,7 @@
-"""Documents to tokens, in several processes, in the order of the documents."""
+"""Documents to tokens, in several processes, keeping the order of the documents."""
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,26 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from paratime.io.processes import end_with_parent
 from paratime.language.data.sources.base import Document
 from paratime.language.data.split import Part
 from paratime.language.tokenizers.base import Tokenizer
+from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
 BATCH = 2**20
-"""Characters that are encoded at once, and ids of a document of tokens that are copied at once."""
+"""Characters that are encoded at once, or ids of a tokenised document that are copied at once."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of one split that follow one another.
+    """Consecutive tokens of one split.
 
     Attributes:
         split: The split.
         ids: Tokens (N,).
-        starts: Where documents begin in them.
-        num_bytes: UTF-8 bytes that they stand for.
-        finished: How many documents end with them.
-        remaining: How many more come of the same batch; only behind the last one are the documents
-            that were finished the first of all.
+        starts: Positions of document starts in them.
+        num_bytes: Number of UTF-8 bytes that they stand for.
+        finished: Number of documents that they complete.
+        remaining: Number of further parts of the same batch. Only after the last one are the
+            finished documents a prefix of all documents.
     """
 
     split: str
@@ -44,19 +44,21 @@ class Encoded:
     remaining: int
 
 
-def encoded(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iterator[Encoded]:
-    """Yield the tokens of documents; each split's in the order of its documents.
+def encode_documents(
+    parts: Iterable[Part], tokenizer: Tokenizer, processes: int
+) -> Iterator[Encoded]:
+    """Yield the tokens of documents; within a split, in the order of the documents.
 
     Args:
         parts: Splits and documents.
         tokenizer: Text to ids.
-        processes: How many encode; with one, it is this process.
+        processes: Number of processes that encode; with 1, this process does.
 
     Raises:
-        InputError: A document that cannot be encoded.
-        BrokenProcessPool: A process was ended from outside.
+        InputError: A document cannot be encoded.
+        BrokenProcessPool: A process was killed.
     """
-    here = partial(encode, tokenizer=tokenizer)
+    here = partial(encode_batch, tokenizer=tokenizer)
     if processes == 1:
         for batch in _batches(parts):
             yield from here(batch)
@@ -78,8 +80,8 @@ def encoded(parts: Iterable[Part], tokenizer: Tokenizer, processes: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def encode(batch: list[Part], tokenizer: Tokenizer) -> Iterator[Encoded]:
-    """Yield the tokens of some documents, split by split; those of long ones bit by bit."""
+def encode_batch(batch: list[Part], tokenizer: Tokenizer) -> Iterator[Encoded]:
+    """Yield the tokens of documents, split by split; a long document comes in parts."""
     if _is_long(batch[0][1]):
         yield from _copied(*batch[0], tokenizer)
         return
@@ -91,14 +93,18 @@ def encode(batch: list[Part], tokenizer: Tokenizer) -> Iterator[Encoded]:
     for number, (split, documents) in enumerate(by_split.items(), 1):
         ids = np.concatenate([part for ids in documents for part in (start, ids)])
         ends = np.cumsum([1 + len(ids) for ids in documents])
-        starts = np.concatenate([[0], ends[:-1]])
-        num_bytes = int(tokenizer.byte_counts[ids].sum())
-        remaining = len(by_split) - number
-        yield Encoded(split, ids, starts, num_bytes, len(documents), remaining)
+        yield Encoded(
+            split,
+            ids,
+            starts=np.concatenate([[0], ends[:-1]]),
+            num_bytes=int(tokenizer.byte_counts[ids].sum()),
+            finished=len(documents),
+            remaining=len(by_split) - number,
+        )
 
 
 def dtype_of(tokenizer: Tokenizer) -> np.dtype[Any]:
-    """Return the smallest type that has room for all ids, little-endian."""
+    """Return the smallest little-endian type that holds all ids."""
     return np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
 
 
@@ -107,7 +113,7 @@ def _is_long(document: Document) -> bool:
 
 
 def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """Yield documents together up to so many characters, and long ones of tokens alone."""
+    """Yield documents in groups of bounded size; long tokenised documents come alone."""
     batch: list[Part] = []
     size = 0
     for part in parts:
@@ -121,36 +127,33 @@ def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def _copied(split: str, document: Document, tokenizer: Tokenizer) -> Iterator[Encoded]:
-    """Yield a long document of tokens, which need not fit into memory."""
+    """Yield a long tokenised document, which need not fit in memory."""
     dtype, first = dtype_of(tokenizer), np.array([tokenizer.start])
     for begun in range(0, len(document), BATCH):
         tokens = document.part(begun, begun + BATCH).ids(tokenizer)
         ids = np.concatenate([first, tokens]).astype(dtype)
-        num_bytes = int(tokenizer.byte_counts[ids].sum())
-        starts, first = np.arange(len(first)), first[:0]
         remaining = (len(document) - 1) // BATCH - begun // BATCH
-        yield Encoded(split, ids, starts, num_bytes, int(not remaining), remaining)
+        yield Encoded(
+            split,
+            ids,
+            starts=np.arange(len(first)),
+            num_bytes=int(tokenizer.byte_counts[ids].sum()),
+            finished=int(not remaining),
+            remaining=remaining,
+        )
+        first = first[:0]
 
 
 _tokenizer: list[Tokenizer] = []
-"""Of a process that encodes."""
+"""The tokenizer of a process that encodes, set once."""
 
 
 def _begin(spec: dict[str, Any]) -> None:
-    """Make the tokenizer of a process, which ends when the one that began it does."""
-    from paratime.language.tokenizers.characters import from_spec
-
+    """Set up a process that encodes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _tokenizer.append(from_spec(spec))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+    end_with_parent()
+    _tokenizer.append(tokenizer_from_spec(spec))
 
 
 def _encode_there(batch: list[Part]) -> list[Encoded]:
-    return list(encode(batch, _tokenizer[0]))
+    return list(encode_batch(batch, _tokenizer[0]))

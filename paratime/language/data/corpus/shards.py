@@ -1,13 +1,14 @@
 """Tokens on disk: memory-mapped files of bounded size, described by a manifest.
 
-A split lies end to end in its shards: documents, each begun by the document start, one behind the
-other and over the ends of shards. ``SPLIT.index`` has where each document begins (uint64).
+The documents of a split are stored one after another, each after a document start, and continue
+across shards. ``SPLIT.index`` holds the position at which each document begins (uint64).
 """
 
 import hashlib
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -21,28 +22,29 @@ from tqdm import tqdm
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
 from paratime.language.data.sources.base import Document, Source
-from paratime.language.tokenizers.base import Tokenizer, describe
+from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer
+from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
 FORMAT = 2
 DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
-"""What reading files raises that are not whole, or not what they should be."""
+"""Errors of reading files that are incomplete, or of another kind."""
 
 MANIFEST, TOKENIZER, VERIFIED = "manifest.json", "tokenizer.json", "verified.json"
 
 
 class Shards:
-    """The tokens of a split as if they were one array (N,); files are opened when they are read.
+    """The tokens of a split as one array (N,); files are opened when they are first read.
 
     Args:
-        paths: The shards, all but the last of one size.
-        count: Tokens in all of them.
-        limit: Tokens of a whole shard.
-        dtype: Type of the ids.
+        paths: The shards; all but the last have the same size.
         index: File with the starts of documents.
+        count: Tokens in all shards.
+        limit: Tokens in a full shard.
+        dtype: Type of the ids.
     """
 
     def __init__(
-        self, paths: list[Path], count: int, limit: int, dtype: np.dtype[Any], index: Path
+        self, paths: list[Path], index: Path, *, count: int, limit: int, dtype: np.dtype[Any]
     ) -> None:
         self._paths, self._count, self._limit, self._dtype = paths, count, limit, dtype
         self._index = index
@@ -64,12 +66,12 @@ class Shards:
         return np.concatenate(parts) if parts else np.zeros(0, self._dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave what is mapped behind: it would be copied."""
+        """Leave out memory maps, which would be copied."""
         return {k: v for k, v in self.__dict__.items() if k != "starts"} | {"_maps": {}}
 
     @cached_property
     def starts(self) -> NDArray[np.uint64]:
-        """Where each document begins, (documents,)."""
+        """Positions at which documents begin, (documents,)."""
         empty = self._index.stat().st_size == 0
         return np.zeros(0, "<u8") if empty else np.memmap(self._index, "<u8", mode="r")
 
@@ -79,35 +81,43 @@ class Shards:
         return self._maps[shard]
 
 
-def load(folder: Path, split: str) -> Shards:
+def open_split(folder: Path, split: str) -> Shards:
     """Open the tokens of one split.
 
-    Checksums are compared once: then size, time and place of each file are noted beside it, and
-    it is read again only when one of these has changed.
+    Checksums are verified once. Then size, modification time and inode of each file are recorded
+    in the folder, and a file is verified again only when one of these has changed.
 
     Raises:
-        InputError: A file is not the one that the manifest describes.
+        InputError: A file does not match the manifest.
     """
     about = manifest(folder)
     with _expecting(folder):
         entry = about["splits"][split]
         files = {each["file"]: each["sha256"] for each in (*entry["shards"], entry["index"])}
-        paths = [folder / each["file"] for each in entry["shards"]]
-        numbers = entry["tokens"], about["shard_tokens"], np.dtype(about["dtype"])
-        index = folder / entry["index"]["file"]
-    verify(folder, files)
-    return Shards(paths, *numbers, index)
+        found = Shards(
+            [folder / each["file"] for each in entry["shards"]],
+            folder / entry["index"]["file"],
+            count=entry["tokens"],
+            limit=about["shard_tokens"],
+            dtype=np.dtype(about["dtype"]),
+        )
+    verify_checksums(folder, files)
+    return found
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """Return what the manifest of a corpus says.
+    """Return the content of a corpus's manifest.
 
     Raises:
-        InputError: There is none, or of another format.
+        InputError: There is none, or it has another format.
     """
     if not (folder / MANIFEST).is_file():
-        remedy = "write it with paratime language prepare"
-        raise InputError(str(folder), "the folder of a corpus", f"no {MANIFEST} in it", remedy)
+        raise InputError(
+            str(folder),
+            expected="the folder of a corpus",
+            got=f"no {MANIFEST} in it",
+            remedy="write it with paratime language prepare",
+        )
     with _expecting(folder):
         about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
@@ -117,29 +127,25 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def saved_spec(folder: Path) -> dict[str, Any]:
     """Return the specification of a corpus's tokenizer."""
-    manifest(folder)  # which says what is wrong with a folder of something else
+    manifest(folder)  # refuses a folder that is no corpus
     with _expecting(folder):
         spec: dict[str, Any] = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
     return spec
 
 
-class _expecting:
-    """Says in one line that a folder is no corpus."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DAMAGES):
-            if isinstance(error, InputError):
-                return
-            raise damaged(self._folder, "a whole corpus", f"{error!r}") from None
+@contextmanager
+def _expecting(folder: Path) -> Iterator[None]:
+    """Turn the errors of reading a damaged corpus into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGES as error:
+        raise damaged(folder, "a whole corpus", f"{error!r}") from None
 
 
 def damaged(folder: Path, expected: str, got: str, file: str = "") -> InputError:
-    """Return the error of a corpus that is not whole."""
+    """Return the error for a damaged corpus."""
     remedy = f"delete {folder}, and let it be written again"
     return InputError(str(folder / file), expected, got, remedy)
 
@@ -150,11 +156,11 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path, files: dict[str, str]) -> None:
-    """Compare files with their SHA-256, unless they are still as they were when this was done.
+def verify_checksums(folder: Path, files: dict[str, str]) -> None:
+    """Compare files with their SHA-256, unless they are unchanged since the last time.
 
     Raises:
-        InputError: A file is missing, or another one.
+        InputError: A file is missing, or has another checksum.
     """
     try:
         known = json.loads((folder / VERIFIED).read_text())
@@ -178,7 +184,7 @@ def verify(folder: Path, files: dict[str, str]) -> None:
 
 
 def note_verified(folder: Path, known: dict[str, Any], names: list[str]) -> None:
-    """Note that some files are as they should be; a folder that cannot be written stays so."""
+    """Record that files are verified; do nothing if the folder cannot be written."""
     stamps = known | {name: stamp_of(folder / name) for name in names}
     try:
         with replacing(folder / VERIFIED) as draft:
@@ -188,14 +194,14 @@ def note_verified(folder: Path, known: dict[str, Any], names: list[str]) -> None
 
 
 def stamp_of(path: Path) -> list[int]:
-    """Return what changes when a file is written or copied."""
+    """Return values that change when a file is written or copied."""
     stat = path.stat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
 @dataclass(frozen=True)
-class Prepared(Source):
-    """A folder that ``paratime language prepare`` wrote, with its tokenizer and its splits.
+class PreparedCorpus(Source):
+    """A folder that ``paratime language prepare`` wrote, with its tokenizer and splits.
 
     Args:
         path: The folder.
@@ -204,10 +210,10 @@ class Prepared(Source):
     path: str
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents, as tokens, in the splits that they are in."""
+        """Yield the documents as tokens, in their splits."""
         folder = Path(self.path)
         for split in manifest(folder)["splits"]:
-            ids = load(folder, split)
+            ids = open_split(folder, split)
             ends = [*ids.starts.tolist(), len(ids)]
             for number, (start, stop) in enumerate(pairwise(ends)):
                 name = f"{self.path}:{split}:{number}"
@@ -221,14 +227,17 @@ class Prepared(Source):
         """Return the tokenizer that made the tokens.
 
         Raises:
-            InputError: There is no corpus, or its tokenizer is not the one of the manifest.
+            InputError: There is no corpus, or its tokenizer is not that of the manifest.
         """
-        from paratime.language.tokenizers.characters import from_spec
-
         folder = Path(self.path)
         expected, spec = manifest(folder)["tokenizer"], saved_spec(folder)
         with _expecting(folder):
-            made = from_spec(spec)
-        if (found := describe(spec, made.vocab_size)) != expected:
+            made = tokenizer_from_spec(spec)
+        if (found := describe_tokenizer(spec, made.vocab_size)) != expected:
             raise damaged(folder, expected, found, TOKENIZER)
         return made
+
+
+@dataclass(frozen=True)
+class Prepared(PreparedCorpus):
+    """``PreparedCorpus`` by its name in version 0.1, which configs may use."""

@@ -1,4 +1,4 @@
-"""The shards of a split, written so that a later process can go on."""
+"""Writes the shards of a split, such that a later process can continue."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,18 @@ class SplitWriter:
     """Appends documents to a split's shards and to its index.
 
     Args:
-        folder: Where they lie.
+        folder: The corpus's folder.
         split: The split's name.
         dtype: Type of the ids.
-        limit: Tokens of a shard.
-        state: Of an earlier writer, to go on behind what it had written then.
+        limit: Tokens per shard.
+        state: The state of an earlier writer, to continue after what it had written.
     """
 
     def __init__(
         self,
         folder: Path,
         split: str,
+        *,
         dtype: np.dtype[Any],
         limit: int,
         state: dict[str, Any] | None,
@@ -35,7 +36,7 @@ class SplitWriter:
         self._shard = self._open()
 
     def add(self, part: Encoded) -> None:
-        """Write tokens behind those before."""
+        """Append tokens."""
         s, ids = self._state, part.ids
         self._index.write((part.starts + s["tokens"]).astype("<u8").tobytes())
         s["documents"] += len(part.starts)
@@ -50,14 +51,14 @@ class SplitWriter:
                 self._shard = self._open()
 
     def flush(self) -> dict[str, Any]:
-        """Bring all to the disk; return the state from which another writer goes on."""
+        """Write everything to disk; return the state from which another writer can continue."""
         for file in (self._index, self._shard):
             file.flush()
             os.fsync(file.fileno())
         return self._state
 
     def finish(self) -> dict[str, Any]:
-        """End the last shard; return what the manifest says of the split."""
+        """Complete the last shard; return the split's entry in the manifest."""
         if self._state["tokens"] % self._limit:
             self._close()
         else:
@@ -77,7 +78,7 @@ class SplitWriter:
         return _at(self._path(_number(shard)), filled * self._dtype.itemsize)
 
     def _close(self) -> None:
-        """End a shard, and note its checksum."""
+        """Complete a shard, and record its checksum."""
         self._shard.close()
         path = Path(self._shard.name)
         tokens = path.stat().st_size // self._dtype.itemsize
@@ -93,7 +94,7 @@ def _number(shard: int) -> str:
 
 
 def _at(path: Path, size: int) -> Any:
-    """Open a file to write behind its first bytes; what was behind them is dropped."""
+    """Open a file for writing after its first ``size`` bytes; drop the rest."""
     file = open(path, "r+b" if size else "wb")  # noqa: SIM115 (closed by the writer)
     file.truncate(size)
     file.seek(size)

@@ -1,4 +1,4 @@
-"""What a source of documents is."""
+"""Documents, and the sources that they come from."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -21,10 +21,10 @@ class Document:
     """A text, or its tokens, with a name that is unique in its source.
 
     Attributes:
-        name: Says which one it is, and decides into which split it is drawn.
+        name: Identifies the document, and determines the split that it is drawn into.
         text: The text.
-        tokens: Ids (N,) instead of a text, without a document start; memory-mapped, perhaps.
-        split: The split that the source puts it into; by default it is drawn.
+        tokens: Ids (N,) instead of a text, without a document start; possibly memory-mapped.
+        split: The split that the source assigns it to; drawn by default.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Document:
         return len(self.text if self.tokens is None else self.tokens)
 
     def part(self, start: int, stop: int) -> "Document":
-        """Return the part from one character, or token, to another."""
+        """Return the characters, or tokens, from ``start`` to ``stop``."""
         tokens = None if self.tokens is None else self.tokens[start:stop]
         name, text = f"{self.name}[{start}:{stop}]", self.text[start:stop]
         return replace(self, name=name, text=text, tokens=tokens)
@@ -62,12 +62,19 @@ class Document:
             return
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= size:
-            expected, got = f"ids from 0 to {size - 1}", str(low if low < 0 else high)
-            raise InputError(self.name, expected, got, "name the tokenizer that made them")
-        if (tokens == tokenizer.start).any():
-            expected = f"documents without {tokenizer.start}, the tokenizer's document start"
-            remedy = "give the source this id as start"
-            raise InputError(self.name, expected, str(tokenizer.start), remedy)
+            raise InputError(
+                self.name,
+                expected=f"ids from 0 to {size - 1}",
+                got=str(low if low < 0 else high),
+                remedy="name the tokenizer that made them",
+            )
+        if (tokens == (start := tokenizer.start)).any():
+            raise InputError(
+                self.name,
+                expected=f"documents without {start}, the tokenizer's document start",
+                got=str(start),
+                remedy="give the source this id as start",
+            )
 
 
 class Source(ABC):
@@ -75,22 +82,22 @@ class Source(ABC):
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
-        """Yield the documents, one by one, so that not all need be in memory.
+        """Yield the documents one by one, so that they need not fit in memory.
 
         Raises:
-            InputError: One line that says file, place, what was expected and what came.
+            InputError: A document cannot be read; the message names the file and the place.
         """
 
     def files(self) -> list[Path]:
-        """Return the files that are read; when one of them changes, so does the identity."""
+        """Return the files that are read; the identity changes when one of them does."""
         return []
 
     def size(self) -> int | None:
-        """Return about how many bytes of text there are, for progress bars; None: unknown."""
+        """Return the approximate bytes of text, for progress bars; None if unknown."""
         return None
 
     def identity(self) -> str:
-        """Return what says that the documents are the same, without reading them."""
+        """Return a string that changes when the documents do, without reading them."""
         digest = hashlib.sha256(repr(self).encode())
         for path in self.files():
             stat = path.stat()
@@ -100,7 +107,7 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class InMemory(Source):
-    """Documents that have been made already.
+    """Documents in memory.
 
     Args:
         made: The documents.
@@ -109,11 +116,11 @@ class InMemory(Source):
     made: list[Document]
 
     def documents(self) -> Iterator[Document]:
-        """Yield them."""
+        """Yield the documents in their order."""
         yield from self.made
 
     def identity(self) -> str:
-        """Return the hash of all that is in them."""
+        """Return a hash of names, splits and contents."""
         digest = hashlib.sha256()
         for d in self.made:
             content = d.text.encode() if d.tokens is None else np.asarray(d.tokens).tobytes()
@@ -123,12 +130,12 @@ class InMemory(Source):
 
 @dataclass(frozen=True)
 class Splits(Source):
-    """Sources that are split already: nothing is drawn.
+    """A source for each split, instead of drawing them.
 
     Args:
-        train: Documents to train on.
+        train: Documents for training.
         val: Documents for validation.
-        test: Documents for testing; none by default, and then there is nothing to test on.
+        test: Documents for testing; without them nothing can be tested.
     """
 
     train: Source
@@ -136,25 +143,19 @@ class Splits(Source):
     test: Source | None = None
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents of each split after another."""
+        """Yield the documents of one split after another."""
         for split, source in self._parts():
             yield from (replace(document, split=split) for document in source.documents())
 
     def size(self) -> int | None:
-        """Return the sum, if all of it is known."""
+        """Return the sum of the sizes; None if one is unknown."""
         sizes = [source.size() for _, source in self._parts()]
         return None if None in sizes else sum(size for size in sizes if size)
 
     def identity(self) -> str:
-        """Return the identities of all of them."""
+        """Return the identities of the sources."""
         return "; ".join(f"{split} {source.identity()}" for split, source in self._parts())
 
     def _parts(self) -> list[tuple[str, Source]]:
         parts = (("train", self.train), ("val", self.val), ("test", self.test))
         return [(split, source) for split, source in parts if source is not None]
-
-
-def missing(package: str, what: str) -> InputError:
-    """Return the error of an optional package that is not installed."""
-    remedy = 'pip install "paratime[language]"'
-    return InputError(what, f"the package {package}", "none installed", remedy)

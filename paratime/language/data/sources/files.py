@@ -1,4 +1,4 @@
-"""Text files as users name them: patterns, and compression by suffix."""
+"""Text files, given by patterns, possibly compressed."""
 
 import codecs
 import gzip
@@ -7,18 +7,37 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import IO
 
 from paratime.errors import InputError, one_line
-from paratime.language.data.sources.base import missing
+from paratime.io.packages import import_package
+from paratime.language.data.sources.base import Source
 
 COMPRESSED = (".gz", ".zst")
 
 
-def matched(patterns: list[str]) -> list[str]:
-    """Return the files of some patterns (``**`` descends into folders), sorted, each once.
+@dataclass(frozen=True)
+class FileSource(Source):
+    """A source that reads the files that match some patterns."""
+
+    paths: list[str]
+
+    def files(self) -> list[Path]:
+        """Return the files that match."""
+        return [Path(name) for name in matching_files(self.paths)]
+
+    def size(self) -> int | None:
+        """Return the bytes of the files; None if one is compressed."""
+        if any(path.name.endswith(COMPRESSED) for path in self.files()):
+            return None
+        return sum(path.stat().st_size for path in self.files())
+
+
+def matching_files(patterns: list[str]) -> list[str]:
+    """Return the files that match patterns (``**`` descends into folders), sorted, each once.
 
     Raises:
         InputError: No pattern, or one that matches no file.
@@ -29,12 +48,12 @@ def matched(patterns: list[str]) -> list[str]:
     return sorted(names.values())
 
 
-def named(patterns: list[str]) -> list[tuple[str, str]]:
-    """Return the files of some patterns, each behind its name from the folder that all are in.
+def named_files(patterns: list[str]) -> list[tuple[str, str]]:
+    """Return pairs (name, file), where names are relative to the folder that contains all files.
 
-    Documents are drawn by these names, so that it does not matter from where one looks at them.
+    Splits are drawn by these names, so they do not depend on the working directory.
     """
-    files = matched(patterns)
+    files = matching_files(patterns)
     whole = [Path(file).resolve() for file in files]
     root = os.path.commonpath([path.parent for path in whole])
     pairs = zip(whole, files, strict=True)
@@ -42,30 +61,22 @@ def named(patterns: list[str]) -> list[tuple[str, str]]:
 
 
 def _match(pattern: str) -> list[str]:
-    if Path(pattern).is_file():  # whose name may have brackets
+    if Path(pattern).is_file():  # its name may contain brackets
         return [pattern]
     found = [name for name in glob(pattern, recursive=True) if Path(name).is_file()]
     if not found:
-        remedy = f"paths are taken from the working directory, {Path.cwd()}"
-        raise InputError("paths", "an existing file or pattern", repr(pattern), remedy)
+        raise InputError(
+            "paths", "an existing file or pattern", repr(pattern), f"paths start at {Path.cwd()}"
+        )
     return found
 
 
-def plain_size(names: list[str]) -> int | None:
-    """Return the bytes of some files; None if any is compressed."""
-    if any(name.endswith(COMPRESSED) for name in names):
-        return None
-    return sum(Path(name).stat().st_size for name in names)
-
-
 @contextmanager
-def opened(name: str) -> Iterator[IO[bytes]]:
-    """Open a file to read the bytes that are in it, or in its ``.gz`` or ``.zst`` compression.
-
-    A byte order mark at its beginning, which is no text, is passed over.
+def open_text(name: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes; decompress ``.gz`` and ``.zst``, skip a byte order mark.
 
     Raises:
-        InputError: The compression is cut or damaged, or pyarrow is missing for ``.zst``.
+        InputError: The compressed file is truncated or damaged, or pyarrow is missing for ``.zst``.
     """
     try:
         with _stream(name) as stream:
@@ -77,8 +88,10 @@ def opened(name: str) -> Iterator[IO[bytes]]:
     except (OSError, EOFError, zlib.error) as error:
         if not name.endswith(COMPRESSED):
             raise
-        expected = f"a whole {Path(name).suffix} file"
-        raise InputError(name, expected, one_line(error), "write it again") from None
+        suffix = Path(name).suffix
+        raise InputError(
+            name, expected=f"a whole {suffix} file", got=one_line(error), remedy="write it again"
+        ) from None
 
 
 def _stream(name: str) -> io.BufferedReader:
@@ -86,23 +99,20 @@ def _stream(name: str) -> io.BufferedReader:
         return io.BufferedReader(gzip.open(name, "rb"))
     if not name.endswith(".zst"):
         return open(name, "rb")
-    try:
-        import pyarrow
-    except ImportError:
-        raise missing("pyarrow", name) from None
-    # The package zstandard would take a cut file for a whole one.
+    pyarrow = import_package("pyarrow", what=name, extra="language")
+    # The package zstandard does not notice a truncated file.
     packed = pyarrow.CompressedInputStream(pyarrow.OSFile(name), "zstd")
     return io.BufferedReader(packed)
 
 
-def decoded(content: bytes, name: str) -> str:
-    """Return UTF-8 text.
+def decode_utf8(content: bytes, name: str) -> str:
+    """Decode UTF-8 text.
 
     Raises:
-        InputError: It is none.
+        InputError: It is not UTF-8.
     """
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        got = f"byte {content[error.start]:#04x} at position {error.start}"
-        raise InputError(name, "UTF-8 text", got, "convert the file") from None
+        found = f"byte {content[error.start]:#04x} at position {error.start}"
+        raise InputError(name, "UTF-8 text", found, "convert the file") from None

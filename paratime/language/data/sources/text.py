@@ -1,95 +1,82 @@
-"""Documents in files of text, and in the rows of JSON Lines, Parquet and Hugging Face datasets."""
+"""Documents in text files, JSON Lines, Parquet files and Hugging Face datasets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
-from paratime.errors import InputError, one_line
-from paratime.language.data.sources.base import Document, Source, missing
-from paratime.language.data.sources.files import decoded, matched, named, opened, plain_size
+from paratime.errors import InputError, describe_error, one_line
+from paratime.io.packages import import_package, missing_package
+from paratime.language.data.sources.base import Document, Source
+from paratime.language.data.sources.files import (
+    FileSource,
+    decode_utf8,
+    named_files,
+    open_text,
+)
 
-BLOCK = 2**24
-"""Bytes that are read at once where a file is cut at separators."""
+BLOCK_BYTES = 2**24
+"""Bytes that are read at once from a file that is cut at separators."""
 
 SAVED = ("dataset_dict.json", "state.json")
-"""One of them is in a folder of ``save_to_disk``."""
+"""Files that ``save_to_disk`` writes, one or the other."""
 
 
 @dataclass(frozen=True)
-class TextFiles(Source):
+class TextFiles(FileSource):
     """UTF-8 text files, plain, ``.gz`` or ``.zst``.
 
     Args:
         paths: Files, or glob patterns (``**`` descends into folders).
-        separator: Text between documents of one file; each file is one document by default, and is
-            read whole.
+        separator: Text between the documents of a file. By default each file is one document, and
+            is read whole.
     """
 
-    paths: list[str]
     separator: str | None = None
 
     def documents(self) -> Iterator[Document]:
-        """Yield the files in order of their paths; each pattern must match something."""
-        for name, path in named(self.paths):
-            with opened(path) as file:
+        """Yield documents, files in order of their paths; each pattern must match a file."""
+        for name, path in named_files(self.paths):
+            with open_text(path) as file:
                 if not self.separator:
-                    yield Document(name, decoded(file.read(), path))
+                    yield Document(name, decode_utf8(file.read(), path))
                     continue
                 for number, piece in enumerate(_pieces(file, self.separator.encode())):
                     one = f"{name}[{number}]"
-                    yield Document(one, decoded(piece, one))
-
-    def files(self) -> list[Path]:
-        """Return the files that match."""
-        return [Path(name) for name in matched(self.paths)]
-
-    def size(self) -> int | None:
-        """Return the bytes of the files, if they are plain."""
-        return plain_size(matched(self.paths))
+                    yield Document(one, decode_utf8(piece, one))
 
 
 def _pieces(file: IO[bytes], separator: bytes) -> Iterator[bytes]:
     rest = b""
-    while block := file.read(BLOCK):
+    while block := file.read(BLOCK_BYTES):
         *whole, rest = (rest + block).split(separator)
         yield from whole
     yield rest
 
 
 @dataclass(frozen=True)
-class JsonLines(Source):
-    """JSON Lines, plain, ``.gz`` or ``.zst``: an object a line, one field of which is the text.
+class JsonLines(FileSource):
+    """JSON Lines, plain, ``.gz`` or ``.zst``: one object per line, with the text in a field.
 
     Args:
         paths: Files, or glob patterns.
         text: The field with the text.
-        name: A field that names documents; those of one name fall into the same split. By default
-            the file and the line.
+        name: A field that names the document; documents with the same name share a split. By
+            default the file and the line.
     """
 
-    paths: list[str]
     text: str = "text"
     name: str | None = None
 
     def documents(self) -> Iterator[Document]:
-        """Yield the lines in order, files in order of their paths; blank lines are passed over."""
-        for name, path in named(self.paths):
-            with opened(path) as file:
+        """Yield the lines in order, files in order of their paths; blank lines are skipped."""
+        for name, path in named_files(self.paths):
+            with open_text(path) as file:
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         yield self._document(f"{name}:{number}", line)
-
-    def files(self) -> list[Path]:
-        """Return the files that match."""
-        return [Path(name) for name in matched(self.paths)]
-
-    def size(self) -> int | None:
-        """Return the bytes of the files, if they are plain: somewhat more than the text's."""
-        return plain_size(matched(self.paths))
 
     def _document(self, place: str, line: bytes) -> Document:
         try:
@@ -102,36 +89,32 @@ class JsonLines(Source):
 
 
 @dataclass(frozen=True)
-class Parquet(Source):
-    """Parquet files with a column of texts; a missing text is an empty one.
+class Parquet(FileSource):
+    """Parquet files with a column of texts; a null counts as an empty text.
 
     Args:
         paths: Files, or glob patterns.
         text: The column with the text.
-        name: A column that names documents; those of one name fall into the same split. By default
-            the file and the row.
+        name: A column that names the document; documents with the same name share a split. By
+            default the file and the row.
     """
 
-    paths: list[str]
     text: str = "text"
     name: str | None = None
 
     def documents(self) -> Iterator[Document]:
         """Yield the rows in order, files in order of their paths."""
-        try:
-            from pyarrow import ArrowException
-        except ImportError:
-            raise missing("pyarrow", "Parquet") from None
-        for name, path in named(self.paths):
+        pyarrow = import_package("pyarrow", what="Parquet", extra="language")
+        for name, path in named_files(self.paths):
             try:
                 yield from self._rows(name, path)
-            except (ArrowException, OSError, UnicodeDecodeError) as error:
-                expected, got = "a Parquet file with texts in UTF-8", one_line(error)
-                raise InputError(path, expected, got, "write it again") from None
+            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+                raise InputError(
+                    path, "a Parquet file with texts in UTF-8", one_line(error), "write it again"
+                ) from None
 
-    def files(self) -> list[Path]:
-        """Return the files that match."""
-        return [Path(name) for name in matched(self.paths)]
+    def size(self) -> None:
+        """Return None: the files are compressed."""
 
     def _rows(self, file_name: str, path: str) -> Iterator[Document]:
         from pyarrow.parquet import ParquetFile
@@ -150,14 +133,14 @@ class HuggingFace(Source):
     """A dataset of the package ``datasets``: a folder of ``save_to_disk``, or one of the hub.
 
     Args:
-        path: The folder, or what ``datasets.load_dataset`` takes: an id of the hub, or a folder of
-            data files.
+        path: The folder, or what ``datasets.load_dataset`` accepts: an id on the hub, or a folder
+            of data files.
         split: The split to read.
         text: The column with the text.
-        name: A column that names documents; the row by default.
+        name: A column that names the document; the row number by default.
         config: The dataset's configuration, if it has several.
-        revision: Branch, tag or commit at the hub; a commit never changes.
-        streaming: Whether rows are downloaded as they are read, and not kept.
+        revision: Branch, tag or commit on the hub; only a commit never changes.
+        streaming: Whether to download rows as they are read, without keeping them.
     """
 
     path: str
@@ -174,13 +157,13 @@ class HuggingFace(Source):
             yield _document(row, f"{self.path}:{self.split}:{number}", self.text, self.name)
 
     def files(self) -> list[Path]:
-        """Return the files of a folder; what the hub has is known by the revision."""
+        """Return the files of a folder; a dataset on the hub has only its revision."""
         return [path for path in sorted(Path(self.path).rglob("*")) if path.is_file()]
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         columns = [self.text, *([self.name] if self.name else [])]
         try:
-            rows = self._found(import_module("datasets"))
+            rows = self._found(import_package("datasets", what="HuggingFace", extra="language"))
             if rows.column_names is not None:
                 _check_columns(self.path, columns, rows.column_names)
                 rows = rows.select_columns(columns)
@@ -188,11 +171,11 @@ class HuggingFace(Source):
         except InputError:
             raise
         except ModuleNotFoundError as error:
-            raise missing(str(error.name), "HuggingFace") from None
-        except Exception as error:  # anything, from the network to the dataset's own code
-            got = f"{type(error).__name__}: {one_line(error)[:200]}"
-            remedy = "check path, split and network"
-            raise InputError(f"path {self.path}", "a dataset", got, remedy) from None
+            raise missing_package(str(error.name), what="HuggingFace", extra="language") from None
+        except Exception as error:  # from the network to the dataset's own code
+            raise InputError(
+                self.path, "a dataset", describe_error(error), "check path, split, network"
+            ) from None
 
     def _found(self, datasets: Any) -> Any:
         if any((Path(self.path) / name).exists() for name in SAVED):
@@ -207,22 +190,26 @@ class HuggingFace(Source):
         )
 
 
-def _check_columns(path: str, columns: list[str], there: list[str]) -> None:
-    """Refuse columns that are not there."""
-    for column in columns:
-        if column not in there:
-            got, remedy = f"columns {', '.join(there)}", "name the one with texts as text"
-            raise InputError(path, f"a column {column!r}", got, remedy)
+def _check_columns(path: str, needed: list[str], found: list[str]) -> None:
+    for column in needed:
+        if column not in found:
+            raise InputError(
+                path,
+                expected=f"a column {column!r}",
+                got=f"columns {', '.join(found)}",
+                remedy="name that of texts as text",
+            )
 
 
 def _document(row: dict[str, Any], place: str, text: str, name: str | None) -> Document:
-    """Return the document of a row."""
     for key in (text, name):
         if key is not None and key not in row:
-            got = f"fields {', '.join(row)}"[:80]
-            raise InputError(place, f"a field {key!r}", got, "name the one that is meant")
+            raise InputError(
+                place, f"a field {key!r}", f"fields {', '.join(row)}"[:80], "name one of them"
+            )
     found = "" if row[text] is None else row[text]
     if not isinstance(found, str):
-        remedy = "name the field with texts as text"
-        raise InputError(f"{place}: {text}", "a text", type(found).__name__, remedy)
+        raise InputError(
+            f"{place}: {text}", "a text", type(found).__name__, "name the field of texts as text"
+        )
     return Document(place if name is None else str(row[name]), found)

@@ -1,4 +1,4 @@
-"""Documents that are tokens already: files of ids, and litdata's folders."""
+"""Documents that are already tokenised: files of ids, and the folders of litdata."""
 
 import json
 from collections.abc import Iterator
@@ -11,58 +11,57 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
 from paratime.language.data.sources.base import Document, Source
-from paratime.language.data.sources.files import decoded, matched, named
+from paratime.language.data.sources.files import FileSource, decode_utf8, named_files
 
-BLOCK = 2**22
+BLOCK_IDS = 2**22
 """Ids that are searched for document starts at once."""
 
 LITDATA_TENSORS = {11: "u1", 12: "i1", 13: "i2", 14: "i2", 15: "i4", 16: "i4", 17: "i8"}
 LITDATA_TENSORS |= {18: "i8", 20: "u2"}
 LITDATA_ARRAYS = dict(enumerate(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")))
-"""Types of one-dimensional items by the numbers that litdata gives them."""
+"""Types of one-dimensional items by the codes that litdata assigns to them."""
 
 
 @dataclass(frozen=True)
-class TokenFiles(Source):
+class TokenFiles(FileSource):
     """Files of ids and nothing else, as nanoGPT prepares them: ``train.bin``, ``val.bin``.
 
     Args:
         paths: Files, or glob patterns.
-        start: The id that stands between documents, before or behind each: 50256 of GPT-2. Each
-            file is one document by default.
+        start: The id that separates documents, before or after each, such as GPT-2's 50256. By
+            default each file is one document.
         dtype: Type of the ids, little-endian.
     """
 
-    paths: list[str]
     start: int | None = None
     dtype: Literal["uint16", "uint32"] = "uint16"
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents, memory-mapped, files in order of their paths."""
-        for name, path in named(self.paths):
-            size = np.dtype(self.dtype).itemsize
-            if Path(path).stat().st_size % size:
-                got = f"{Path(path).stat().st_size} bytes"
-                raise InputError(path, f"ids of {size} bytes", got, "name its dtype, or copy again")
-            if Path(path).stat().st_size:
+        for name, path in named_files(self.paths):
+            size, total = np.dtype(self.dtype).itemsize, Path(path).stat().st_size
+            if total % size:
+                raise InputError(
+                    path, f"ids of {size} bytes", f"{total} bytes", "name its dtype, or copy again"
+                )
+            if total:
                 ids = np.memmap(path, np.dtype(self.dtype).newbyteorder("<"), mode="r")
                 yield from _documents(name, ids, self.start)
 
-    def files(self) -> list[Path]:
-        """Return the files that match."""
-        return [Path(name) for name in matched(self.paths)]
+    def size(self) -> None:
+        """Return None: the size of the text is unknown."""
 
 
 @dataclass(frozen=True)
 class LitData(Source):
     """A folder that ``litdata.optimize`` wrote, of tokens or of texts, read without litdata.
 
-    Items are one-dimensional tensors or arrays of ids (as for its ``TokensLoader``), or strings;
-    each is a document. Compressed and encrypted folders are refused.
+    Each item is a document: a one-dimensional tensor or array of ids (as its ``TokensLoader``
+    reads), or a string. Compressed and encrypted folders are refused.
 
     Args:
         path: The folder with ``index.json``.
-        start: An id that stands between documents within items, or begins or ends them.
+        start: An id that separates documents within an item, or begins or ends them.
     """
 
     path: str
@@ -76,14 +75,18 @@ class LitData(Source):
             chunks, config = about["chunks"], about["config"]
             formats = list(config["data_format"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            remedy = "name the folder that litdata.optimize wrote"
-            raise InputError(str(index), "litdata's index", one_line(error), remedy) from None
+            raise InputError(
+                str(index), "litdata's index", one_line(error), "name a folder of litdata.optimize"
+            ) from None
         packed = [key for key in ("compression", "encryption") if config.get(key)]
         dtype = _dtype(formats)
         if packed or (dtype is None and formats != ["str"]):
-            got = f"{packed[0]} {config[packed[0]]}" if packed else ", ".join(formats)
-            remedy = "write it so, or as JSON Lines"
-            raise InputError(self.path, "items that are strings or plain ids", got, remedy)
+            raise InputError(
+                self.path,
+                expected="items that are strings or plain ids",
+                got=f"{packed[0]} {config[packed[0]]}" if packed else ", ".join(formats),
+                remedy="write it so, or as JSON Lines",
+            )
         for chunk in chunks:
             yield from self._items(Path(self.path) / chunk["filename"], chunk, dtype)
 
@@ -92,10 +95,10 @@ class LitData(Source):
         return [*sorted(Path(self.path).glob("*.bin")), Path(self.path) / "index.json"]
 
     def _items(self, path: Path, chunk: dict[str, Any], dtype: str | None) -> Iterator[Document]:
-        """Yield the items of a chunk: their number, where each begins and ends, and their bytes.
+        """Yield the documents of a chunk, which holds a count, offsets, and the items' bytes.
 
-        An item of several fields begins with the sizes of these; where there is a ``dim``, the
-        items are the ids of one long array, without sizes.
+        An item begins with the sizes of its fields, unless the chunk has a ``dim``: then its items
+        are the ids of one long array, without sizes.
         """
         size = 4 if chunk.get("dim") is None else 0
         try:
@@ -109,20 +112,20 @@ class LitData(Source):
         for number in range(count):
             name, item = f"{path}[{number}]", content[ends[number] + size : ends[number + 1]]
             if dtype is None:
-                yield Document(name, decoded(item.tobytes(), name))
+                yield Document(name, decode_utf8(item.tobytes(), name))
             else:
                 yield from _documents(name, np.frombuffer(item.tobytes(), dtype), self.start)
 
 
 def _dtype(formats: list[str]) -> str | None:
-    """Return the type of ids, if they are what the items are."""
+    """Return the type of the ids, or None if items are something else."""
     kind, _, number = formats[0].partition(":")
     types = {"no_header_tensor": LITDATA_TENSORS, "no_header_numpy": LITDATA_ARRAYS}
     return types.get(kind, {}).get(int(number or -1)) if len(formats) == 1 else None
 
 
 def _documents(name: str, ids: NDArray[Any], start: int | None) -> Iterator[Document]:
-    """Yield what lies between the starts; what is empty is no document."""
+    """Yield the ids between starts as documents; skip empty ones."""
     begun = number = 0
     for end in _starts(ids, start):
         if end > begun:
@@ -132,9 +135,9 @@ def _documents(name: str, ids: NDArray[Any], start: int | None) -> Iterator[Docu
 
 
 def _starts(ids: NDArray[Any], start: int | None) -> Iterator[int]:
-    """Yield where the start stands, and the end."""
+    """Yield the positions of the start id, then the end."""
     if start is not None:
-        for block in range(0, len(ids), BLOCK):
-            found = np.flatnonzero(ids[block : block + BLOCK] == start) + block
+        for block in range(0, len(ids), BLOCK_IDS):
+            found = np.flatnonzero(ids[block : block + BLOCK_IDS] == start) + block
             yield from found.tolist()
     yield len(ids)

@@ -8,12 +8,12 @@ from paratime.world.data.episode import Episode
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes, and what their source knows of all of them.
+    """Episodes, and what their source knows about all of them.
 
     Attributes:
         episodes: In a fixed order.
-        environment: Gymnasium's id of the environment that they are of, if it is known.
-        actions: How many choices a discrete action has, if it is known.
+        environment: Gymnasium's id of their environment, if it is known.
+        actions: The number of choices of a discrete action, if it is known.
     """
 
     episodes: list[Episode]
@@ -29,13 +29,13 @@ class Source(ABC):
         """Return the episodes.
 
         Raises:
-            InputError: One line that says file, episode, key, what was expected and what came.
+            InputError: One line that names file, episode and key, what was expected and what came.
         """
 
 
 @dataclass(frozen=True)
 class InMemory(Source):
-    """Episodes that have been made already.
+    """Episodes that exist already.
 
     Args:
         recording: The episodes.

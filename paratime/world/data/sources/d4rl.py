@@ -1,4 +1,4 @@
-"""Episodes in HDF5 as D4RL stores them: all rows below each other."""
+"""Episodes in HDF5 as D4RL stores them: all rows in one array per key."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ NEXT = "next_observations"
 
 @dataclass(frozen=True)
 class D4RL(Source):
-    """A file in the layout of D4RL: all episodes one below the other.
+    """A file in the layout of D4RL: the rows of all episodes, one episode after the other.
 
     Row t of ``observations`` (N, O), ``actions`` (N, A), ``rewards``, ``terminals`` and
-    ``timeouts`` (N,) holds what was observed at step t, what was done, and what came of it. An
-    episode ends where one of the last two is true, and where the file does. Its last observation
-    is in ``next_observations`` (N, O). Without these, what its last action led to is not known:
-    the action is dropped with its reward and flag, the episode counts as cut short, and one that
-    has no other action is skipped.
+    ``timeouts`` (N,) holds the observation at step t, the action taken, and what it led to. An
+    episode ends where one of the last two is true, and where the file ends. Its last observation
+    is in ``next_observations`` (N, O). Without these, the result of its last action is unknown:
+    the action is dropped with its reward and flag, the episode counts as truncated, and one
+    without another action is skipped.
 
     Args:
         path: The file.
@@ -36,8 +36,8 @@ class D4RL(Source):
         """Return the episodes, in the order of their rows."""
         path = Path(self.path)
         with open_hdf5(path) as file:
-            there = [key for key in (*ROWS, NEXT) if hasattr(file.get(key), "shape")]
-            rows = {key: np.atleast_1d(file[key][()]) for key in there}
+            keys = [key for key in (*ROWS, NEXT) if hasattr(file.get(key), "shape")]
+            rows = {key: np.atleast_1d(file[key][()]) for key in keys}
         _check_rows(rows, path)
         ended = rows["terminals"].astype(bool) | rows["timeouts"].astype(bool)
         ended[-1:] = True
@@ -46,15 +46,19 @@ class D4RL(Source):
             part = {key: x[begin:end] for key, x in rows.items()}
             begin = end
             if NEXT in rows or len(part["actions"]) > 1:
-                episodes.append(_cut(part, f"episode {len(episodes)} of {path}"))
+                episodes.append(_episode(part, f"episode {len(episodes)} of {path}"))
         if not episodes:
-            got, remedy = f"{len(ended)} of one row each", "add next_observations"
-            raise InputError(f"episodes of {path}", "one of two rows or more", got, remedy)
+            raise InputError(
+                f"episodes of {path}",
+                expected="one of two rows or more",
+                got=f"{len(ended)} of one row each",
+                remedy="add next_observations",
+            )
         return Recording(episodes)
 
 
-def is_flat(path: str) -> bool:
-    """Return whether an HDF5 file is laid out as D4RL's are: observations beside each other."""
+def is_d4rl(path: str) -> bool:
+    """Return whether an HDF5 file has the layout of D4RL: observations at its top level."""
     with open_hdf5(Path(path)) as file:
         return "observations" in file
 
@@ -62,23 +66,27 @@ def is_flat(path: str) -> bool:
 def _check_rows(rows: dict[str, Array], path: Path) -> None:
     for key in ROWS:
         if key not in rows:
-            got = f"only {', '.join(rows) or 'others'}"
-            raise InputError(f"{key} of {path}", "a dataset of that name", got, "add it")
+            raise InputError(
+                f"{key} of {path}",
+                expected="a dataset of that name",
+                got=f"only {', '.join(rows) or 'others'}",
+                remedy="add it",
+            )
     count = len(rows["actions"])
     for key, x in rows.items():
+        what, remedy = f"{key} of {path}", "mend the file"
         if len(x) != count or (key in FLAGS and x.ndim > 1):
-            expected, got = f"{count} rows as in actions", f"shape {x.shape}"
-            raise InputError(f"{key} of {path}", expected, got, "mend the file")
+            raise InputError(what, f"{count} rows as in actions", f"shape {x.shape}", remedy)
         if key in FLAGS and (x.dtype.kind not in "biuf" or (x != x.astype(bool)).any()):
-            raise InputError(f"{key} of {path}", "zeros and ones", "others", "mend the file")
-    if NEXT in rows and rows[NEXT].shape != rows["observations"].shape:
-        expected, got = f"shape {rows['observations'].shape}", str(rows[NEXT].shape)
-        raise InputError(f"{NEXT} of {path}", expected, got, "mend the file")
+            raise InputError(what, "zeros and ones", "others", remedy)
+        if key == NEXT and x.shape != (shape := rows["observations"].shape):
+            raise InputError(what, f"shape {shape}", str(x.shape), remedy)
 
 
-def _cut(part: dict[str, Array], name: str) -> Episode:
+def _episode(part: dict[str, Array], name: str) -> Episode:
     observed, action, reward = part["observations"], part["actions"], part["rewards"]
     if NEXT not in part:
-        return make_episode(name, observed, action[:-1], reward[:-1], False)
+        return make_episode(name, observed, action[:-1], reward=reward[:-1], terminated=False)
     observed = np.concatenate([observed, part[NEXT][-1:]])
-    return make_episode(name, observed, action, reward, bool(part["terminals"][-1]))
+    terminated = bool(part["terminals"][-1])
+    return make_episode(name, observed, action, reward=reward, terminated=terminated)

@@ -21,7 +21,7 @@ from paratime.world.data.sources.minari import Minari, write_minari
 
 @dataclass(frozen=True)
 class Gym(Source):
-    """Episodes of uniformly random actions in an environment, collected on first use, and kept.
+    """Episodes of uniformly random actions in an environment, collected on first use, and cached.
 
     Args:
         environment: Gymnasium's id, such as ``Pendulum-v1``.
@@ -40,11 +40,12 @@ class Gym(Source):
         """Return the episodes."""
         check_at_least(1, episodes=self.episodes)
         check_at_least(0, seed=self.seed)
-        choices = choices_of(make(self.environment))
+        choices = action_choices(make_environment(self.environment))
         folder = self._folder()
         if not folder.exists():
+            seeds = range(self.seed, self.seed + self.episodes)
+            episodes = random_episodes(self.environment, seeds)
             about = f"collecting {self.environment}"
-            episodes = collect(self.environment, range(self.seed, self.seed + self.episodes))
             made = [*tqdm(episodes, about, self.episodes, unit="episode")]
             try:
                 with making(folder) as draft:
@@ -63,7 +64,7 @@ class Gym(Source):
         return cache_root(self.cache_dir) / "world" / f"{name}-{digest}-v0"
 
 
-def make(environment: str) -> Any:
+def make_environment(environment: str) -> Any:
     """Make an environment of Gymnasium, or of our own: ``paratime/TMaze64-v0`` and other lengths.
 
     Raises:
@@ -72,35 +73,48 @@ def make(environment: str) -> Any:
     try:
         import gymnasium
     except ImportError:
-        remedy = "pip install 'paratime[world]'"
-        raise InputError("gymnasium", "the package", "none installed", remedy) from None
-    from paratime.world.data.sources import tmaze
+        raise InputError(
+            "gymnasium", "the package", "none installed", "pip install 'paratime[world]'"
+        ) from None
+    from paratime.world.data.sources.tmaze import register_tmaze
 
-    tmaze.register(environment)
+    register_tmaze(environment)
     try:
         world = gymnasium.make(environment)
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        expected, remedy = "the packages that it needs", "install them"
-        raise InputError(f"environment {environment}", expected, one_line(error), remedy) from None
+        raise InputError(
+            f"environment {environment}",
+            expected="the packages that it needs",
+            got=one_line(error),
+            remedy="install it",
+        ) from None
     except gymnasium.error.Error as error:
-        got = f"{environment!r}: {one_line(error)}"
-        raise InputError("environment", "an id that Gymnasium knows", got, "correct it") from None
-    check_observed(world)
+        raise InputError(
+            "environment",
+            expected="an id that Gymnasium knows",
+            got=f"{environment!r}: {one_line(error)}",
+            remedy="correct it",
+        ) from None
+    check_observation_space(world)
     return world
 
 
-def check_observed(environment: Any) -> None:
+def check_observation_space(environment: Any) -> None:
     """Refuse observations that are neither arrays nor dicts of them."""
     space = environment.observation_space
     parts = space.spaces.values() if type(space).__name__ == "Dict" else [space]
     kinds = {type(part).__name__ for part in parts}
     if other := sorted(kinds - {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}):
-        expected, remedy = "Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these", "wrap it"
-        raise InputError("observation space", expected, other[0], remedy)
+        raise InputError(
+            "observation space",
+            expected="Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these",
+            got=other[0],
+            remedy="wrap it",
+        )
 
 
-def choices_of(environment: Any) -> int | None:
-    """Return how many choices an environment's actions have, None if they are vectors.
+def action_choices(environment: Any) -> int | None:
+    """Return the number of choices of an environment's actions, None if they are vectors.
 
     Raises:
         InputError: They are neither.
@@ -111,20 +125,21 @@ def choices_of(environment: Any) -> int | None:
         return int(space.n)
     if kind == "Box" and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return None
-    expected = "Discrete from 0, or Box of floats of one dimension"
-    raise InputError("action space", expected, str(space), "wrap the environment")
+    raise InputError(
+        "action space", "Discrete from 0, or Box of floats (A,)", str(space), "wrap the environment"
+    )
 
 
-def collect(environment: str, seeds: Sequence[int]) -> Iterator[Episode]:
+def random_episodes(environment: str, seeds: Sequence[int]) -> Iterator[Episode]:
     """Yield an episode of random actions for each seed."""
-    world = make(environment)
+    world = make_environment(environment)
     for seed in seeds:
         world.action_space.seed(seed)
-        yield run(world, seed, lambda observation: world.action_space.sample())
+        yield run_episode(world, seed, lambda observation: world.action_space.sample())
     world.close()
 
 
-def run(world: Any, seed: int, policy: Any) -> Episode:
+def run_episode(world: Any, seed: int, policy: Any) -> Episode:
     """Run an episode of an environment.
 
     Args:
@@ -133,33 +148,33 @@ def run(world: Any, seed: int, policy: Any) -> Episode:
         policy: From an observation to an action.
     """
     observation, _ = world.reset(seed=seed)
-    observations, actions, rewards, over = [copied(observation)], [], [], False
+    observations, actions, rewards, over = [_copied(observation)], [], [], False
     while not over:
         action = policy(observation)
         actions.append(np.copy(action))
         observation, reward, terminated, truncated, _ = world.step(action)
-        observations.append(copied(observation))
+        observations.append(_copied(observation))
         rewards.append(float(reward))
         over = terminated or truncated
     name = getattr(getattr(world, "spec", None), "id", "the environment")
     return make_episode(
         f"seed {seed} of {name}",
-        by_key(observations),
-        np.array(actions),
-        rewards,
-        terminated,
-        {"seed": seed},
+        _stacked(observations),
+        action=np.array(actions),
+        reward=rewards,
+        terminated=terminated,
+        info={"seed": seed},
     )
 
 
-def copied(observation: Any) -> Any:
+def _copied(observation: Any) -> Any:
     """Return an observation that the environment cannot change any more."""
     if isinstance(observation, dict):
         return {key: np.copy(x) for key, x in observation.items()}
     return np.copy(observation)
 
 
-def by_key(observations: list[Any]) -> Any:
+def _stacked(observations: list[Any]) -> Any:
     """Return observations as arrays, by key if they are dicts."""
     if isinstance(observations[0], dict):
         return {key: np.stack([x[key] for x in observations]) for key in observations[0]}

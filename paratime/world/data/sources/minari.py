@@ -1,4 +1,4 @@
-"""Episodes in HDF5 as Minari stores them; its package is not needed."""
+"""Minari's data sets in HDF5, read and written."""
 
 import importlib
 import io
@@ -15,9 +15,11 @@ import numpy as np
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
-from paratime.world.data.episode import VECTOR, Array, Episode, make_episode
+from paratime.world.data.episode import VECTOR, Array, Episode, Layout, make_episode
 from paratime.world.data.sources.base import Recording, Source
-from paratime.world.data.sources.minari_metadata import describe, nested
+
+MINARI_VERSION = "0.5.0"
+"""The oldest Minari that reads what is written here; newer ones read it as well."""
 
 MAIN = "main_data.hdf5"
 METADATA = "metadata.json"
@@ -33,9 +35,8 @@ JPEG = b"\xff\xd8\xff"
 class Minari(Source):
     """A Minari data set in HDF5.
 
-    An observation of several parts, in groups within groups, has keys such as ``arm/position``;
-    those of a tuple are ``_index_0``, ``_index_1`` and so on. An episode that does not say that it
-    has terminated has been cut short.
+    The keys of nested observations are paths such as ``arm/position``; those of a tuple are
+    ``_index_0``, ``_index_1`` and so on. An episode without a termination has been truncated.
 
     Args:
         path: The file ``main_data.hdf5``, or a folder with one such file in it or below.
@@ -47,20 +48,9 @@ class Minari(Source):
         """Return the episodes, in the order of their numbers."""
         path = _main_file(self.path)
         with open_hdf5(path) as file:
-            groups = [(int(m[1]), key) for key in file if (m := EPISODE.fullmatch(key))]
-            found = dict(groups)
-            if not found:
-                got, remedy = f"only {', '.join(file) or 'an empty file'}", "check the path"
-                raise InputError(str(path), "groups episode_0 and so on", got, remedy)
             metadata = _metadata(file, path)
-            total = metadata.get("total_episodes", len(found))
-            if not total == len(found) == len(groups):
-                expected, got = f"{total} episodes as the metadata says", str(len(groups))
-                raise InputError(str(path), expected, got, "fetch or write it again")
-            episodes = [
-                _episode(file[found[number]], f"{found[number]} of {path}")
-                for number in sorted(found)
-            ]
+            keys = _episode_keys(file, metadata, path)
+            episodes = [_episode(file[key], f"{key} of {path}") for key in keys]
         space, environment = (_parse(metadata, key, path) for key in ("action_space", "env_spec"))
         discrete = space.get("type") == "Discrete" and "n" in space
         choices = int(space["n"]) + int(space.get("start", 0)) if discrete else None
@@ -77,8 +67,12 @@ def _main_file(path: str) -> Path:
         if not any(part[0] == "." for part in file.relative_to(root).parts)
     ]
     if len(found) != 1:
-        got = ", ".join(str(p.relative_to(root)) for p in found[:3]) or "none"
-        raise InputError(f"path {path}", f"one {MAIN} in it or below", got, "name its folder")
+        raise InputError(
+            f"path {path}",
+            expected=f"one {MAIN} in it or below",
+            got=", ".join(str(p.relative_to(root)) for p in found[:3]) or "none",
+            remedy="name its folder",
+        )
     return found[0]
 
 
@@ -86,8 +80,7 @@ def _h5py() -> ModuleType:
     try:
         return importlib.import_module("h5py")
     except ImportError:
-        expected, remedy = "the package h5py", "pip install h5py"
-        raise InputError("h5py", expected, "none installed", remedy) from None
+        raise InputError("h5py", "the package h5py", "none installed", "pip install h5py") from None
 
 
 @contextmanager
@@ -95,48 +88,76 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """Open an HDF5 file to read it.
 
     Raises:
-        InputError: There is none, it is something else, or a part of it cannot be read.
+        InputError: It does not exist, is something else, or a part of it cannot be read.
     """
     h5py = _h5py()
     if not path.is_file():
-        remedy = f"paths are taken from the working directory, {Path.cwd()}"
-        raise InputError(f"path {path}", "an HDF5 file", "none there", remedy)
+        raise InputError(
+            f"path {path}",
+            expected="an HDF5 file",
+            got="none there",
+            remedy=f"paths are taken from the working directory, {Path.cwd()}",
+        )
     try:
         with h5py.File(path, "r") as file:
             yield file
     except InputError:
         raise
     except Exception as error:  # flipped bytes raise many kinds
-        got, remedy = one_line(error), "fetch or write it again"
-        raise InputError(str(path), "a whole HDF5 file", got, remedy) from None
+        raise InputError(
+            str(path), "a whole HDF5 file", one_line(error), "fetch or write it again"
+        ) from None
 
 
 def _metadata(file: Any, path: Path) -> dict[str, Any]:
-    """Return what is said of all episodes: beside the file since Minari 0.5, in it before."""
-    beside = path.with_name(METADATA)
-    if not beside.is_file():
+    """Return the metadata of a data set: next to the file since Minari 0.5, in it before."""
+    path = path.with_name(METADATA)
+    if not path.is_file():
         return dict(file.attrs)
     try:
-        return dict(json.loads(beside.read_text()))
+        return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        got, remedy = one_line(error), "mend or delete it"
-        raise InputError(str(beside), "a JSON object", got, remedy) from None
+        raise InputError(str(path), "a JSON object", one_line(error), "mend or delete it") from None
 
 
 def _parse(metadata: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
-    """Return what is written as JSON text within the metadata; nothing if there is none."""
+    """Return an object that the metadata holds as JSON text, empty if it does not."""
     try:
         return dict(json.loads(metadata.get(key) or "{}"))
     except (ValueError, TypeError):
-        got, remedy = repr(metadata[key])[:40], "mend it"
-        raise InputError(f"{key} of {path}", "a JSON object as text", got, remedy) from None
+        raise InputError(
+            f"{key} of {path}", "a JSON object as text", repr(metadata[key])[:40], "mend it"
+        ) from None
+
+
+def _episode_keys(file: Any, metadata: dict[str, Any], path: Path) -> list[str]:
+    """Return the names of the episodes' groups, in the order of their numbers."""
+    groups = [(int(match[1]), key) for key in file if (match := EPISODE.fullmatch(key))]
+    found = dict(groups)
+    if not found:
+        raise InputError(
+            str(path),
+            expected="groups episode_0 and so on",
+            got=f"only {', '.join(file) or 'an empty file'}",
+            remedy="check the path",
+        )
+    total = metadata.get("total_episodes", len(found))
+    if not total == len(found) == len(groups):
+        raise InputError(
+            str(path), f"{total} episodes as the metadata says", str(len(groups)), "fetch it again"
+        )
+    return [found[number] for number in sorted(found)]
 
 
 def _episode(group: Any, name: str) -> Episode:
     for key in ("observations", "actions", "rewards", "terminations"):
         if key not in group:
-            got = f"only {', '.join(group) or 'an empty group'}"
-            raise InputError(f"{key} of {name}", "it in each episode", got, "add it")
+            raise InputError(
+                f"{key} of {name}",
+                expected="it in each episode",
+                got=f"only {', '.join(group) or 'an empty group'}",
+                remedy="add it",
+            )
     parts = _parts(group["observations"], name)
     actions, rewards, flags = (
         _array(group[key], f"{key} of {name}") for key in ("actions", "rewards", "terminations")
@@ -146,30 +167,32 @@ def _episode(group: Any, name: str) -> Episode:
     terminated = _last(flags, actions.shape[:1], f"terminations of {name}")
     seed = group.attrs.get("seed")
     info = {"seed": int(seed)} if isinstance(seed, np.integer) else {}
-    return make_episode(name, parts, actions, rewards, terminated, info)
+    return make_episode(name, parts, actions, reward=rewards, terminated=terminated, info=info)
 
 
 def _array(node: Any, what: str) -> Array:
     if not hasattr(node, "shape"):
-        got, remedy = f"the parts {', '.join(node)}", "put them side by side"
-        raise InputError(what, "one array", got, remedy)
+        raise InputError(what, "one array", f"the parts {', '.join(node)}", "put them side by side")
     return np.asarray(node[()])
 
 
 def _last(flags: Array, shape: tuple[int, ...], what: str) -> bool:
-    """Return the last of an episode's flags, of which no other may be set."""
+    """Return the last of an episode's flags; no other one may be set."""
     if flags.shape != shape:
-        expected, got = f"shape {shape}, one an action", str(flags.shape)
-        raise InputError(what, expected, got, "mend the file")
+        raise InputError(what, f"shape {shape}, one an action", str(flags.shape), "mend the file")
     early = flags[:-1].astype(bool)
     if early.any():
-        got = f"true at step {early.argmax()} of {len(flags)}"
-        raise InputError(what, "true at the last step at most", got, "end the episode there")
+        raise InputError(
+            what,
+            expected="true at the last step at most",
+            got=f"true at step {early.argmax()} of {len(flags)}",
+            remedy="end the episode there",
+        )
     return bool(flags[-1:].any())
 
 
 def _parts(node: Any, name: str, key: str = "") -> dict[str, Array]:
-    """Return the arrays in groups within groups, by the path to each."""
+    """Return the arrays in nested groups, by the path to each."""
     if hasattr(node, "shape"):
         return {key or VECTOR: _pixels(np.asarray(node[()]), f"{key or VECTOR} of {name}")}
     found: dict[str, Array] = {}
@@ -187,8 +210,9 @@ def _pixels(rows: Array, what: str) -> Array:
         image = importlib.import_module("PIL.Image")
         return np.stack([np.asarray(image.open(io.BytesIO(bytes(x)))) for x in rows])
     except ImportError:
-        expected, remedy = "the package pillow for JPEG", "pip install pillow"
-        raise InputError(what, expected, "none installed", remedy) from None
+        raise InputError(
+            what, "the package pillow for JPEG", "none installed", "pip install pillow"
+        ) from None
     except (ValueError, OSError) as error:
         raise InputError(what, "whole JPEG images of one size", str(error), "mend it") from None
 
@@ -196,28 +220,92 @@ def _pixels(rows: Array, what: str) -> Array:
 def write_minari(recording: Recording, path: str | Path) -> None:
     """Write a Minari data set, whole or not at all: ``data/main_data.hdf5`` and its metadata.
 
-    Images are stored as they are, without loss; Minari 0.5.3 alone expects JPEG and cannot read
-    those.
+    Images are stored without loss, as they are; only Minari 0.5.3 expects JPEG and cannot read
+    them.
 
     Args:
         recording: What to write. Seeds in the info of its episodes are kept.
         path: Its folder, whose name becomes its id, such as ``cartpole-v0``.
 
     Raises:
-        InputError: Minari would not accept the name, or episodes differ.
+        InputError: Minari would not accept the name or the environment, or episodes differ.
     """
     h5py, root = _h5py(), Path(path)
     if not DATASET.fullmatch(root.name):
-        expected = "a name of letters, digits, - and _ with a version"
-        raise InputError(f"folder {path}", expected, repr(root.name), "write it like cartpole-v0")
-    metadata = describe(recording, root.name)
-    with replacing(root / "data" / METADATA) as beside, replacing(root / "data" / MAIN) as main:
+        raise InputError(
+            f"folder {path}",
+            expected="a name of letters, digits, - and _ with a version",
+            got=repr(root.name),
+            remedy="write it like cartpole-v0",
+        )
+    metadata = _describe(recording, root.name)
+    folder = root / "data"
+    with replacing(folder / METADATA) as text, replacing(folder / MAIN) as main:
         with h5py.File(main, "w") as file:
             file.attrs.update(metadata)
             for number, episode in enumerate(recording.episodes):
                 _write(file.create_group(f"episode_{number}"), number, episode)
         size = round(main.stat().st_size / 1e6, 1)  # in MB
-        beside.write_text(json.dumps(metadata | {"dataset_size": size}))
+        text.write_text(json.dumps(metadata | {"dataset_size": size}))
+
+
+def _describe(recording: Recording, name: str) -> dict[str, Any]:
+    """Return the metadata of a recording: its spaces, its environment and its sizes."""
+    layout, first = Layout.of(recording.episodes, recording.actions), recording.episodes[0]
+    discrete = {"type": "Discrete", "dtype": "int64", "start": 0, "n": layout.action}
+    action = discrete if layout.discrete else _space(first.action)
+    environment = recording.environment
+    return {
+        "dataset_id": name,
+        "minari_version": MINARI_VERSION,
+        "data_format": "hdf5",
+        "jpeg_encoding": False,
+        "total_episodes": len(recording.episodes),
+        "total_steps": sum(map(len, recording.episodes)),
+        "observation_space": json.dumps(_space(_nested(first.observation))),
+        "action_space": json.dumps(action),
+    } | ({} if environment is None else {"env_spec": _environment(environment)})
+
+
+def _environment(environment: str) -> str:
+    """Return Gymnasium's specification of an environment as JSON, or its id alone."""
+    import gymnasium
+
+    try:
+        registered = gymnasium.registry.get(environment)
+        id_alone = gymnasium.envs.registration.EnvSpec(environment)
+    except gymnasium.error.Error as error:
+        raise InputError(
+            "environment", "an id as of Gymnasium", repr(environment), str(error)
+        ) from None
+    try:
+        return (registered or id_alone).to_json()
+    except (TypeError, ValueError):  # made by a function, which JSON cannot hold
+        return id_alone.to_json()
+
+
+def _nested(parts: dict[str, Array]) -> Any:
+    """Return an observation's parts in nested dicts; a single array as it is."""
+    if [*parts] == [VECTOR]:
+        return parts[VECTOR]
+    tree: dict[str, Any] = {}
+    for key, x in parts.items():
+        *groups, leaf = key.split("/")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[leaf] = x
+    return tree
+
+
+def _space(node: Any) -> dict[str, Any]:
+    """Return the space of arrays (T, ...) or dicts of them, as Minari writes it."""
+    if isinstance(node, dict):
+        return {"type": "Dict", "subspaces": {key: _space(x) for key, x in node.items()}}
+    shape = node.shape[1:]
+    low, high = (0, 255) if node.dtype == np.uint8 else (-np.inf, np.inf)
+    bounds = {"low": np.full(shape, low).tolist(), "high": np.full(shape, high).tolist()}
+    return {"type": "Box", "dtype": str(node.dtype), "shape": [*shape]} | bounds
 
 
 def _write(group: Any, number: int, episode: Episode) -> None:
@@ -225,7 +313,7 @@ def _write(group: Any, number: int, episode: Episode) -> None:
     if "seed" in episode.info:
         group.attrs["seed"] = episode.info["seed"]
     ended = np.arange(len(episode)) == len(episode) - 1
-    _put(group, "observations", nested(episode.observation))
+    _put(group, "observations", _nested(episode.observation))
     _put(group, "actions", episode.action)
     _put(group, "rewards", episode.reward)
     _put(group, "terminations", ended & episode.terminated)
@@ -234,7 +322,7 @@ def _write(group: Any, number: int, episode: Episode) -> None:
 
 def _put(group: Any, key: str, node: Any) -> None:
     if isinstance(node, dict):
-        inner = group.create_group(key, track_order=True)  # in which a model sees them
+        inner = group.create_group(key, track_order=True)  # the order of the model's inputs
         for name, part in node.items():
             _put(inner, name, part)
     else:

@@ -1,4 +1,4 @@
-"""Episodes in tables, one row a step."""
+"""Episodes in tables, one row per step."""
 
 import difflib
 import importlib
@@ -16,27 +16,27 @@ from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, read
 from paratime.world.data.episode import Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
 
-Numbers = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Table(Source):
-    """Long tables in CSV (``.csv``, ``.csv.gz``) or Parquet, one row a step.
+    """Long tables in CSV (``.csv``, ``.csv.gz``) or Parquet, one row per step.
 
-    Row t holds what was observed at step t, the action taken then, and the reward and the terminal
-    flag that came of it. The last row of an episode gives its last observation alone: what its
-    action led to is in no row, so that its action and its reward are dropped, and may be missing.
-    The episode has terminated if the flag is set in the row before the last, whose action led to
-    the last observation, or in the last row, where it says the same of this observation itself.
-    A cell may be a number or, in Parquet, a list of numbers.
+    Row t holds the observation at step t, the action taken then, and the reward and the terminal
+    flag that it led to. The last row of an episode holds its last observation alone: no row has the
+    result of its action, so its action and its reward are dropped, and may be missing. The episode
+    has terminated if the flag is set in the second to last row, whose action led to the last
+    observation, or in the last row, which describes this observation itself. A cell may be a number
+    or, in Parquet, a list of numbers.
 
     Args:
         path: A file, a folder, or a pattern (``**`` descends into folders).
         observation: Columns of the observation, which are put side by side.
         action: Columns of the action, likewise.
         episode: Column that names the episode. An episode is in one file.
-        step: Column of numbers, by which the rows of an episode are sorted; None if they are so.
-        reward: Column of the reward; None if there is none, which counts as zero.
+        step: Column of numbers by which the rows of an episode are sorted; None if they are sorted.
+        reward: Column of the reward; None stands for zeros.
         terminal: Column of the terminal flag; None if no episode terminates.
         discrete: Whether the action is a choice, a whole number from 0.
     """
@@ -59,12 +59,16 @@ class Table(Source):
         episodes: list[Episode] = []
         for path in find(self.path, (*CSV, *PARQUET)):
             for name, rows in self._split(path):
+                what = f"episode {name!r} of {path}"
                 if name in places:
-                    expected, got = "rows in one file", f"some in {places[name]} as well"
-                    remedy = "number episodes across files"
-                    raise InputError(f"episode {name!r} of {path}", expected, got, remedy)
+                    raise InputError(
+                        what,
+                        expected="rows in one file",
+                        got=f"some in {places[name]} as well",
+                        remedy="number episodes across files",
+                    )
                 places[name] = path
-                episodes.append(self._episode(rows, f"episode {name!r} of {path}"))
+                episodes.append(self._episode(rows, what))
         if not episodes:
             raise InputError(f"path {self.path}", "rows", "none", "check that it was written whole")
         return Recording(episodes)
@@ -76,46 +80,56 @@ class Table(Source):
         frame = _read(path, used, self.episode)
         names = frame[self.episode]
         if names.isna().any():
-            row = int(names.isna().argmax()) + 1
-            what = f"{self.episode} in row {row} of {path}"
-            raise InputError(what, "the name of an episode", "none", "fill it in")
+            raise InputError(
+                f"{self.episode} in row {int(names.isna().argmax()) + 1} of {path}",
+                expected="the name of an episode",
+                got="none",
+                remedy="fill it in",
+            )
         return [*frame.groupby(names.astype(str), sort=False)]
 
     def _episode(self, rows: pd.DataFrame, name: str) -> Episode:
         rows, steps = self._sorted(rows, name)
         if len(rows) < 2:
-            remedy = "drop the episode, or add a row for its last observation"
-            raise InputError(name, "at least two rows", "one", remedy)
+            raise InputError(name, "at least two rows", "one", "drop the episode, or add a row")
         taken, before = rows[:-1], steps[:-1]
-        observation = np.hstack([_numbers(rows[x], steps, name) for x in self.observation])
-        action = np.hstack([_numbers(taken[x], before, name) for x in self.action])
+        action = np.hstack([_floats(taken[x], before, name) for x in self.action])
         reward = np.zeros((len(taken), 1))
         if self.reward is not None:
-            reward = _numbers(taken[self.reward], before, name)
-        terminated = self.terminal is not None and self._ended(rows, steps, name)
-        chosen = self._choices(action, before, name) if self.discrete else action
-        return make_episode(name, observation, chosen, reward, terminated)
+            reward = _floats(taken[self.reward], before, name)
+        return make_episode(
+            name,
+            np.hstack([_floats(rows[x], steps, name) for x in self.observation]),
+            action=self._choices(action, before, name) if self.discrete else action,
+            reward=reward,
+            terminated=self.terminal is not None and self._terminated(rows, steps, name),
+        )
 
     def _sorted(self, rows: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Sequence[Hashable]]:
-        """Return rows in the order of their steps, and what to call each of these."""
+        """Return rows in the order of their steps, and the names of these."""
         if self.step is None:
             return rows, range(len(rows))
-        order = pd.to_numeric(rows[self.step], errors="coerce")
+        what, order = f"{self.step} of {name}", pd.to_numeric(rows[self.step], errors="coerce")
         bad = (order.isna() | rows[self.step].isna()).to_numpy()
         if bad.any():
-            got = _shown(rows[self.step].iloc[int(bad.argmax())])
-            raise InputError(f"{self.step} of {name}", "a number in each row", got, "correct it")
+            raise InputError(
+                what,
+                expected="a number in each row",
+                got=_shown(rows[self.step].iloc[int(bad.argmax())]),
+                remedy="correct it",
+            )
         rows = rows.iloc[np.argsort(order.to_numpy(), kind="stable")]
         again = order.duplicated()
         if again.any():
-            got = f"two of step {order[again].iloc[0]}"
-            raise InputError(f"{self.step} of {name}", "one row a step", got, "delete one")
+            raise InputError(
+                what, "one row a step", f"two of step {order[again].iloc[0]}", "delete one"
+            )
         return rows, rows[self.step].tolist()
 
-    def _ended(self, rows: pd.DataFrame, steps: Sequence[Hashable], name: str) -> bool:
+    def _terminated(self, rows: pd.DataFrame, steps: Sequence[Hashable], name: str) -> bool:
         cells = rows[self.terminal]
         cells = cells[:-1] if _missing(cells.iloc[-1]) else cells
-        flags = _numbers(cells, steps[: len(cells)], name)[:, 0]
+        flags = _floats(cells, steps[: len(cells)], name)[:, 0]
         bad, early = ~np.isin(flags, (0, 1)), flags[: len(rows) - 2] != 0
         for wrong, expected, remedy in (
             (bad, "true or false, 1 or 0", "correct it"),
@@ -123,20 +137,29 @@ class Table(Source):
         ):
             if wrong.any():
                 row = int(wrong.argmax())
-                place = f"{self.terminal} at step {steps[row]} of {name}"
-                raise InputError(place, expected, f"{flags[row]:g}", remedy)
+                raise InputError(
+                    f"{self.terminal} at step {steps[row]} of {name}",
+                    expected=expected,
+                    got=f"{flags[row]:g}",
+                    remedy=remedy,
+                )
         return bool(flags[len(rows) - 2 :].any())
 
-    def _choices(self, action: Numbers, steps: Sequence[Hashable], name: str) -> NDArray[np.int64]:
+    def _choices(self, action: Floats, steps: Sequence[Hashable], name: str) -> NDArray[np.int64]:
         columns, remedy = ", ".join(self.action), "number the choices, or choose discrete=False"
         if action.shape[1] != 1:
-            got = f"{action.shape[1]} numbers"
-            raise InputError(f"{columns} of {name}", "one choice a step", got, remedy)
+            raise InputError(
+                f"{columns} of {name}", "one choice a step", f"{action.shape[1]} numbers", remedy
+            )
         bad = (action[:, 0] % 1 != 0) | (action[:, 0] < 0)
         if bad.any():
             row = int(bad.argmax())
-            place = f"{columns} at step {steps[row]} of {name}"
-            raise InputError(place, "whole numbers from 0", f"{action[row, 0]:g}", remedy)
+            raise InputError(
+                f"{columns} at step {steps[row]} of {name}",
+                expected="whole numbers from 0",
+                got=f"{action[row, 0]:g}",
+                remedy=remedy,
+            )
         return action[:, 0].astype(np.int64)
 
 
@@ -144,8 +167,8 @@ class Table(Source):
 class LeRobot(Source):
     """The states and actions of a LeRobot data set, without its videos.
 
-    They are read as ``Table`` says, from ``observation.state`` and ``action``, with
-    ``next.reward`` and ``next.done`` where these columns are there.
+    They are read like a ``Table``, from ``observation.state`` and ``action``, with ``next.reward``
+    and ``next.done`` where these columns exist.
 
     Args:
         path: The folder of the data set, which has its tables in ``data``, or such a table.
@@ -157,11 +180,17 @@ class LeRobot(Source):
         """Return the episodes, in the order in which they appear."""
         inside = Path(self.path) / "data"
         path = str(inside) if inside.is_dir() else self.path
-        there = _columns(find(path, PARQUET)[0])
-        reward, done = (x if x in there else None for x in ("next.reward", "next.done"))
-        state, action = ("observation.state",), ("action",)
-        table = Table(path, state, action, "episode_index", "frame_index", reward, done)
-        return table.read()
+        columns = _columns(find(path, PARQUET)[0])
+        reward, done = (x if x in columns else None for x in ("next.reward", "next.done"))
+        return Table(
+            path,
+            observation=("observation.state",),
+            action=("action",),
+            episode="episode_index",
+            step="frame_index",
+            reward=reward,
+            terminal=done,
+        ).read()
 
 
 def _read(path: Path, used: list[str], episode: str) -> pd.DataFrame:
@@ -170,13 +199,16 @@ def _read(path: Path, used: list[str], episode: str) -> pd.DataFrame:
     Raises:
         InputError: The file is no table, or lacks one of them.
     """
-    there = _columns(path)
+    columns = _columns(path)
     for column in used:
-        if there.count(column) != 1:
-            near = difflib.get_close_matches(column, there, 3, cutoff=0)
-            remedy = f"the nearest are {', '.join(map(repr, near))}"
-            got = "two of that name" if column in there else "none of that name"
-            raise InputError(repr(column), f"a column of {path}", got, remedy)
+        if columns.count(column) != 1:
+            near = difflib.get_close_matches(column, columns, 3, cutoff=0)
+            raise InputError(
+                repr(column),
+                expected=f"a column of {path}",
+                got="two of that name" if column in columns else "none of that name",
+                remedy=f"the nearest are {', '.join(map(repr, near))}",
+            )
     if path.name.endswith(PARQUET):
         return _parquet(path, lambda x: x.read(columns=used).to_pandas(ignore_metadata=True))
     return _csv(path, dtype={episode: "str"}, low_memory=False)[used]
@@ -201,27 +233,31 @@ def _csv(path: Path, **options: Any) -> pd.DataFrame:
         return pd.read_csv(path, **CSV_OPTIONS, **options)
 
 
-def _numbers(cells: pd.Series, steps: Sequence[Hashable], name: str) -> Numbers:
-    """Return the numbers or the lists of numbers of a column, (T, how many a cell)."""
+def _floats(cells: pd.Series, steps: Sequence[Hashable], name: str) -> Floats:
+    """Return the values of a column, (T, values a cell)."""
     if cells.dtype.kind in "iufb" and np.isfinite(cells).all():
         return cells.to_numpy(np.float64)[:, None]
     places = [f"{cells.name} at step {step} of {name}" for step in steps]
     rows = [_cell(x, place) for x, place in zip(cells, places, strict=True)]
     for row, place in zip(rows, places, strict=True):
         if len(row) != len(rows[0]):
-            expected = f"as many numbers as at step {steps[0]}, {len(rows[0])}"
-            raise InputError(place, expected, str(len(row)), "correct it")
+            raise InputError(
+                place,
+                expected=f"as many numbers as at step {steps[0]}, {len(rows[0])}",
+                got=str(len(row)),
+                remedy="correct it",
+            )
     return np.stack(rows)
 
 
-def _cell(value: Any, place: str) -> Numbers:
+def _cell(value: Any, place: str) -> Floats:
     try:
-        numbers = np.ravel(np.asarray(value, dtype=np.float64))
+        floats = np.ravel(np.asarray(value, dtype=np.float64))
     except (TypeError, ValueError):
-        numbers = np.full(1, np.nan)
-    if not numbers.size or not np.isfinite(numbers).all():
+        floats = np.full(1, np.nan)
+    if not floats.size or not np.isfinite(floats).all():
         raise InputError(place, "finite numbers", _shown(value), "fill it in or correct it")
-    return numbers
+    return floats
 
 
 def _missing(value: Any) -> bool:

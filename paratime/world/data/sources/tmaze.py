@@ -14,15 +14,15 @@ ID = re.compile(r"paratime/TMaze(\d+)-v0")
 
 
 class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """A cue is seen once, and must be known at the end of a corridor.
+    """A cue is shown once, and is needed at the end of a corridor.
 
-    The agent walks by itself: what it does counts at the junction alone, ``length`` steps after the
-    cue, where its action must be that of the cue. Its reward is 1 then, and -1 otherwise, and the
-    episode is over; before, rewards are 0. Cues are equally likely, so that to whoever has
-    forgotten it the reward of either action is a fair coin; to whoever has not, it is certain.
+    The agent walks without its own doing: its action counts at the junction alone, ``length`` steps
+    after the cue, where it must equal the cue. The reward is 1 then, and -1 otherwise, and the
+    episode is over; all earlier rewards are 0. Cues are equally likely, so the reward of either
+    action is a fair coin to an agent that has forgotten the cue, and certain to one that has not.
 
-    Observed are the cue, -1 for left and 1 for right and 0 from the second step on, and whether
-    this is the junction. Actions are 0, left, and 1, right.
+    An observation is the cue, -1 for left and 1 for right and 0 from the second step on, and
+    whether this is the junction. Actions are 0, left, and 1, right.
 
     Args:
         length: Steps from the cue to the junction.
@@ -42,12 +42,12 @@ class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Show a cue.
 
-        It comes from a stream of its own: a space of actions with the same seed would draw the
-        same numbers, and so the cue as its first action.
+        It is drawn from a stream of its own: an action space with the same seed would draw the same
+        values, and so the cue as its first action.
         """
         super().reset(seed=seed)
         self._place, self._cue = 0, int(self.np_random.spawn(1)[0].integers(2))
-        return self._seen(), {}
+        return self._observation(), {}
 
     def step(
         self, action: np.int64
@@ -56,15 +56,15 @@ class TMaze(gymnasium.Env[NDArray[np.float32], np.int64]):
         over = self._place == self.length
         reward = (1.0 if action == self._cue else -1.0) if over else 0.0
         self._place += 1
-        return self._seen(), reward, over, False, {}
+        return self._observation(), reward, over, False, {}
 
-    def _seen(self) -> NDArray[np.float32]:
+    def _observation(self) -> NDArray[np.float32]:
         cue = 2 * self._cue - 1 if self._place == 0 else 0
         return np.array([cue, self._place == self.length], dtype=np.float32)
 
 
-def register(environment: str) -> None:
-    """Tell Gymnasium of the T-maze that an id such as ``paratime/TMaze64-v0`` means, if any."""
+def register_tmaze(environment: str) -> None:
+    """Register the T-maze of an id such as ``paratime/TMaze64-v0`` with Gymnasium."""
     found = ID.fullmatch(environment)
     if found and environment not in gymnasium.registry:
         entry, length = f"{__name__}:{TMaze.__name__}", int(found[1])

@@ -1,0 +1,31 @@
+"""Arguments that commands of several slices share."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from paratime.errors import InputError
+
+SourceT = TypeVar("SourceT")
+
+
+def chosen(data: str | None, source: SourceT | None, named: Callable[[str], SourceT]) -> SourceT:
+    """Return the source of a command that accepts a path or a source with options.
+
+    Args:
+        data: The path, as ``--data`` gives it.
+        source: The source, as ``--source`` gives it.
+        named: Returns the source that a path means.
+
+    Raises:
+        InputError: Both were given, or neither.
+    """
+    if data is not None and source is None:
+        return named(data)
+    if source is None or data is not None:
+        raise InputError(
+            "data",
+            expected="a path, or a source instead",
+            got="neither" if data is None else "both",
+            remedy="give --data PATH",
+        )
+    return source

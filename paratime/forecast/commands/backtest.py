@@ -1,0 +1,66 @@
+"""``paratime forecast backtest``: scores of forecasts of the last windows, next to other models."""
+
+from pathlib import Path
+
+from paratime.cli.arguments import chosen
+from paratime.errors import InputError
+from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.sources.catalog import series_source
+from paratime.forecast.evaluation.backtest import backtest
+from paratime.forecast.evaluation.rolling import RollingWindows
+from paratime.forecast.gluonts.predictor import load_forecaster
+from paratime.forecast.model.task import ForecastTask
+
+
+def run(
+    model: str,
+    data: str | None = None,
+    source: Source | None = None,
+    windows: int = 1,
+    stride: int | None = None,
+    baselines: tuple[str, ...] = ("seasonal_naive",),
+    out: str | None = None,
+) -> None:
+    """Score forecasts of the last windows of each series, next to other models.
+
+    Args:
+        model: As for predict. Fit it with held_out, or it is tested on what it was trained on.
+        data: As for fit.
+        source: As for fit.
+        windows: Windows of a series; the last one ends with the series.
+        stride: Steps from one window to the next; the horizon by default.
+        baselines: Models to compare with: seasonal_naive, auto_ets, auto_theta (both fitted at
+            every origin, by the package statsforecast) and deepar (GluonTS's, trained first).
+        out: Folder for report.html and series.csv; by default neither is written.
+    """
+    from paratime.forecast.evaluation.baselines import BASELINES
+    from paratime.forecast.evaluation.report import score_table, write_backtest_report, write_series
+
+    for name in baselines:
+        if name not in BASELINES:
+            raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
+    task = load_forecaster(model)
+    ours = backtest(
+        task, chosen(data, source, series_source).read(), windows=windows, stride=stride
+    )
+    found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
+    note = seen_in_training(task, ours.windows)
+    print("\n".join([score_table(found), *([f"note: {note}"] if note else [])]))
+    if out is not None:
+        write_series(found, Path(out) / "series.csv")
+        write_backtest_report(found, Path(out) / "report.html", note=note)
+        print(f"{'report':<20} {Path(out) / 'report.html'}")
+
+
+def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
+    """Return a warning if the model may have been trained on the windows, else nothing."""
+    lengths = [entry["target"].shape[-1] for entry in windows.collection.entries]
+    tested = max(lengths[i] - 1 - o for i, o in zip(windows.series, windows.origin, strict=True))
+    held = task.spec.held_out
+    if tested <= held:
+        return ""
+    windows_held = -(-tested // task.spec.prediction_length)
+    return (
+        f"the windows are the last {tested} steps, of which training held out {held};"
+        f" if these are the series of the training, fit with --held_out {windows_held}"
+    )

@@ -1,0 +1,16 @@
+"""``paratime forecast data``: a summary of a source of series."""
+
+from paratime.cli.arguments import chosen
+from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.sources.catalog import series_source
+from paratime.forecast.data.summary import summarize
+
+
+def run(data: str | None = None, source: Source | None = None) -> None:
+    """Summarise a source of series: number, lengths, missing values and features.
+
+    Args:
+        data: As for fit.
+        source: As for fit.
+    """
+    print(summarize(chosen(data, source, series_source).read()))

@@ -1,0 +1,55 @@
+"""``paratime forecast plot``: a figure of forecasts with their intervals."""
+
+from dataclasses import replace
+from difflib import get_close_matches
+
+from paratime.cli.arguments import chosen
+from paratime.errors import InputError
+from paratime.forecast.data.features import check_ahead
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.sources.catalog import series_source
+from paratime.forecast.evaluation.backtest import backtest
+from paratime.forecast.evaluation.rolling import with_future
+from paratime.forecast.gluonts.predictor import load_forecaster
+from paratime.io.figures import check_figure, save_figure
+
+
+def run(
+    model: str,
+    out: str,
+    data: str | None = None,
+    source: Source | None = None,
+    items: tuple[str, ...] = (),
+) -> None:
+    """Draw forecasts with their intervals after the end of each series.
+
+    Args:
+        model: As for predict.
+        out: Figure to write, .png, .svg or .pdf.
+        data: As for fit.
+        source: As for fit.
+        items: Names of the series to draw; the first twelve by default.
+    """
+    from paratime.forecast.evaluation.charts import fans
+
+    check_figure(out)
+    task, given = (
+        load_forecaster(model),
+        select_series(chosen(data, source, series_source).read(), items),
+    )
+    check_ahead(given.entries, task.spec.prediction_length)
+    ahead = with_future(given, task.spec.prediction_length)
+    save_figure(fans(backtest(task, ahead, windows=1)), out)
+    print(f"{'figure':<20} {out}")
+
+
+def select_series(data: Collection, items: tuple[str, ...]) -> Collection:
+    """Return the named series, by default all."""
+    named = {entry["item_id"]: entry for entry in data.entries}
+    for name in items:
+        if name not in named:
+            near = get_close_matches(name, named, n=1)
+            hint = f"nearest: {near[0]}" if near else "see paratime forecast data"
+            raise InputError("items", "names of series", repr(name), hint)
+    return replace(data, entries=[named[name] for name in items]) if items else data

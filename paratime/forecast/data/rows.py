@@ -1,0 +1,243 @@
+"""The rows of a long table: their columns, their order, and their places in files."""
+
+import difflib
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from paratime.errors import InputError
+
+OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
+"""A time of day, and the zone after it."""
+
+TIME = "an ISO 8601 time from 1678 to 2261"
+SUMMER_TIME = "local times repeat or skip an hour when summer time changes: give UTC or an offset"
+
+Ints = NDArray[np.int64]
+Files = Sequence[tuple[str, int]]
+"""Names of the files of a table, and their numbers of rows."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The roles of the columns of a long table, as arguments of ``read_table``."""
+
+    item_id: str | None = "item_id"
+    timestamp: str = "timestamp"
+    target: str | Sequence[str] = "target"
+    known: Sequence[str] = ()
+    past: Sequence[str] = ()
+    static_real: Sequence[str] = ()
+    static_cat: Sequence[str] = ()
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns of the target."""
+        return [self.target] if isinstance(self.target, str) else [*self.target]
+
+    @property
+    def text(self) -> list[str]:
+        """The columns that are not numeric."""
+        return [self.timestamp, *self.static_cat, *([self.item_id] if self.item_id else [])]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The numeric columns."""
+        return [*self.targets, *self.known, *self.past, *self.static_real]
+
+    @property
+    def used(self) -> list[str]:
+        """All columns that have a role."""
+        return [*dict.fromkeys([*self.text, *self.numbers])]
+
+    def unused(self, frame: pd.DataFrame) -> list[str]:
+        """Return the columns of a table that have no role."""
+        return [str(name) for name in frame.columns if name not in self.used]
+
+    def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Return the columns that have a role; levels of the index count by their names.
+
+        Raises:
+            InputError: A column is missing, or has two roles.
+        """
+        wanted = self.used
+        levels = [n for n in frame.index.names if n in wanted and n not in frame.columns]
+        frame = frame.reset_index(level=levels) if levels else frame
+        self.check([*frame.columns], name)
+        return frame[wanted]
+
+    def check(self, found: Sequence[Hashable], name: str) -> None:
+        """Refuse a table that lacks a column, and columns that have two roles.
+
+        Raises:
+            InputError: One line with the column and the nearest names.
+        """
+        if not self.targets:
+            raise InputError("target", "at least one column", "none", "name it")
+        for column in [*self.text, *self.numbers]:
+            if found.count(column) != 1:
+                near = difflib.get_close_matches(column, map(str, found), 3, cutoff=0)
+                got = "two of that name" if column in found else "none of that name"
+                remedy = f"the nearest are {', '.join(map(repr, near))}"
+                if len(found) == 1 and (mark := re.search("[;\t|]", str(found[0]))):
+                    remedy = f"separate columns by commas instead of {mark[0]!r}"
+                raise InputError(repr(column), f"a column of {name}", got, remedy)
+            roles = self.numbers.count(column) + (column == self.timestamp)
+            if column in self.numbers and roles > 1:
+                raise InputError(
+                    repr(column),
+                    "only one of target, known, past, static",
+                    "several",
+                    "use it once",
+                )
+
+
+@dataclass(frozen=True)
+class SortedRows:
+    """Rows of a long table, sorted by series and then by time.
+
+    Attributes:
+        names: Names of the S series.
+        begin: The first row of each, (S,).
+        time: Timestamps without a zone, (N,).
+        order: Their places in the table, (N,).
+        files: The files of the table.
+    """
+
+    names: list[str]
+    begin: Ints
+    time: pd.DatetimeIndex
+    order: Ints
+    files: Files
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """Rows of each series, (S,)."""
+        return np.diff(self.begin, append=len(self.time))
+
+    @cached_property
+    def first(self) -> Ints:
+        """The first row of each row's series, (N,)."""
+        return np.repeat(self.begin, self.lengths)
+
+    @cached_property
+    def follows(self) -> NDArray[np.bool_]:
+        """Whether a row follows another of its series, (N - 1,)."""
+        return self.first[1:] == self.first[:-1]
+
+    def series(self, row: int) -> int:
+        """Return the series of a row."""
+        return int(np.searchsorted(self.begin, row, side="right")) - 1
+
+    def part(self, series: int) -> slice:
+        """Return the rows of a series."""
+        return slice(self.begin[series], self.begin[series] + self.lengths[series])
+
+    def where(self, row: int) -> str:
+        """Describe the place of a row."""
+        name, place = self.names[self.series(row)], table_row(self.files, int(self.order[row]))
+        return f"series {name!r} at {format_time(self.time[row])} ({place})"
+
+
+def table_row(files: Files, row: int) -> str:
+    """Describe a row of the table by its file, counted from 1 after the header."""
+    for name, count in files:
+        if row < count:
+            return f"row {row + 1} of {name}"
+        row -= count
+    raise IndexError(row)
+
+
+def format_time(time: pd.Timestamp) -> str:
+    """Return a timestamp as text, without the time if it is a date."""
+    return str(time).removesuffix(" 00:00:00")
+
+
+def sort_rows(frame: pd.DataFrame, columns: Columns, files: Files) -> SortedRows:
+    """Sort the rows of a table by series, in order of appearance, and by time.
+
+    Raises:
+        InputError: A series or a time is missing, unreadable or repeated.
+    """
+    time = _times(frame[columns.timestamp], files)
+    if columns.item_id is None:
+        codes, names = np.zeros(len(frame), dtype=np.int64), ["0"]
+    else:
+        codes, names = encode_labels(frame[columns.item_id], files)
+    order = np.lexsort((time.asi8, codes))
+    begin = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    rows = SortedRows(names, begin, time[order], order, files)
+    again = np.flatnonzero(rows.follows & (np.diff(rows.time.asi8) == 0))
+    if len(again):
+        first = table_row(files, int(order[again[0]]))
+        raise InputError(
+            columns.timestamp,
+            expected="one row a time in a series",
+            got=f"a second after {first}: {rows.where(int(again[0]) + 1)}",
+            remedy=f"delete one; {SUMMER_TIME}",
+        )
+    return rows
+
+
+def encode_labels(values: pd.Series, files: Files) -> tuple[Ints, list[str]]:
+    """Return a code for each row, and the text of each code.
+
+    Raises:
+        InputError: A row has no value.
+    """
+    codes, distinct = pd.factorize(values)
+    refuse(codes < 0, values, partial(table_row, files), expected="a name", remedy="fill it in")
+    as_text, names = pd.factorize(np.array([str(x) for x in distinct], dtype=object))
+    return as_text[codes], names.tolist()
+
+
+def _times(values: pd.Series, files: Files) -> pd.DatetimeIndex:
+    """Return timestamps without a zone."""
+    where = partial(table_row, files)
+    if isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    codes, distinct = pd.factorize(values)
+    refuse(codes < 0, values, where, expected="a time", remedy="fill it in")
+    if isinstance(distinct, pd.DatetimeIndex):
+        bad = ((distinct.year < 1678) | (distinct.year > 2261))[codes]
+        refuse(bad, values, where, expected=TIME, remedy="correct it")
+        local, zoned = distinct.tz_localize(None), np.array(distinct.tz is not None)
+        utc = distinct.tz_convert(None) if zoned else local
+    else:
+        text = [str(x) for x in distinct]
+        utc = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).tz_localize(None)
+        bad = (utc.isna() | [not t[:4].isdecimal() for t in text])[codes]
+        remedy = "write it like 2024-03-31 or 2024-03-31T13:30"
+        refuse(bad, values, where, expected=TIME, remedy=remedy)
+        zoned = np.array([OFFSET.search(t) is not None for t in text])
+        bad = (zoned != zoned[0])[codes]
+        zone = f"{'a' if zoned[0] else 'no'} zone as before"
+        refuse(bad, values, where, expected=zone, remedy="write all alike")
+        local = pd.to_datetime([OFFSET.sub(r"\1", t) for t in text], format="ISO8601")
+    dates = zoned.all() and (local == local.normalize()).all()
+    return (local if dates else utc).as_unit("ns")[codes]
+
+
+def refuse(
+    bad: NDArray[np.bool_],
+    values: pd.Series,
+    where: Callable[[int], str],
+    *,
+    expected: str,
+    remedy: str,
+) -> None:
+    """Refuse the first bad value of a column, if any is bad.
+
+    Raises:
+        InputError: One line with the column, the place and the value.
+    """
+    if bad.any():
+        row = int(bad.argmax())
+        value = values.iloc[row]
+        text = "none" if pd.isna(value) else repr(str(value))
+        raise InputError(f"{values.name} in {where(row)}", expected, text, remedy)

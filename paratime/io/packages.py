@@ -1,0 +1,33 @@
+"""Optional packages, and what to install where one is missing."""
+
+from importlib import import_module
+from typing import Any
+
+from paratime.errors import InputError
+
+
+def import_package(name: str, *, what: str, extra: str) -> Any:
+    """Return an optional package, or a module of one.
+
+    Args:
+        name: The module to import.
+        what: What needs it, for the message.
+        extra: The extra of paratime that installs it.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise missing_package(error.name or name, what=what, extra=extra) from None
+
+
+def missing_package(name: str, *, what: str, extra: str) -> InputError:
+    """Return the error for an optional package that is not installed."""
+    return InputError(
+        what,
+        expected=f"the package {name.partition('.')[0]}",
+        got="none installed",
+        remedy=f'pip install "paratime[{extra}]"',
+    )

@@ -1,0 +1,35 @@
+"""``paratime world convert``: a recording in another layout."""
+
+from typing import Literal
+
+from paratime.cli.arguments import chosen
+from paratime.io.atomic import check_new, making
+from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.sources.catalog import trajectory_source
+from paratime.world.data.sources.dreamer import write_npz
+from paratime.world.data.sources.minari import write_minari
+
+Format = Literal["npz", "minari"]
+
+
+def run(out: str, layout: Format, data: str | None = None, source: Source | None = None) -> None:
+    """Write a recording in another layout.
+
+    Args:
+        out: Folder to write, new or empty.
+        layout: As for collect.
+        data: As for inspect.
+        source: As for inspect.
+    """
+    check_new(out)
+    write_recording(chosen(data, source, trajectory_source).read(), out, layout)
+    print(f"{'recording':<20} {out}")
+
+
+def write_recording(recording: Recording, out: str, layout: Format) -> None:
+    """Write a recording into a folder, whole or not at all."""
+    with making(out) as draft:
+        if layout == "minari":
+            write_minari(recording, draft)
+        else:
+            write_npz(recording.episodes, draft)

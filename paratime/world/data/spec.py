@@ -1,0 +1,79 @@
+"""What a world model must know of its trajectories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from paratime.training.spec import DataSpec
+from paratime.world.data.windows import Rows
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Statistics of the training episodes; lists of O values, of A, or of one.
+
+    Attributes:
+        observation: Mean and standard deviation.
+        change: Likewise of an observation's change in a step.
+        reward: Likewise of rewards.
+        lowest: Least observation.
+        highest: Greatest observation.
+        action_lowest: Least action.
+        action_highest: Greatest action.
+    """
+
+    observation: tuple[list[float], list[float]]
+    change: tuple[list[float], list[float]]
+    reward: tuple[list[float], list[float]]
+    lowest: list[float]
+    highest: list[float]
+    action_lowest: list[float]
+    action_highest: list[float]
+
+    @classmethod
+    def of(cls, episodes: Sequence[Rows]) -> "Moments":
+        """Compute them from aligned episodes."""
+        observation = np.concatenate([x["observation"] for x in episodes])
+        change = np.concatenate([np.diff(x["observation"], axis=0) for x in episodes])
+        reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
+        action = np.concatenate([x["prev_action"][1:] for x in episodes])
+        return cls(
+            _moments(observation),
+            _moments(change),
+            _moments(reward),
+            observation.min(0).tolist(),
+            observation.max(0).tolist(),
+            action.min(0).tolist(),
+            action.max(0).tolist(),
+        )
+
+
+def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
+    mean, spread = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
+    return mean.tolist(), np.where(spread > 1e-9 * np.abs(mean), spread, 1.0).tolist()
+
+
+@dataclass(frozen=True)
+class TrajectorySpec(DataSpec):
+    """The trajectories of a world model.
+
+    Attributes:
+        moments: Statistics of the training episodes.
+        observation: By key, the shape of an observation.
+        action: Size of an action, or, if discrete, the number of choices.
+        discrete: Whether actions are choices.
+        environment: Gymnasium's id, where there is one.
+        trained_on: Fingerprints of the training episodes.
+    """
+
+    data: ClassVar[str] = "trajectories (TrajectoryData)"
+    former: ClassVar[str] = "trajectories"
+
+    moments: Moments
+    observation: dict[str, list[int]] = field(default_factory=dict)
+    action: int = 0
+    discrete: bool = False
+    environment: str | None = None
+    trained_on: list[str] = field(default_factory=list)

@@ -1,0 +1,204 @@
+"""``paratime forecast``: from a table to forecasts, and mistakes in one line."""
+
+import re
+
+import pandas as pd
+import pytest
+from forecast.tables import frame_of
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from paratime.forecast.commands.predict import to_frame, write_table
+
+
+@pytest.fixture
+def table(tmp_path):
+    frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
+    return tmp_path / "sales.csv"
+
+
+def test_from_a_table_to_forecasts(paratime, table, tmp_path):
+    status, out, _ = paratime("forecast", "data", "--data", table)
+    assert status == 0 and "series               3" in out and "D, a season of 7 steps" in out
+    assert "columns not used     second, price, count, " in out
+    model, small = tmp_path / "model", ("--recipe.hidden_size", 8, "--recipe.num_layers", 1)
+    fit = ("forecast", "fit", "--data", table, "--out", model, "--max_steps", 3)
+    status, out, err = paratime(*fit, "--prediction_length", 5, *small)
+    assert status == 0, err
+    for name, read in (("f.csv", pd.read_csv), ("deep/f.parquet", pd.read_parquet)):
+        predict = ("forecast", "predict", "--model", model, "--data", table)
+        status, out, err = paratime(*predict, "--out", tmp_path / name, "--levels", "[0.1,0.5]")
+        assert status == 0, err
+        found = read(tmp_path / name)
+        assert [*found] == ["item_id", "timestamp", "mean", "0.1", "0.5"]
+        assert len(found) == 15 and (found["0.1"] <= found["0.5"]).all()
+        first = pd.to_datetime(found["timestamp"])[0]
+        assert first == pd.Timestamp("2024-02-20") + pd.Timedelta(days=60)
+    assert not [*tmp_path.rglob("*.draft")]
+
+
+def test_a_checkpoint_of_the_lightning_command_forecasts_too(paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = frame_of(freq="MS", steps=60)[["item_id", "timestamp", "target"]]
+    frame.to_csv("sales.csv", index=False)
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", "sales.csv"),
+        *("--data.prediction_length", 4, "--trainer.max_steps", 2),
+        *("--trainer.default_root_dir", tmp_path, "--trainer.logger", "false"),
+    ]
+    status, _, err = paratime("fit", *config)
+    assert status == 0, err
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    predict = ("forecast", "predict", "--model", checkpoint, "--data", "sales.csv")
+    status, _, err = paratime(*predict, "--out", "f.csv")
+    assert status == 0, err
+    assert len(pd.read_csv("f.csv")) == 12
+
+
+def test_a_run_that_ends_before_its_validation_leaves_a_checkpoint(paratime, table, tmp_path):
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", table),
+        *("--data.prediction_length", 4, "--trainer.max_steps", 2, "--trainer.logger", "false"),
+        *("--trainer.val_check_interval", 9, "--trainer.check_val_every_n_epoch", "null"),
+        *("--trainer.default_root_dir", tmp_path),
+    ]
+    status, out, err = paratime("fit", *config)
+    assert status == 0, err
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    assert re.search(rf"^checkpoint +{checkpoint}$", out, re.MULTILINE)
+
+
+def test_the_checkpoint_inside_a_forecaster_names_its_folder(paratime, table, tmp_path):
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 50)
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit, *small)
+    assert status == 0, err
+    last = tmp_path / "m" / "checkpoints" / "last.ckpt"
+    predict = ("forecast", "predict", "--data", table, "--out", tmp_path / "f.csv")
+    status, _, err = paratime(*predict, "--model", last)
+    assert status == 2 and "name the folder that it is in" in err and err.count("\n") == 1
+
+
+def test_a_terminated_run_says_so(paratime, table, monkeypatch):
+    def terminated(*_, **__):
+        raise SIGTERMException
+
+    monkeypatch.setattr("paratime.forecast.gluonts.estimator.ParaRNNEstimator.train_on", terminated)
+    fit = ("forecast", "fit", "--data", table, "--out", "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit)
+    assert status == 143 and err == "paratime: terminated before the end\n"
+
+
+def test_resuming_a_run(paratime, table, tmp_path):
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
+    status, _, err = paratime(*fit, "--resume", "true")
+    assert status == 2 and "resume: expected checkpoints/last.ckpt" in err
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 50)
+    assert paratime(*fit, *small)[0] == 0
+    status, _, err = paratime(*fit, *small, "--resume", "true", "--batch_size", 3)
+    assert status == 2 and "batch_size: expected 32, as in" in err and err.count("\n") == 1
+    status, _, err = paratime(*fit, *small)
+    assert status == 2 and "out: expected a folder without a run, got predictor.json" in err
+    assert paratime(*fit, *small, "--overwrite", "true")[0] == 0
+    assert len([*tmp_path.rglob("events.*")]) == 1
+
+
+MISTAKES = {
+    "no data": (("data",), "data: expected a path, or a source instead, got neither"),
+    "both": (
+        ("data", "--data", "x.csv", "--source", "TsData", "--source.name", "vic_elec"),
+        "data: expected a path, or a source instead, got both",
+    ),
+    "no file": (("data", "--data", "nowhere.csv"), "nowhere.csv"),
+    "no horizon": (("fit", "--data", "{table}", "--out", "m"), "prediction_length: expected at"),
+    "no model": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv"),
+        "expected a forecaster",
+    ),
+    "format": (("predict", "--model", "m", "--data", "{table}", "--out", "f.txt"), ".csv or"),
+    "levels": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "[1.5]"),
+        "levels: expected different numbers between 0 and 1",
+    ),
+    "steps": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--max_steps", "0"),
+        "max_steps: expected at least 1, got 0",
+    ),
+    "held out": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--held_out", "-1"),
+        "held_out: expected at least 0, got -1",
+    ),
+    "a file for a folder": (
+        ("fit", "--data", "{table}", "--out", "{table}", "--prediction_length", "5"),
+        "sales.csv",
+    ),
+    "no steps": (
+        ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "0"),
+        "prediction_length: expected at least 1, got 0",
+    ),
+    "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
+    "brackets": (
+        ("data", "--source", "Table", "--source.path", "x.csv", "--source.known", "promo"),
+        "known: expected several values in brackets, as in [promo]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_end_in_one_line(name, paratime, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = MISTAKES[name]
+    status, _, err = paratime("forecast", *(x.format(table=table) for x in arguments))
+    assert status == 2 and expected in err and err.count("\n") == 1
+
+
+def test_tables_of_several_channels(tmp_path):
+    from gluonts.model.forecast import QuantileForecast
+
+    start, keys = pd.Period("2024-01", "M"), ["0.5", "mean"]
+    joint = QuantileForecast(pd.Series(range(12)).to_numpy().reshape(2, 3, 2), start, keys, "a")
+    table = to_frame([joint], ("rain", "wind"))
+    assert [*table] == ["item_id", "channel", "timestamp", "mean", "0.5"]
+    assert table["0.5"].tolist() == [0, 2, 4, 1, 3, 5]
+    assert table["channel"].tolist() == 3 * ["rain"] + 3 * ["wind"]
+    write_table(table, str(tmp_path / "f.csv"))
+    assert pd.read_csv(tmp_path / "f.csv")["mean"].tolist() == table["mean"].tolist()
+
+
+def test_scores_and_pictures(paratime, table, tmp_path):
+    model, small = tmp_path / "model", ("--recipe.hidden_size", 8, "--recipe.num_layers", 1)
+    fit = ("forecast", "fit", "--data", table, "--out", model, "--max_steps", 3, *small)
+    status, _, err = paratime(*fit, "--prediction_length", 5, "--held_out", 2)
+    assert status == 0, err
+    about = ("--model", model, "--data", table)
+    status, out, err = paratime("forecast", "backtest", *about, "--windows", 2, "--out", tmp_path)
+    assert status == 0, err
+    rows = out.splitlines()
+    assert rows[0].split()[:3] == ["model", "mean_wQL", "MASE"]
+    assert [row.split()[0] for row in rows[1:3]] == ["paratime", "seasonal_naive"]
+    assert "note:" not in out and (tmp_path / "report.html").stat().st_size > 10_000
+    assert len(pd.read_csv(tmp_path / "series.csv")) == 6
+    status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3)
+    assert status == 0 and "held out 10; if these" in out and "--held_out 3" in out
+    status, out, _ = paratime("forecast", "backtest", *about, "--windows", 3, "--out", tmp_path)
+    assert status == 0 and "held out 10; if these" in (tmp_path / "report.html").read_text()
+    plot = ("forecast", "plot", *about, "--out", tmp_path / "f.svg", "--items")
+    status, _, err = paratime(*plot, "[b]")
+    assert status == 0, err
+    assert "<svg" in (tmp_path / "f.svg").read_text()
+    status, _, err = paratime(*plot, "[x]")
+    assert status == 2 and "items: expected names of series" in err
+    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "[prophet]")
+    assert status == 2 and "seasonal_naive, auto_ets" in err
+
+
+def test_no_picture_without_the_covariates_of_the_future(paratime, table, tmp_path):
+    known = ("--source", "Table", "--source.path", table, "--source.known", "[price]")
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 2)
+    model = tmp_path / "m"
+    fit = ("forecast", "fit", *known, "--out", model, "--prediction_length", 5, *small)
+    status, _, err = paratime(*fit)
+    assert status == 0, err
+    status, _, err = paratime("forecast", "plot", "--model", model, *known, "--out", "f.png")
+    assert status == 2 and "known covariates of series 'a'" in err

@@ -1,0 +1,67 @@
+"""Series to batches: splits by time, and origins by seed."""
+
+import numpy as np
+import pytest
+import torch
+from forecast.sources import LENGTHS, Waves
+
+from paratime.forecast.data.datamodule import SeriesData, ShuffledSeries, TrainingSeries
+from paratime.forecast.data.windows import CovariateScaler, pack_series, to_tensors, with_origins
+
+
+def test_series_lie_end_to_end_without_padding():
+    entries = Waves().read().entries
+    series = [to_tensors(x, CovariateScaler.of(entries), 6) for x in entries]
+    batch = pack_series(series)
+    assert batch["target"].shape == (1, sum(LENGTHS), 1)
+    assert batch["reset"][0].nonzero()[:, 0].tolist() == [0, 60, 150, 183]
+    assert batch["series"][0, [0, 59, 60, 187]].tolist() == [0, 0, 1, 3]
+    assert torch.equal(batch["known"][0, 60:149], series[1].known[1:90]), "of the next step"
+
+
+def test_what_lies_ahead_of_an_origin_is_not_beyond_the_series():
+    entries = Waves().read().entries
+    series = [to_tensors(x, CovariateScaler.of(entries), 6) for x in entries]
+    places = ([0, 57], [], [10], [4])
+    batch = with_origins(series, [torch.tensor(x, dtype=torch.long) for x in places], 6)
+    assert batch["origin"].tolist() == [0, 57, 160, 187]
+    target = batch["target"][0]
+    assert torch.equal(batch["future_target"][2], target[161:167])
+    assert torch.equal(batch["future_target"][1, :2], target[58:60])
+    assert batch["future_target"][1, 2:].isnan().all() and batch["future_target"][3].isnan().all()
+    assert torch.equal(batch["future"][2], series[2].known[11:17])
+
+
+def test_splits_are_by_time_and_never_overlap():
+    data = SeriesData(Waves(), validation_windows=2, test_windows=1, batch_size=10)
+    (train,) = data.train_dataloader()
+    assert train["target"].shape[1] == sum(n - 18 for n in LENGTHS if n > 18)
+    (val,), (test,), (ends,) = (
+        loader() for loader in (data.val_dataloader, data.test_dataloader, data.predict_dataloader)
+    )
+    assert val["target"].shape[1] == sum(n - 6 for n in LENGTHS if n > 6)
+    assert val["origin"].tolist() == [41, 47, 54 + 71, 54 + 77, 54 + 84 + 14, 54 + 84 + 20]
+    assert test["origin"].tolist() == [53, 60 + 83, 150 + 26]
+    assert ends["origin"].tolist() == [59, 149, 182, 187]
+
+
+def test_covariates_are_standardised_by_the_training_part_alone():
+    data = SeriesData(Waves(), validation_windows=1, test_windows=1)
+    loc, scale = data.spec.standard.past[0]
+    seen = np.concatenate([100 + np.arange(n - 12) for n in LENGTHS if n > 12])
+    assert loc == pytest.approx(seen.mean()) and scale == pytest.approx(seen.std())
+
+
+def test_origins_are_a_function_of_seed_and_epoch():
+    entries = Waves().read().entries
+    series = TrainingSeries([to_tensors(x, CovariateScaler.of(entries), 6) for x in entries], 24)
+    order = ShuffledSeries(len(series), seed=3)
+
+    def epoch(number: int) -> list[tuple[str, list[int]]]:
+        order.set_epoch(number)
+        return [(x.item_id, o.tolist()) for x, o in (series[i] for i in order)]
+
+    assert epoch(1) == epoch(1) != epoch(2)
+    for name, origins in epoch(0):
+        length = LENGTHS[int(name.split()[1])]
+        assert len(set(origins)) == min(24, length - 1) and max(origins) <= length - 2

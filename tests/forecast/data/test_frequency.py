@@ -1,0 +1,120 @@
+"""Timestamps to steps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from forecast.tables import frame_of
+
+from paratime.errors import InputError
+from paratime.forecast.data.frequency import period_frequency
+from paratime.forecast.data.sources.table import read_table
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Period(Dtype|).*deprecated:FutureWarning"  # of business days, by pandas
+)
+
+FREQUENCIES = {
+    "s": "s",
+    "min": "min",
+    "5min": "5min",
+    "15min": "15min",
+    "30min": "30min",
+    "90min": "90min",
+    "h": "h",
+    "6h": "6h",
+    "D": "D",
+    "10D": "10D",
+    "B": "B",
+    "W-SUN": "W-SUN",
+    "W-MON": "W-MON",
+    "2W-WED": "2W-WED",
+    "4W-SUN": "4W-SUN",
+    "MS": "M",
+    "ME": "M",
+    "BMS": "M",
+    "BME": "M",
+    "2MS": "2M",
+    "QS-OCT": "Q-DEC",
+    "QE": "Q-DEC",
+    "BQE": "Q-DEC",
+    "QS-FEB": "Q-JAN",
+    "QE-FEB": "Q-FEB",
+    "YS": "Y-DEC",
+    "YE": "Y-DEC",
+    "YS-JUL": "Y-JUN",
+    "BYE": "Y-DEC",
+    "2YS": "2Y-DEC",
+}
+"""The frequency of rows, and that of the periods that they are."""
+
+
+@pytest.mark.parametrize(("rows", "freq"), FREQUENCIES.items(), ids=FREQUENCIES)
+@pytest.mark.parametrize("given", (False, True), ids=("found", "given"))
+def test_rows_of_any_frequency_with_gaps(rows, freq, given):
+    steps = 60
+    time = pd.date_range("2023-12-01", periods=steps, freq=rows)
+    random = np.random.default_rng(1)
+    gaps = random.choice(np.arange(1, steps - 1), 15, replace=False)
+    frame = pd.DataFrame({"item_id": "a", "timestamp": time, "target": np.arange(steps)})
+    data = read_table(frame.drop(gaps), freq=rows if given else None)
+    expected = np.arange(steps, dtype=np.float32)
+    expected[gaps] = np.nan
+    np.testing.assert_array_equal(data.entries[0]["target"], expected)
+    assert data.freq == period_frequency(data.freq) == data.entries[0]["start"].freqstr
+    assert data.freq == (period_frequency(rows) if given else freq)
+    assert data.entries[0]["start"].start_time <= time[0] <= data.entries[0]["start"].end_time
+
+
+def test_the_same_day_of_each_month():
+    time = pd.date_range("2024-01-01", periods=9, freq="MS") + pd.Timedelta(days=14)
+    assert read_table(pd.DataFrame({"timestamp": time, "target": 1}), item_id=None).freq == "M"
+
+
+def test_a_week_without_its_end_is_of_days_or_of_working_days():
+    days = frame_of(items=("a",)).assign(timestamp=pd.date_range("2024-01-01", periods=12))
+    assert read_table(days[:5]).freq == "D"
+    assert read_table(days.drop([5, 6])[:6]).freq == "B"
+
+
+@pytest.mark.parametrize("old", (("H", "h"), ("T", "min"), ("A", "Y-DEC"), ("1D", "D")), ids=str)
+def test_old_spellings_of_frequencies(old):
+    assert period_frequency(old[0]) == old[1]
+
+
+@pytest.mark.parametrize("freq", ("", "fortnight", "ms", "-1h", "0h", "SME"))
+def test_frequencies_that_are_none(freq):
+    with pytest.raises(InputError, match="freq: expected minutely to yearly, got"):
+        period_frequency(freq)
+
+
+def test_leap_days_are_steps():
+    entry = read_table(frame_of("D")).entries[0]
+    assert str(entry["start"] + 9) == "2024-02-29" and len(entry["target"]) == 12
+
+
+@pytest.mark.parametrize("text", (False, True), ids=("times", "text"))
+def test_times_with_a_zone_become_utc_and_stay_regular_when_summer_time_ends(text):
+    utc = pd.date_range("2024-04-06 12:00", periods=12, freq="30min", tz="UTC")
+    local = utc.tz_convert("Australia/Melbourne")
+    assert local[0].utcoffset() != local[-1].utcoffset()
+    time = [t.isoformat() for t in local] if text else local
+    data = read_table(pd.DataFrame({"item_id": "a", "timestamp": time, "target": 1.0}))
+    assert str(data.entries[0]["start"]) == "2024-04-06 12:00"
+    assert np.isfinite(data.entries[0]["target"]).all() and data.freq == "30min"
+
+
+def test_local_times_when_summer_time_begins_have_a_gap():
+    zone = "Australia/Melbourne"
+    time = pd.date_range("2024-10-05 22:00", periods=8, freq="h", tz=zone).tz_localize(None)
+    entry = read_table(pd.DataFrame({"item_id": "a", "timestamp": time, "target": 1.0})).entries[0]
+    assert np.flatnonzero(np.isnan(entry["target"])).tolist() == [4]
+
+
+def test_the_finest_frequency_may_be_given():
+    days = pd.DataFrame(
+        {"item_id": "a", "timestamp": pd.date_range("2024-01-01", periods=3), "target": 1.0}
+    )
+    hours = days.assign(item_id="b", timestamp=pd.date_range("2024-01-01", periods=3, freq="h"))
+    data = read_table(pd.concat([days, hours]), freq="h")
+    assert [e["target"].size for e in data.entries] == [49, 3]
+    assert np.isfinite(data.entries[0]["target"]).sum() == 3

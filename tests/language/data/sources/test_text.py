@@ -1,0 +1,221 @@
+"""Documents from files of every kind."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+from language.documents import TEXTS, texts
+from pyarrow import parquet
+
+from paratime.errors import InputError
+from paratime.language import (
+    HuggingFace,
+    InMemory,
+    JsonLines,
+    Parquet,
+    PreparedCorpus,
+    Shakespeare,
+    TextFiles,
+)
+from paratime.language.data.sources import text as text_sources
+
+
+def pack(path: Path, content: bytes) -> str:
+    """Write a file, compressed as its name says."""
+    if path.suffix == ".gz":
+        content = gzip.compress(content)
+    if path.suffix == ".zst":
+        with pyarrow.CompressedOutputStream(str(path), "zstd") as out:
+            out.write(content)
+        return str(path)
+    path.write_bytes(content)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ("", ".gz", ".zst"))
+class TestCompression:
+    def test_text(self, suffix, tmp_path):
+        for i, text in enumerate(TEXTS):
+            pack(tmp_path / f"{i}.txt{suffix}", text.encode())
+        source = TextFiles([str(tmp_path / "*.txt*")])
+        assert texts(source) == TEXTS
+        size = sum(len(text.encode()) for text in TEXTS)
+        assert source.size() == (None if suffix else size)
+
+    @pytest.mark.parametrize("block", (1, 2, 7, 2**24))
+    def test_a_separator(self, block, suffix, tmp_path, monkeypatch):
+        monkeypatch.setattr(text_sources, "BLOCK_BYTES", block)
+        path = pack(tmp_path / f"a.txt{suffix}", "<|é|>".join(TEXTS).encode())
+        assert texts(TextFiles([path], separator="<|é|>")) == TEXTS
+
+    def test_json_lines(self, suffix, tmp_path):
+        rows = [json.dumps({"body": text, "id": i}) for i, text in enumerate(TEXTS)]
+        path = pack(tmp_path / f"a.jsonl{suffix}", ("\n\n".join(rows) + "\n").encode())
+        found = list(JsonLines([path], "body", "id").documents())
+        assert [d.text for d in found] == TEXTS and [d.name for d in found] == list("0123")
+        assert next(JsonLines([path], "body").documents()).name == f"a.jsonl{suffix}:1"
+
+
+class TestFiles:
+    def test_files_and_patterns(self, tmp_path):
+        for name, text in {"b.txt": "two", "a.txt": "one", "c.md": "three"}.items():
+            (tmp_path / name).write_text(text)
+        found = TextFiles([str(tmp_path / "*.txt"), str(tmp_path / "a.txt")])
+        assert texts(found) == ["one", "two"]
+
+    def test_names_do_not_depend_on_where_one_looks_from(self, tmp_path, monkeypatch):
+        (tmp_path / "a").mkdir()
+        for name in ("a/b.txt", "a/c.txt", "d.txt"):
+            (tmp_path / name).write_text(name)
+        monkeypatch.chdir(tmp_path)
+        for pattern in ("**/*.txt", str(tmp_path / "**" / "*.txt"), "a/../**/*.txt"):
+            names = [d.name for d in TextFiles([pattern]).documents()]
+            assert names == ["a/b.txt", "a/c.txt", "d.txt"]
+        assert [d.name for d in TextFiles(["a/*"]).documents()] == ["b.txt", "c.txt"]
+
+    def test_a_missing_file_and_a_file_that_is_not_text(self, tmp_path):
+        with pytest.raises(InputError, match=r"paths: expected an existing file.*, got '.*x'"):
+            texts(TextFiles([str(tmp_path / "x")]))
+        with pytest.raises(InputError, match="paths: expected at least one file or pattern"):
+            texts(TextFiles([]))
+        (tmp_path / "latin").write_bytes(b"na\xefve")
+        with pytest.raises(InputError, match="expected UTF-8 text, got byte 0xef at position 2"):
+            texts(TextFiles([str(tmp_path / "latin")]))
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        (
+            ("{", ":2: expected JSON in UTF-8"),
+            ("[1]", ":2: expected an object, got list"),
+            ('{"texts": "a"}', ":2: expected a field 'text', got fields texts"),
+            ('{"text": 5}', ":2: text: expected a text, got int"),
+            ('{"text": "\\ud800"}', ":2: expected JSON in UTF-8"),
+        ),
+    )
+    def test_lines_that_cannot_be_used(self, line, message, tmp_path):
+        (tmp_path / "a.jsonl").write_text('{"text": null}\n' + line)
+        with pytest.raises(InputError, match=rf"a\.jsonl{message}"):
+            texts(JsonLines([str(tmp_path / "a.jsonl")]))
+
+    def test_a_name_with_brackets_is_a_file_first(self, tmp_path):
+        for name in ("a[1].txt", "a1.txt", "a2.txt"):
+            (tmp_path / name).write_text(name)
+        assert texts(TextFiles([str(tmp_path / "a[1].txt")])) == ["a[1].txt"]
+        assert texts(TextFiles([str(tmp_path / "a[2].txt")])) == ["a2.txt"]
+
+    @pytest.mark.parametrize("suffix", ("", ".gz", ".zst"))
+    def test_a_byte_order_mark_is_no_text(self, suffix, tmp_path):
+        mark, rows = "\ufeff", '{"text": "one"}\n{"text": "\ufeff"}'
+        text = pack(tmp_path / f"a.txt{suffix}", f"{mark}one{mark}".encode())
+        lines = pack(tmp_path / f"a.jsonl{suffix}", f"{mark}{rows}".encode())
+        assert texts(TextFiles([text])) == [f"one{mark}"]
+        assert texts(TextFiles([text], separator=mark)) == ["one", ""]
+        assert texts(JsonLines([lines])) == ["one", mark]
+        for content in (b"", b"\xef", mark.encode()):
+            short = pack(tmp_path / f"short.bin{suffix}", content)
+            if content != b"\xef":
+                assert texts(TextFiles([short])) == [""]
+
+    def test_identity_follows_files_and_options(self, tmp_path):
+        path = tmp_path / "a.txt"
+        path.write_text("one")
+        first = TextFiles([str(path)]).identity()
+        assert TextFiles([str(path)]).identity() == first
+        assert TextFiles([str(path)], separator="x").identity() != first
+        path.write_text("three")
+        assert TextFiles([str(path)]).identity() != first
+        documents = list(Shakespeare().documents())
+        assert InMemory(documents).identity() != InMemory(documents[1:]).identity()
+
+
+class TestParquet:
+    def write(self, folder: Path, **columns) -> str:
+        parquet.write_table(pyarrow.table(columns), folder / "a.parquet", row_group_size=2)
+        return str(folder / "a.parquet")
+
+    def test_rows(self, tmp_path):
+        path = self.write(tmp_path, text=[*TEXTS, None], id=[5, 6, 7, 8, 9])
+        assert texts(Parquet([path])) == [*TEXTS, ""]
+        assert [d.name for d in Parquet([path], name="id").documents()] == list("56789")
+
+    def test_what_cannot_be_used(self, tmp_path):
+        path = self.write(tmp_path, body=TEXTS, number=[1, 2, 3, 4])
+        with pytest.raises(InputError, match="expected a column 'text', got columns body, number"):
+            texts(Parquet([path]))
+        with pytest.raises(InputError, match="number: expected a text, got int"):
+            texts(Parquet([path], "number"))
+        latin = pyarrow.array([b"na\xefve"]).view(pyarrow.string())
+        with pytest.raises(InputError, match=r"a\.parquet: expected .* UTF-8, got 'utf-8' codec"):
+            texts(Parquet([self.write(tmp_path, text=latin)]))
+        Path(path).write_bytes(b"PAR1 no")
+        with pytest.raises(InputError, match=r"a\.parquet: expected a Parquet file"):
+            texts(Parquet([path]))
+
+
+class TestHuggingFace:
+    @pytest.mark.filterwarnings("ignore")
+    def test_folders(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+        datasets = pytest.importorskip("datasets")
+        made = datasets.Dataset.from_dict({"body": TEXTS, "id": [1, 2, 3, 4]})
+        made.save_to_disk(tmp_path / "one")
+        datasets.DatasetDict({"val": made}).save_to_disk(tmp_path / "two")
+        (tmp_path / "three").mkdir()
+        made.to_parquet(tmp_path / "three" / "train.parquet")
+        for source in (
+            HuggingFace(str(tmp_path / "one"), text="body"),
+            HuggingFace(str(tmp_path / "two"), "val", "body", "id"),
+            HuggingFace(str(tmp_path / "three"), text="body"),
+            HuggingFace(str(tmp_path / "three"), text="body", streaming=True),
+        ):
+            assert texts(source) == TEXTS
+            assert len({d.name for d in source.documents()}) == 4
+        with pytest.raises(InputError, match="expected a column 'text', got columns body, id"):
+            texts(HuggingFace(str(tmp_path / "one")))
+        with pytest.raises(InputError, match="two: expected a dataset, got KeyError"):
+            texts(HuggingFace(str(tmp_path / "two"), "dev"))
+        assert HuggingFace(str(tmp_path / "one")).files()
+        latin = pyarrow.array([b"a", b"na\xefve"]).view(pyarrow.string())
+        parquet.write_table(pyarrow.table({"text": latin}), tmp_path / "three" / "train.parquet")
+        with pytest.raises(InputError, match="three: expected a dataset, got Unicode"):
+            texts(HuggingFace(str(tmp_path / "three"), streaming=True))
+
+
+def test_a_folder_that_was_not_prepared(tmp_path):
+    with pytest.raises(InputError, match="expected the folder of a corpus, got no manifest"):
+        list(PreparedCorpus(str(tmp_path)).documents())
+
+
+@pytest.mark.parametrize("suffix", (".gz", ".zst"))
+def test_a_cut_file(suffix, tmp_path):
+    random = np.random.default_rng(0).integers(32, 127, 10**6, dtype=np.uint8)
+    path = Path(pack(tmp_path / f"a.txt{suffix}", random.tobytes()))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=rf"a\.txt.*expected a whole \{suffix} file, got"):
+        texts(TextFiles([str(path)]))
+    path.write_bytes(b"no such compression")
+    with pytest.raises(InputError, match=rf"expected a whole \{suffix} file, got"):
+        texts(JsonLines([str(path)]))
+
+
+def test_a_path_without_brackets(paratime):
+    for path in ("texts", "/a/*.txt"):
+        given = "--source", "TextFiles", "--source.paths", path, "--out", "x"
+        status, _, error = paratime("language", "prepare", *given)
+        assert (
+            status == 2 and f"paths: expected several values in brackets, as in [{path}]" in error
+        )
+
+
+def test_files_are_read_one_by_one(tmp_path):
+    """A source is a stream: nothing asks for the next document before the last is done."""
+    for i in range(5):
+        (tmp_path / f"{i}.txt").write_text(f"text {i} " * 10)
+    source = TextFiles([str(tmp_path / "*.txt")])
+    stream = source.documents()
+    first = next(stream)
+    (tmp_path / "1.txt").write_text("changed")
+    assert first.text.startswith("text 0") and next(stream).text == "changed"

@@ -1,0 +1,18 @@
+"""Scores of language models."""
+
+import math
+
+import pytest
+import torch
+
+from paratime.language.model.metrics import LanguageScores
+
+
+def test_scores_are_totals_over_unequal_batches():
+    scores = LanguageScores()
+    scores.update(torch.tensor(1.0), 30, torch.tensor([20, 9]))
+    scores.update(torch.tensor(2.0), 10, torch.tensor([10]))
+    values = scores.compute()
+    assert values["loss"] == pytest.approx(50 / 40)
+    assert values["perplexity"] == pytest.approx(math.exp(50 / 40))
+    assert values["bits_per_byte"] == pytest.approx(50 / math.log(2) / 39)
