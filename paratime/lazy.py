@@ -34,7 +34,7 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
         return getattr(import_module(homes[name]), name)
 
     def __dir__() -> list[str]:
-        return sorted({*vars(module), *homes})
+        return sorted({*vars(module), *homes} - {"TYPE_CHECKING", "lazy"})
 
     module.__class__ = _Package
     return __getattr__, __dir__, sorted(homes)

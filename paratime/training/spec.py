@@ -1,8 +1,10 @@
 """What a task must know of its data, as plain values that checkpoints can hold."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+from paratime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,23 @@ class DataSpec:
 
     @classmethod
     def of(cls, value: Self | Mapping[str, Any]) -> Self:
-        """Return a specification from an instance, or from the dictionary of a checkpoint."""
-        return value if isinstance(value, cls) else _typed(cls, value)
+        """Return a specification from an instance, or from the dictionary of a checkpoint.
+
+        Raises:
+            InputError: It is neither, or the dictionary lacks a field.
+        """
+        if isinstance(value, cls):
+            return value
+        needed = {x.name for x in fields(cls) if x.default is x.default_factory is MISSING}
+        if not isinstance(value, Mapping) or not needed <= value.keys():
+            raise InputError(
+                "spec",
+                expected=f"a {cls.__name__}, or a dictionary with {', '.join(sorted(needed))}",
+                got=repr(value)[:80],
+                remedy=f"pass the spec of {cls.data}",
+            )
+        typed: Self = _typed(cls, value)
+        return typed
 
     @classmethod
     def saved_in(cls, hyperparameters: Mapping[str, Any]) -> Self | None:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from paratime import Encoder
+from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.competitions import Competition
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.language.data.corpus.builder import CorpusBuilder
 from paratime.language.data.sources.bundled import Quickstart
 from paratime.language.data.spec import TokenSpec
+from paratime.language.model.task import LanguageTask
 from paratime.main import build
 from paratime.world.data.sources.gym import Gym
 from paratime.world.data.spec import Moments, TrajectorySpec
@@ -88,3 +91,10 @@ def test_hyper_parameters_of_the_version_before():
     assert TokenSpec.saved_in(tokens) == TokenSpec(257, {"name": "bytes"})
     spec = SeriesData(Competition("M3", "other")).spec
     assert SeriesSpec.saved_in({"series": spec.plain()}) == spec
+
+
+@pytest.mark.parametrize("spec", (256, "256", [], {}, {"tokenizer": None}), ids=repr)
+def test_what_is_no_spec_is_refused_in_one_line(spec):
+    message = r"spec: expected a TokenSpec, or a dictionary with vocab_size, got .*; pass the spec"
+    with pytest.raises(InputError, match=message):
+        LanguageTask(Encoder(8, 1), spec)

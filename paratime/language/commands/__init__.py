@@ -15,8 +15,6 @@ NAMED = (*TEXT_SOURCES, *TOKENIZERS)
 COMMANDS = ("prepare", "generate", "evaluate", "export")
 """Each is the function ``run`` of the module of its name."""
 
-SIZE = "Parameters, memory and operations of a model: paratime language size -c CONFIG."
-
 
 def main() -> None:
     """Run ``paratime language ...`` from ``sys.argv``."""
@@ -25,4 +23,4 @@ def main() -> None:
 
         size.run(sys.argv[3:])
         return
-    run_commands("paratime language", commands_in(__name__, COMMANDS), f"{__doc__} {SIZE}")
+    run_commands("paratime language", commands_in(__name__, COMMANDS), str(__doc__))
