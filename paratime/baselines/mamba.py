@@ -10,6 +10,7 @@ from paratime.baselines import mamba_ssm, ssm
 from paratime.cells.projection import check_width
 from paratime.errors import check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
+from paratime.ops.operator import without_autocast
 from paratime.ops.selective import selective_scan
 
 MambaState = tuple[Tensor, Tensor]
@@ -89,7 +90,7 @@ class Mamba(Mixer):
         value, memory = self.conv1d(value, memory, reset, lengths)
         dt, b, c = self.x_proj(value).split(self.sizes, dim=-1)
         dt = functional.linear(dt, self.dt_proj.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
             dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
             skip, gate = ssm.precise(self.D), ssm.precise(gate)

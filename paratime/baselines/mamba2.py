@@ -11,6 +11,7 @@ from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.norm import rms_norm_of_gated
+from paratime.ops.operator import without_autocast
 from paratime.ops.ssd import ssd
 
 
@@ -90,7 +91,7 @@ class Mamba2(Mixer):
         gate, mixed, dt = self.in_proj(x).split(self.sizes, dim=-1)
         memory, state = ssm.start(mixed, h0, self.shapes)
         mixed, memory = self.conv1d(mixed, memory, reset, lengths)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             value, b, c = ssm.precise(mixed).split(self.inside, dim=-1)
             value = value.unflatten(-1, (1, -1, self.head_size))
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)

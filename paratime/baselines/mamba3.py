@@ -12,6 +12,7 @@ from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
+from paratime.ops.operator import without_autocast
 from paratime.ops.scan import scan
 from paratime.ops.ssd import ssd
 from paratime.solvers.base import restart
@@ -123,7 +124,7 @@ class Mamba3(Mixer):
         lengths = None if lengths is None else lengths.long()
         mixed = self.in_proj(x)
         before = ssm.start(mixed, h0, self.shapes)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             gate, value, key, query, dt, decay, trap, angle = mixed.split(self.sizes, dim=-1)
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
             log_decay = -dt * heavy_tail(ssm.precise(decay)).clamp(min=LEAST_DECAY)

@@ -17,7 +17,7 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import precise_dtype, without_autocast
 from paratime.ops.scan import scan
 from paratime.solvers.base import restart
 
@@ -62,7 +62,7 @@ class LinearRNN(Mixer):
         check_sequence(x, reset, lengths)
         u = self.projection(x)
         h0 = self._start(u, h0)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             a, b = (mask_padding(v, lengths) for v in self.coefficients(u.to(h0.dtype)))
             h = scan(restart(a, reset), b, h0)
         return h.to(u.dtype), last_valid(h, h0, lengths)

@@ -35,7 +35,7 @@ class TorchRNN(Mixer):
         """Map x (B, T, input_size) to (B, T, hidden_size) and the final state."""
         check_sequence(x, reset, lengths)
         start = self._start(x, h0)
-        if reset is None and lengths is None:
+        if (reset is None and lengths is None) or x.is_meta:
             y, end = self._run(x, start)
         else:
             run = run_in_pieces

@@ -69,8 +69,10 @@ def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> N
             got=f"{lengths.dtype} {tuple(lengths.shape)}",
             remedy="give one length a sequence",
         )
-    if torch.compiler.is_compiling() or not lengths.numel() or lengths.device.type != "cpu":
-        return  # values are unknown in a graph, and to look at them is to wait for a GPU
+    if torch.compiler.is_compiling() or type(lengths) is not Tensor or not lengths.numel():
+        return  # values are unknown in a graph, and among fake tensors
+    if lengths.device.type != "cpu":
+        return  # to look at values is to wait for a GPU
     if not 0 <= int(lengths.min()) <= int(lengths.max()) <= x.shape[1]:
         raise InputError(
             "lengths",

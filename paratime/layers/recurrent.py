@@ -1,7 +1,7 @@
 """Recurrent layers: any cell, solved over whole sequences or stepped."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import precise_dtype, without_autocast
 from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
 
@@ -40,20 +40,20 @@ class SolveReport:
         iterations: Newton iterations, an integer or a tensor ().
         defect: Largest correction of the last iteration, a float or a tensor ().
         converged: Whether the iterations converged.
-        loop_share: Share of the steps that the loop computed instead.
+        loop_share: Share of the steps that the loop computed instead, a float or a tensor ().
         message: One line for people; by default that of a fused pass.
     """
 
     iterations: int | Tensor = 0
     defect: float | Tensor = 0.0
     converged: bool = True
-    loop_share: float = 0.0
+    loop_share: float | Tensor = 0.0
     message: str | None = None
 
     @classmethod
     def of_fused(cls, report: Tensor) -> "SolveReport":
-        """Return the report of a fused operator, int32 (2,): see ``ops/recurrence.py``."""
-        return cls(report[0], report[1].view(torch.float32))
+        """Return the report of a fused operator, int32 (3,): see ``ops/recurrence.py``."""
+        return cls(report[0], report[1].view(torch.float32), loop_share=report[2])
 
     @classmethod
     def of_solution(cls, solution: Solution) -> "SolveReport":
@@ -63,12 +63,14 @@ class SolveReport:
 
     def solution(self) -> Solution:
         """Return the values as those of a solver's solution, without states."""
-        iterations, defect, message = int(self.iterations), float(self.defect), self.message
-        if message is None:
-            message = "one fused pass over time"
-            if iterations:
-                message = f"fused, converged in {iterations} iterations, correction {defect:.1e}"
-        return Solution(None, iterations, defect, self.converged, self.loop_share, message)
+        iterations, defect, share = int(self.iterations), float(self.defect), float(self.loop_share)
+        message = self.message
+        if message is None and share:
+            message = "a loop in torch: this device has no kernel for this precision"
+        elif message is None and iterations:
+            message = f"fused, converged in {iterations} iterations, correction {defect:.1e}"
+        message = "one fused pass over time" if message is None else message
+        return Solution(None, iterations, defect, self.converged, share, message)
 
     def telemetry(self) -> Tensor:
         """Return iterations, defect and loop share, float32 (3,), where they are."""
@@ -93,6 +95,10 @@ class Recurrent(Mixer):
         self.cell = cell
         self.solver = solver
         self._report: SolveReport | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last report, which may be on a device that a copy is not made for."""
+        return super().__getstate__() | {"_report": None}
 
     @property
     def solution(self) -> Solution | None:
@@ -131,7 +137,7 @@ class Recurrent(Mixer):
         drive = self.cell.drive(x)
         h0 = self._start(drive, h0)
         solver = Newton() if self.solver is None else self.solver
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
         self._report = SolveReport.of_solution(solution)
         states = solution.states
@@ -169,7 +175,8 @@ class Recurrent(Mixer):
         if not torch.is_grad_enabled() and not compiling:
             out = u.new_empty(*x.shape[:2], self.cell.hidden_size)
         y, last, report = fused(u, self._start(u, h0), reset, lengths, out)
-        self._report = SolveReport() if compiling else SolveReport.of_fused(report)
+        unknown = compiling or u.is_meta
+        self._report = SolveReport() if unknown else SolveReport.of_fused(report)
         return y, last
 
     def _fuse_blocks(
@@ -218,8 +225,7 @@ class Recurrent(Mixer):
         check_step(x, reset)
         drive = self.cell.drive(x)
         state = self._start(drive, state)
-        mixed = torch.is_autocast_enabled(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
+        with without_autocast(x.device):
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
         return self._output(state).to(drive.dtype), state
 

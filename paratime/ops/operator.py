@@ -7,6 +7,7 @@ second derivatives.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -179,6 +180,13 @@ def differentiate(
     again = {"create_graph": torch.is_grad_enabled(), "allow_unused": True}
     found = iter(torch.autograd.grad(outputs, wanted, grads, **again))
     return tuple(next(found) if need else None for need in needed)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Let products keep the precision of their inputs; a context costs more than a short step."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def precise_dtype(x: Tensor) -> torch.dtype:
