@@ -10,7 +10,7 @@ from paratime.baselines import ssm
 from paratime.baselines.mamba2 import count_heads
 from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
-from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
+from paratime.layers.mixer import Mixer, check_sequence, last_valid, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
 from paratime.ops.scan import scan
 from paratime.ops.ssd import ssd
@@ -142,7 +142,7 @@ class Mamba3(Mixer):
                 y = y * self._weight(self.mimo_o)
             y = y.sum(2).flatten(-2).to(mixed.dtype)
         ends = zip((key, value, angles.to(dt.dtype)), before[1:], strict=True)
-        keys, values, turned_by = (last_of(now, old, lengths) for now, old in ends)
+        keys, values, turned_by = (last_valid(now, old, lengths) for now, old in ends)
         return mask_padding(self.out_proj(y), lengths), (state, keys, values, turned_by)
 
     def step(
@@ -213,12 +213,3 @@ def turned(x: Tensor, angles: Tensor) -> Tensor:
     cos, sin = (v.to(x.dtype).unsqueeze(2) for v in (angles.cos(), angles.sin()))
     both = torch.stack([cos * p - sin * q, sin * p + cos * q], dim=-1)
     return torch.cat([both.flatten(-2), rest], dim=-1)
-
-
-def last_of(x: Tensor, old: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return x (B, T, ...) at each sequence's last valid step, what was before if it has none."""
-    if lengths is None:
-        return x[:, -1]
-    rows = torch.arange(len(x), device=x.device)
-    found = x[rows, (lengths - 1).clamp(min=0)]
-    return found.where((lengths > 0).view(-1, *[1] * (x.dim() - 2)), old)

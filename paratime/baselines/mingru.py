@@ -76,7 +76,7 @@ class LinearRNN(Mixer):
         state = self._start(u, state)
         a, b = self.coefficients(u.to(state.dtype))
         h = a * restart(state, reset) + b
-        return h.to(u.dtype), h
+        return h.to(u.dtype), h.clone()
 
     def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:
         dtype = precise_dtype(u)

@@ -221,7 +221,7 @@ class Recurrent(Mixer):
         mixed = torch.is_autocast_enabled(x.device.type)
         with torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
-        return self._output(state).to(drive.dtype), state
+        return self._output(state).to(drive.dtype), state.clone()
 
     def _output(self, states: Tensor) -> Tensor:
         y = self.cell.output(states)
