@@ -1,6 +1,7 @@
 """Mamba-3: a trapezoidal rule in time, a state that turns, and several inputs at a time."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class Mamba3(Mixer):
         dt_min: Least dt at the beginning. An angle grows by less than pi dt a step, so that a state
             that is to turn by half within one step has to find its way to a dt above 1.
         dt_max: Greatest dt at the beginning.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide, or are below 1; a range of dt that is none.
@@ -65,6 +68,8 @@ class Mamba3(Mixer):
         rank: int = 1,
         dt_min: float = ssm.SMALLEST,
         dt_max: float = ssm.LARGEST,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -88,7 +93,9 @@ class Mamba3(Mixer):
                 got=f"{dt_min} and {dt_max}",
                 remedy="correct them",
             )
-        self.head_size, self.rank = head, rank
+        self.head_size, self.state_size, self.expand, self.rank = head, state_size, expand, rank
+        self.dt_min, self.dt_max = dt_min, dt_max
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.sizes = inner, inner, rank * state_size, rank * state_size, heads, heads, heads, angles
         self.shapes = {
             "state": (heads, state_size, head),
@@ -96,18 +103,20 @@ class Mamba3(Mixer):
             "values": (rank, heads, head),
             "angles": (heads, angles),
         }
-        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False)
-        self.dt_bias = nn.Parameter(ssm.initial_bias(heads, dt_min, dt_max))
-        self.B_bias = nn.Parameter(torch.ones(heads, rank, state_size))
-        self.C_bias = nn.Parameter(torch.ones(heads, rank, state_size))
-        self.B_norm = RMSNorm(state_size, eps=1e-5)
-        self.C_norm = RMSNorm(state_size, eps=1e-5)
-        self.D = nn.Parameter(torch.ones(heads))
+        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False, **factory)
+        steps = ssm.initial_bias(torch.empty(heads, **factory), dt_min, dt_max)
+        self.dt_bias = nn.Parameter(steps)
+        self.B_bias = nn.Parameter(torch.ones(heads, rank, state_size, **factory))
+        self.C_bias = nn.Parameter(torch.ones(heads, rank, state_size, **factory))
+        self.B_norm = RMSNorm(state_size, eps=1e-5, **factory)
+        self.C_norm = RMSNorm(state_size, eps=1e-5, **factory)
+        self.D = nn.Parameter(torch.ones(heads, **factory))
         if rank > 1:
-            self.mimo_x = nn.Parameter(torch.full((heads, rank, head), 1 / rank))
-            self.mimo_z = nn.Parameter(torch.ones(heads, rank, head))
-            self.mimo_o = nn.Parameter(torch.full((heads, rank, head), 1 / rank))
-        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+            shape = heads, rank, head
+            self.mimo_x = nn.Parameter(torch.full(shape, 1 / rank, **factory))
+            self.mimo_z = nn.Parameter(torch.ones(shape, **factory))
+            self.mimo_o = nn.Parameter(torch.full(shape, 1 / rank, **factory))
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False, **factory)
 
     def forward(
         self,

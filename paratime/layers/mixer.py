@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from paratime.cells.base import describe
 from paratime.errors import InputError
 from paratime.layers.state import State
 
@@ -51,6 +52,10 @@ class Mixer(nn.Module, ABC):
         self, x: Tensor, state: State = None, reset: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Map one step: x (B, input_size), reset bool (B,), to (B, hidden_size) and the state."""
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
 
 
 def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -223,6 +224,11 @@ class Recurrent(Mixer):
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
         return self._output(state).to(drive.dtype), state.clone()
 
+    def extra_repr(self) -> str:
+        """Return the cell's sizes, and the solver."""
+        solver = None if self.solver is None else f"solver={self.solver!r}"
+        return ", ".join(filter(None, (self.cell.extra_repr(), solver)))
+
     def _output(self, states: Tensor) -> Tensor:
         y = self.cell.output(states)
         if y.shape[-1] != self.cell.hidden_size:
@@ -254,6 +260,8 @@ class ParaGRU(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -265,9 +273,12 @@ class ParaGRU(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = GRUCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = GRUCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)
 
 
@@ -281,6 +292,8 @@ class ParaLSTM(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -292,7 +305,10 @@ class ParaLSTM(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = LSTMCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = LSTMCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)

@@ -143,7 +143,7 @@ class Pair(Mixer):
 
 def test_parts_of_a_state_that_share_memory_are_found():
     check_mixer(lambda: Pair(shared=False), torch.randn(2, 4, WIDTH))
-    with pytest.raises(AssertionError, match="^forward: its state shares memory"):
+    with pytest.raises(AssertionError, match=r"^forward: its state shares memory"):
         check_mixer(lambda: Pair(shared=True), torch.randn(2, 4, WIDTH))
 
 
