@@ -71,7 +71,7 @@ class Gated(Mixer):
 
     Args:
         width: Width d of input and output.
-        mixer: Builds the mixer from its width.
+        mixer: Builds the mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the convolution.
         device: Where parameters are created; the default device if None.
         dtype: Their precision; the default one if None.
@@ -131,7 +131,7 @@ class Block(Mixer):
 
     Args:
         width: Width d of input and output.
-        mixer: Builds the mixer from its width.
+        mixer: Builds the mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the convolution.
         mlp_size: Width inside the SwiGLU; its default if None, and without one if 0.
         eps: What the norms add to the mean square; the precision of their numbers by default.

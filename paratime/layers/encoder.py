@@ -20,7 +20,7 @@ class Encoder(Mixer):
     Args:
         width: Width of input and output.
         depth: Number of blocks.
-        mixer: Builds the mixer of a block from its width.
+        mixer: Builds a block's mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the causal convolution around a mixer that is not complete.
         mlp_size: Width inside each block's SwiGLU; 8 / 3 of ``width``, rounded up to a multiple
             of 256, by default; 0 for none.
