@@ -1,5 +1,7 @@
 """Causal self-attention with rotary positions, whose cache is a streaming state."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -44,6 +46,8 @@ class Attention(Mixer):
         heads: Number of heads, of an even width d = D / heads.
         window: Most steps that a step reads, itself included; all by default.
         base: Base of the rotary wavelengths.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide, or an empty window.
@@ -59,6 +63,8 @@ class Attention(Mixer):
         heads: int = 4,
         window: int | None = None,
         base: float = 10000.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         size = input_size if hidden_size is None else hidden_size
@@ -72,8 +78,10 @@ class Attention(Mixer):
         if window is not None and window < 1:
             raise InputError("window", "at least 1", str(window), "leave it out to read all")
         self.hidden_size, self.heads, self.window, self.base = size, heads, window, base
-        self.project_in = Projection(input_size, 3, size)
-        self.project_out = nn.Linear(size, size, bias=False)
+        self.input_size = input_size
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.project_in = Projection(input_size, 3, size, **factory)
+        self.project_out = nn.Linear(size, size, bias=False, **factory)
         UniformInit().input_(self.project_in)
 
     def forward(

@@ -34,16 +34,29 @@ class LinearRNN(Mixer):
         gates: Projections of the input.
         hidden_size: Width D of the output; ``input_size`` by default.
         heads: Blocks of the projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes below 1.
     """
 
-    def __init__(self, input_size: int, gates: int, hidden_size: int | None, heads: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        gates: int,
+        hidden_size: int | None,
+        heads: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.hidden_size = input_size if hidden_size is None else hidden_size
         check_at_least(1, input_size=input_size, hidden_size=self.hidden_size)
-        self.projection = Projection(input_size, gates, self.hidden_size, heads)
+        self.input_size, self.heads = input_size, heads
+        width = self.hidden_size
+        self.projection = Projection(input_size, gates, width, heads, device=device, dtype=dtype)
         UniformInit().input_(self.projection)
 
     @abstractmethod
@@ -76,7 +89,7 @@ class LinearRNN(Mixer):
         state = self._start(u, state)
         a, b = self.coefficients(u.to(state.dtype))
         h = a * restart(state, reset) + b
-        return h.to(u.dtype), h
+        return h.to(u.dtype), h.clone()
 
     def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:
         dtype = precise_dtype(u)
@@ -98,10 +111,20 @@ class MinGRU(LinearRNN):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
-        super().__init__(input_size, 2, hidden_size, heads)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        heads: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, 2, hidden_size, heads, device=device, dtype=dtype)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map the projections z, h to 1 - z and z * g(h)."""
@@ -121,10 +144,20 @@ class MinLSTM(LinearRNN):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
-        super().__init__(input_size, 3, hidden_size, heads)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        heads: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, 3, hidden_size, heads, device=device, dtype=dtype)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map the projections f, i, h to the shares of the old state and of g(h)."""

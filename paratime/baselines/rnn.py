@@ -90,11 +90,21 @@ class TorchGRU(TorchRNN):
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        super().__init__(nn.GRU(input_size, size, batch_first=True))
+        super().__init__(nn.GRU(input_size, size, batch_first=True, device=device, dtype=dtype))
+        self.input_size, self.hidden_size = input_size, size
 
 
 class TorchLSTM(TorchRNN):
@@ -108,8 +118,18 @@ class TorchLSTM(TorchRNN):
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        super().__init__(nn.LSTM(input_size, size, batch_first=True))
+        super().__init__(nn.LSTM(input_size, size, batch_first=True, device=device, dtype=dtype))
+        self.input_size, self.hidden_size = input_size, size

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paratime.cells.base import describe
 from paratime.errors import InputError
 
 
@@ -15,13 +16,26 @@ class Projection(nn.Module):
         gates: Number of gates G.
         hidden_size: Width D of each gate.
         heads: Number of diagonal blocks; each maps its slice of the input to its slice of D.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: A width that the number of heads does not divide.
     """
 
-    def __init__(self, input_size: int, gates: int, hidden_size: int, heads: int = 1) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        gates: int,
+        hidden_size: int,
+        heads: int = 1,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
+        self.input_size, self.gates = input_size, gates
+        self.hidden_size, self.heads = hidden_size, heads
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if heads < 1 or size % heads:
                 raise InputError(
@@ -31,8 +45,12 @@ class Projection(nn.Module):
                     remedy="change heads or the width",
                 )
         shape = (heads, gates, hidden_size // heads, input_size // heads)
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.empty(gates, hidden_size))
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(gates, hidden_size, device=device, dtype=dtype))
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., input_size) to u (..., G, D)."""

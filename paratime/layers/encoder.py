@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, final
 
+import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError
@@ -19,12 +20,14 @@ class Encoder(Mixer):
     Args:
         width: Width of input and output.
         depth: Number of blocks.
-        mixer: Builds the mixer of a block from its width.
+        mixer: Builds a block's mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the causal convolution around a mixer that is not complete.
         mlp_size: Width inside each block's SwiGLU; 8 / 3 of ``width``, rounded up to a multiple
             of 256, by default; 0 for none.
         eps: What norms add to the mean square; the precision of their numbers by default.
         recompute: How many blocks keep their input alone for the backward pass, see ``Block``.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -36,6 +39,9 @@ class Encoder(Mixer):
         mlp_size: int | None = None,
         eps: float | None = None,
         recompute: int = 0,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
@@ -47,12 +53,14 @@ class Encoder(Mixer):
             )
         if not 0 <= recompute <= depth:
             raise InputError("recompute", f"0 to {depth} blocks", str(recompute), "correct it")
-        self.width = width
-        options: dict[str, Any] = {"kernel_size": kernel_size, "mlp_size": mlp_size, "eps": eps}
+        self.width, self.depth, self.kernel_size = width, depth, kernel_size
+        self.mlp_size, self.eps, self.recompute = mlp_size, eps, recompute
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        options = {"kernel_size": kernel_size, "mlp_size": mlp_size, "eps": eps} | factory
         self.blocks = nn.ModuleList(
             Block(width, mixer, recompute=block < recompute, **options) for block in range(depth)
         )
-        self.norm = RMSNorm(width, eps=eps)
+        self.norm = RMSNorm(width, eps=eps, **factory)
 
     def forward(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from paratime.cells.base import describe
 from paratime.errors import InputError
 from paratime.layers.state import State
 
@@ -16,6 +17,9 @@ class Mixer(nn.Module, ABC):
     ``forward`` over T steps equals T calls of ``step``, and two calls with the state handed over
     equal one. ``reset`` (B, T), True at t, makes the state before step t the initial one, so that
     packed episodes or documents do not see each other.
+
+    A returned state shares no memory with outputs, inputs or other states, and keeps nothing else
+    alive: it may be written to, and kept for as long as a stream lasts. Inputs are never written.
     """
 
     complete = False
@@ -48,6 +52,10 @@ class Mixer(nn.Module, ABC):
         self, x: Tensor, state: State = None, reset: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Map one step: x (B, input_size), reset bool (B,), to (B, hidden_size) and the state."""
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
 
 
 def check_sequence(x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:
@@ -140,9 +148,12 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def last_valid(x: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return x[b, lengths[b] - 1] of x (B, T, ...), ``initial`` (B, ...) where that is before 0."""
+    """Return x[b, lengths[b] - 1] of x (B, T, ...), ``initial`` (B, ...) where that is before 0.
+
+    It is a copy, which keeps neither the sequence nor ``initial`` alive.
+    """
     if lengths is None:
-        return x[:, -1]
+        return x[:, -1].clone()
     rows = torch.arange(x.shape[0], device=x.device)
     last = x[rows, (lengths - 1).clamp(min=0)]
     empty = (lengths == 0).view(-1, *[1] * (x.dim() - 2))

@@ -227,7 +227,12 @@ class Recurrent(Mixer):
         state = self._start(drive, state)
         with without_autocast(x.device):
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
-        return self._output(state).to(drive.dtype), state
+        return self._output(state).to(drive.dtype), state.clone()
+
+    def extra_repr(self) -> str:
+        """Return the cell's sizes, and the solver."""
+        solver = None if self.solver is None else f"solver={self.solver!r}"
+        return ", ".join(filter(None, (self.cell.extra_repr(), solver)))
 
     def _output(self, states: Tensor) -> Tensor:
         y = self.cell.output(states)
@@ -260,6 +265,8 @@ class ParaGRU(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -271,9 +278,12 @@ class ParaGRU(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = GRUCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = GRUCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)
 
 
@@ -287,6 +297,8 @@ class ParaLSTM(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -298,7 +310,10 @@ class ParaLSTM(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = LSTMCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = LSTMCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)

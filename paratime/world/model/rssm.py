@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
+from paratime.layers.state import clone
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Observation, Prediction, State, WorldModel, by_key
@@ -220,7 +221,7 @@ class RSSM(WorldModel):
         beliefs = Beliefs(
             posterior, prior=self.prior(features), decoded=self.decoder(code), code=code
         )
-        return beliefs, (last, features[:, -1])
+        return beliefs, (last, features[:, -1].clone())
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the decoder's targets: observation (B, R, O), reward and continuing (B, R)."""
@@ -256,7 +257,7 @@ class RSSM(WorldModel):
         if state is None:
             features, last = self.encoder(x, None, reset=first)
             return Reading(features, posterior, latent, last)
-        last, present = state
+        last, present = clone(state)
         features = present.unsqueeze(1)
         if x.shape[1] > 1:
             following, last = self.encoder(x[:, 1:], last, reset=first[:, 1:])
@@ -266,7 +267,7 @@ class RSSM(WorldModel):
     def _one_by_one(self, batch: dict[str, Tensor], state: State | None) -> Reading:
         seen, action = self._seen(batch), self.scaled_action(batch["prev_action"])
         first = batch["is_first"]
-        last, present = self._begin(len(seen)) if state is None else state
+        last, present = self._begin(len(seen)) if state is None else clone(state)
         latent, rows = seen.new_zeros(len(seen), self.latent.size), []
         for t in range(seen.shape[1]):
             if t > 0:

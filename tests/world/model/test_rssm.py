@@ -18,6 +18,7 @@ from world.networks import (
 
 from paratime import Encoder
 from paratime.errors import InputError
+from paratime.testing import check_apart
 from paratime.world.model.rssm import Categorical, Gaussian
 from paratime.world.model.task import WorldTask
 
@@ -55,6 +56,23 @@ def test_a_state_is_handed_over(cut, recurrent):
     found = torch.cat([first.decoded, second.decoded[:, 1:]], dim=1)
     assert (found - expected.decoded).abs().max() <= CLOSE
     assert (state[1] - features).abs().max() <= CLOSE
+
+
+@pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
+@pytest.mark.parametrize("rows", (1, 4))
+def test_a_state_shares_no_memory(rows, recurrent):
+    net, state = latent_network(recurrent=recurrent), None
+    batch = {key: x[:, :rows] for key, x in whole().items()}
+    given = tuple(batch.values())
+    for _ in range(2):
+        before = state
+        found, state = net(batch, before)
+        check_apart(state, (*vars(found).values(), *given, before), "forward")
+    seen, actions = batch["observation"][:, -1], batch["prev_action"]
+    for start in (None, state):
+        found, after = net.imagine(seen, actions, start)
+        values = found.observation, found.reward, found.cont, found.outside
+        check_apart(after, (*values, seen, actions, start), "imagine")
 
 
 @pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
