@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from paratime.cells.projection import check_width
 from paratime.layers.conv import CausalConv
-from paratime.layers.mixer import Mixer, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_step, check_tuple, mask_padding
 from paratime.layers.norm import RMSNorm
 
 
@@ -65,7 +66,7 @@ class Gated(Mixer):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map x (B, T, d); see ``Mixer.forward``."""
-        conv, inner = (None, None) if h0 is None else h0
+        conv, inner = self._split(h0)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv(value, conv, reset=reset, lengths=lengths)
         y, inner = self.mixer(value, inner, reset=reset, lengths=lengths)
@@ -75,11 +76,17 @@ class Gated(Mixer):
         self, x: Tensor, state: tuple[Any, Any] | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map one step x (B, d)."""
-        conv, inner = (None, None) if state is None else state
+        conv, inner = self._split(state)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv.step(value, conv, reset)
         y, inner = self.mixer.step(value, inner, reset)
         return self.project_out(self.norm(y, gate)), (conv, inner)
+
+    def _split(self, state: tuple[Any, Any] | None) -> tuple[Any, Any]:
+        if state is None:
+            return None, None
+        check_tuple("h0", state, ("the convolution's", "the mixer's"))
+        return state
 
 
 class Block(Mixer):
@@ -144,11 +151,15 @@ class Block(Mixer):
     def _forward(
         self, x: Tensor, h0: Any, reset: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Any]:
+        check_sequence(x, reset, lengths)
+        check_width(x, len(self.scale))
         y, state = self.mixer(self.norm(x), h0, reset=reset, lengths=lengths)
         return mask_padding(self._add(x, y), lengths), state
 
     def step(self, x: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Tensor, Any]:
         """Map one step x (B, d)."""
+        check_step(x, reset)
+        check_width(x, len(self.scale))
         y, state = self.mixer.step(self.norm(x), state, reset)
         return self._add(x, y), state
 
