@@ -119,8 +119,8 @@ class Attention(Mixer):
         cache, known = h0
         is_cache = isinstance(cache, Tensor) and cache.dim() > 1
         steps = self.window - 1 if self.window else cache.shape[1] if is_cache else 1
-        check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
-        check_state("h0", known, (kept.shape[0],))
+        check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]), like=kept)
+        check_state("h0", known, (kept.shape[0],), like=kept, counts=True)
         return cache.to(kept.dtype), known
 
     def _mask(self, first: Tensor, past: int) -> Tensor:

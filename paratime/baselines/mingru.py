@@ -96,7 +96,7 @@ class LinearRNN(Mixer):
         shape = (u.shape[0], self.hidden_size)
         if h0 is None:
             return u.new_zeros(shape, dtype=dtype)
-        check_state("h0", h0, shape)
+        check_state("h0", h0, shape, like=u)
         return h0.to(dtype)
 
 

@@ -66,10 +66,10 @@ class TorchRNN(Mixer):
         shape, count = (x.shape[0], self.rnn.hidden_size), 2 if self._is_pair() else 1
         if h0 is None:
             return (x.new_zeros(shape, dtype=dtype),) * count
-        parts = h0 if self._is_pair() else (h0,)
+        parts, names = (h0, ("h0[0]", "h0[1]")) if self._is_pair() else ((h0,), ("h0",))
         check_tuple("h0", parts, ("h", "c")[:count])
-        for part in parts:
-            check_state("h0", part, shape)
+        for name, part in zip(names, parts, strict=True):
+            check_state(name, part, shape, like=x)
         return tuple(part.to(dtype) for part in parts)
 
     def _joined(self, parts: States) -> State:

@@ -78,7 +78,7 @@ def start(
         return [like.new_zeros(sizes[name], dtype=dtypes[name]) for name in shapes]
     check_tuple("h0", h0, tuple(shapes))
     for part, (name, size) in zip(h0, sizes.items(), strict=True):
-        check_state(f"h0's {name}", part, size)
+        check_state(f"h0's {name}", part, size, like=like)
     return [part.to(dtypes[name]) for part, name in zip(h0, shapes, strict=True)]
 
 

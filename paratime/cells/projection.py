@@ -56,6 +56,7 @@ class Projection(nn.Module):
         """Map x (..., input_size) to u (..., G, D)."""
         heads, width = self.weight.shape[0], self.weight.shape[0] * self.weight.shape[-1]
         check_width(x, width)
+        check_like(x, self.weight)
         if heads == 1:
             u = functional.linear(x, self.weight.flatten(0, 2), self.bias.flatten())
             return u.unflatten(-1, self.bias.shape)
@@ -72,6 +73,41 @@ def check_width(x: Tensor, width: int) -> None:
             got=str(x.shape[-1]),
             remedy="build the layer with another input_size, or change the input",
         )
+
+
+def check_device(name: str, x: Tensor, like: Tensor) -> None:
+    """Refuse inputs on another device than a weight."""
+    if x.device != like.device:
+        raise InputError(
+            name,
+            expected=f"a tensor on {like.device}, like the parameters",
+            got=f"one on {x.device}",
+            remedy=f"move it, {name}.to({str(like.device)!r}), or move the layer",
+        )
+
+
+def check_like(x: Tensor, weight: Tensor) -> None:
+    """Refuse inputs on another device than a weight, or of a type that no product takes with it.
+
+    Under autocast, floating-point types other than float64 may differ.
+    """
+    check_device("x", x, weight)
+    if x.dtype == weight.dtype:
+        return
+    mixed = x.is_floating_point() and torch.float64 not in (x.dtype, weight.dtype)
+    if mixed and torch.is_autocast_enabled(x.device.type):
+        return
+    remedy = f"cast it, x.to({weight.dtype}), or the layer, layer.to({x.dtype})"
+    if x.is_complex():
+        remedy = "lay real and imaginary parts out as channels, torch.view_as_real(x).flatten(-2)"
+    elif not x.is_floating_point():
+        remedy = "embed token ids first, by nn.Embedding, or cast values, x.float()"
+    raise InputError(
+        "x",
+        expected=f"{weight.dtype}, like the parameters",
+        got=str(x.dtype),
+        remedy=remedy,
+    )
 
 
 def is_plain(module: nn.Module) -> bool:

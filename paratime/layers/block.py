@@ -11,8 +11,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from paratime.cells.base import describe
+from paratime.cells.projection import check_width
 from paratime.layers.conv import CausalConv
-from paratime.layers.mixer import Mixer, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_step, check_tuple, mask_padding
 from paratime.layers.norm import RMSNorm
 
 
@@ -52,14 +53,14 @@ class SwiGLU(nn.Module):
 
 
 def build_mixer(
-    mixer: Callable[[int], Mixer],
-    width: int,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
+    mixer: Callable[..., Mixer],
+    *widths: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Mixer:
-    """Build a mixer from its width alone, on a device, and cast what it drew to a precision."""
+    """Build a mixer from its widths alone, on a device, and cast what it drew to a precision."""
     with nullcontext() if device is None else torch.device(device):
-        made = mixer(width)
+        made = mixer(*widths)
     return made if dtype is None else made.to(dtype=dtype)
 
 
@@ -93,7 +94,7 @@ class Gated(Mixer):
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.project_in = nn.Linear(width, 2 * width, bias=False, **factory)
         self.conv = CausalConv(width, kernel_size, **factory)
-        self.mixer = build_mixer(mixer, width, device, dtype)
+        self.mixer = build_mixer(mixer, width, **factory)
         self.norm = RMSNorm(width, **factory)
         self.project_out = nn.Linear(width, width, bias=False, **factory)
 
@@ -106,7 +107,7 @@ class Gated(Mixer):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map x (B, T, d); see ``Mixer.forward``."""
-        conv, inner = (None, None) if h0 is None else h0
+        conv, inner = self._split(h0)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv(value, conv, reset=reset, lengths=lengths)
         y, inner = self.mixer(value, inner, reset=reset, lengths=lengths)
@@ -116,11 +117,17 @@ class Gated(Mixer):
         self, x: Tensor, state: tuple[Any, Any] | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map one step x (B, d)."""
-        conv, inner = (None, None) if state is None else state
+        conv, inner = self._split(state)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv.step(value, conv, reset)
         y, inner = self.mixer.step(value, inner, reset)
         return self.project_out(self.norm(y, gate)), (conv, inner)
+
+    def _split(self, state: tuple[Any, Any] | None) -> tuple[Any, Any]:
+        if state is None:
+            return None, None
+        check_tuple("h0", state, ("the convolution's", "the mixer's"))
+        return state
 
 
 class Block(Mixer):
@@ -191,11 +198,15 @@ class Block(Mixer):
     def _forward(
         self, x: Tensor, h0: Any, reset: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Any]:
+        check_sequence(x, reset, lengths)
+        check_width(x, len(self.scale))
         y, state = self.mixer(self.norm(x), h0, reset=reset, lengths=lengths)
         return mask_padding(self._add(x, y), lengths), state
 
     def step(self, x: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Tensor, Any]:
         """Map one step x (B, d)."""
+        check_step(x, reset)
+        check_width(x, len(self.scale))
         y, state = self.mixer.step(self.norm(x), state, reset)
         return self._add(x, y), state
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paratime.cells.projection import check_width
+from paratime.cells.projection import check_like, check_width
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step
 from paratime.ops.conv import causal_conv
@@ -77,8 +77,9 @@ class CausalConv(Mixer):
     def _memory(self, x: Tensor, state: Tensor | None) -> Tensor:
         taps, channels = self.weight.shape
         check_width(x, channels)
+        check_like(x, self.weight)
         shape = (x.shape[0], taps - 1, channels)
         if state is None:
             return x.new_zeros(shape)
-        check_state("h0", state, shape)
+        check_state("h0", state, shape, like=x)
         return state.to(x.dtype)

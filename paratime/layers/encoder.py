@@ -6,9 +6,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from paratime.cells.projection import check_width
 from paratime.errors import InputError
 from paratime.layers.block import Block
-from paratime.layers.mixer import Mixer, check_sequence, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_step, mask_padding, split_state
 from paratime.layers.norm import RMSNorm
 from paratime.layers.recurrent import ParaGRU
 
@@ -72,6 +73,7 @@ class Encoder(Mixer):
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """Encode x (B, T, width); the state is one entry a block."""
         check_sequence(x, reset, lengths)
+        check_width(x, self.width)
         states = []
         for block, before in zip(self.blocks, self._split(h0), strict=True):
             x, state = block(x, before, reset=reset, lengths=lengths)
@@ -82,6 +84,8 @@ class Encoder(Mixer):
         self, x: Tensor, state: tuple[Any, ...] | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """Encode one step x (B, width)."""
+        check_step(x, reset)
+        check_width(x, self.width)
         states = []
         for block, before in zip(self.blocks, self._split(state), strict=True):
             assert isinstance(block, Block)
@@ -90,13 +94,5 @@ class Encoder(Mixer):
         return self.norm(x), tuple(states)
 
     def _split(self, state: tuple[Any, ...] | None) -> tuple[Any, ...]:
-        if state is None:
-            return (None,) * len(self.blocks)
-        if len(state) != len(self.blocks):
-            raise InputError(
-                "h0",
-                expected=f"one entry a block, {len(self.blocks)}",
-                got=str(len(state)),
-                remedy="pass a state of this encoder, or None",
-            )
-        return state
+        remedy = "pass a state of this encoder, or None"
+        return split_state(state, len(self.blocks), "block", remedy)

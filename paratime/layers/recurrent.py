@@ -251,7 +251,7 @@ class Recurrent(Mixer):
         shape = (drive.shape[0], *self.cell.state_shape)
         if h0 is None:
             return drive.new_zeros(shape, dtype=dtype)
-        check_state("h0", h0, shape)
+        check_state("h0", h0, shape, like=drive)
         return h0.to(dtype)
 
 

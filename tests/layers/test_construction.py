@@ -30,6 +30,7 @@ from paratime.layers.conv import CausalConv
 from paratime.layers.encoder import Encoder
 from paratime.layers.norm import RMSNorm
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
+from paratime.layers.stacked import Stacked
 from paratime.solvers.newton import Newton
 
 SIZE = 16
@@ -76,6 +77,7 @@ OTHERS = {
     "Gated": lambda **at: Gated(SIZE, ElmanMixer, **at),
     "Block": lambda **at: Block(SIZE, lambda width: ParaGRU(width), mlp_size=24, **at),
     "Encoder": lambda **at: Encoder(SIZE, 2, Mamba, mlp_size=24, **at),
+    "Stacked": lambda **at: Stacked(ParaGRU, SIZE, num_layers=2, bidirectional=True, **at),
 }
 
 
