@@ -1,7 +1,6 @@
 """What is timed, as jobs in order of importance: each gives rows, and names what must be right."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -265,11 +264,10 @@ def training_step(
     ids = torch.randint(vocabulary, (batch, steps + 1), device=where)
     data: dict[str, Tensor] = {"inputs": ids[:, :-1], "targets": ids[:, 1:], "reset": None}  # type: ignore[dict-item]
     optimizer = AdamW().build(model, parameter_groups(model, 0.1))
-    low = torch.autocast(where.type, torch.bfloat16) if where.type == "cuda" else nullcontext()
 
     def step() -> None:
         optimizer.zero_grad()
-        with low:
+        with torch.autocast(where.type, torch.bfloat16):
             loss = model.losses(data)[0]
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

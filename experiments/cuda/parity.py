@@ -131,7 +131,7 @@ def _add(found: Parity, events: Iterator[dict[str, Any]], status: int, late: boo
         if under_way not in done and under_way:
             found.failed[under_way] = "it had not ended when its time was over"
             found.missing -= 1
-    elif len(done) < total or status not in (0, 1):
+    elif len(done) < total or status not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED):
         name = under_way if under_way not in done and under_way else "pytest"
         found.failed[name] = f"the process ended with status {status}; see its log"
         found.missing += max(0, total - len(done) - (name != "pytest"))

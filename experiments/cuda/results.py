@@ -32,25 +32,26 @@ class Table:
     """
 
     def __init__(self, path: Path, columns: Sequence[str], **constants: object) -> None:
-        self.path, self.constants = path, constants
+        self.path, self.columns, self.constants = path, columns, constants
         self.rows: list[dict[str, object]] = []
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
-        self._writer.writeheader()
-        self._file.flush()
+        path.unlink(missing_ok=True)
+        self._append(dict(zip(columns, columns, strict=True)))
 
     def add(self, row: Mapping[str, object]) -> None:
         """Append a row, with four digits a measured value."""
         whole = {**row, **self.constants}
         self.rows.append(whole)
         short = {k: f"{x:.4g}" if isinstance(x, float) else x for k, x in whole.items()}
-        self._writer.writerow(short)
-        self._file.flush()
+        self._append(short)
+
+    def _append(self, row: Mapping[str, object]) -> None:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
 
     def frame(self, what: str | None = None) -> pd.DataFrame:
         """Return the rows, or those of one stage."""
         rows = [row for row in list(self.rows) if what in (None, row.get("what"))]
-        return pd.DataFrame(rows, columns=self._writer.fieldnames)
+        return pd.DataFrame(rows, columns=list(self.columns))
 
 
 def summary(times: Table) -> str:

@@ -93,6 +93,6 @@ def _measure(job: Job, name: str, clock: Clock, times: Table) -> Iterator[Skippe
         lacks = isinstance(error, torch.OutOfMemoryError | ImportError)
         yield Skipped(name, describe_error(error), failed=job.ours and not lacks)
     finally:
-        gc.collect()
         if torch.cuda.is_available():
+            gc.collect()
             torch.cuda.empty_cache()
