@@ -1,6 +1,8 @@
-"""Import this first: it lets scripts find the package of their checkout, installed or not."""
+"""Import this first: when a script began, and the package of its checkout, installed or not."""
 
 import sys
+import time
 from pathlib import Path
 
+BEGAN = time.monotonic()
 sys.path.insert(1, str(Path(__file__).parents[2]))

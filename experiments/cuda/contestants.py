@@ -77,18 +77,20 @@ class Contestant:
 
 
 def contestants(steps: int, width: int) -> dict[str, Contestant]:
-    """Return what runs at B x T x D."""
+    """Return what runs at B x T x D; what is slow comes last."""
     found = {"projection alone": Contestant(partial(nn.Linear, width, 3 * width))}
     for name, layer in PARA.items():
         found[name] = Contestant(partial(layer, width), name)
         for method in METHODS:
             found[f"{name}, {method}"] = Contestant(partial(layer, width), name, method)
+    others = {n: partial(layer, width, width, batch_first=True) for n, layer in TORCH.items()}
+    found |= {n: Contestant(x, ours=False) for n, x in (others | peers(width)).items()}
+    for name, layer in PARA.items():
         found[f"{name}, Newton in torch"] = Contestant(partial(layer, width, solver=Newton()))
         if steps <= LOOP_STEPS:
             loop = partial(layer, width, solver=Sequential())
             found[f"{name}, loop in Python"] = Contestant(loop)
-    others = {n: partial(layer, width, width, batch_first=True) for n, layer in TORCH.items()}
-    return found | {n: Contestant(x, ours=False) for n, x in (others | peers(width)).items()}
+    return found
 
 
 def peers(width: int) -> dict[str, Callable[[], nn.Module]]:

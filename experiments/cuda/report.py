@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Timer
 from typing import NoReturn
 
-import checkout  # noqa: F401
+import checkout
 import numpy as np
 import pandas as pd
 import torch
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--minutes", type=float, default=9.0, help="when to end, at the latest")
     parser.add_argument("--dry-run", action="store_true", help="a small run in emulation, on a CPU")
     options = parser.parse_args(arguments)
-    deadline = Deadline(60 * options.minutes)
+    deadline = Deadline(60 * options.minutes, began=checkout.BEGAN)
     place = emulation() if options.dry_run else gpu()
     options.folder.mkdir(parents=True, exist_ok=True)
     with place.context:
