@@ -126,11 +126,13 @@ class Report:
         watchdog = Timer(max(0.0, self.deadline.left - RESERVE / 2), self._give_up)
         watchdog.daemon = True
         watchdog.start()
-        print(header(self.place.where, self.place.name), flush=True)
-        self._build()
-        self._test()
-        self._time()
-        watchdog.cancel()
+        try:
+            print(header(self.place.where, self.place.name), flush=True)
+            self._build()
+            self._test()
+            self._time()
+        finally:
+            watchdog.cancel()
         print(self.text(), flush=True)
         return 0 if self.holds else 1
 

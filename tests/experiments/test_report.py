@@ -4,6 +4,7 @@
 """
 
 import os
+import threading
 from dataclasses import replace
 from itertools import product
 
@@ -74,6 +75,8 @@ def test_what_others_cannot_do_is_no_fault(made, monkeypatch, capsys):
 
 
 def test_kernels_that_cannot_be_built_are_one_line(made, monkeypatch, capsys):
+    """And no watchdog is left, which would end this process."""
+
     def fail(target):
         raise build.CannotBuild("nvcc failed: out of patience")
 
@@ -83,6 +86,8 @@ def test_kernels_that_cannot_be_built_are_one_line(made, monkeypatch, capsys):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("cannot be built: nvcc failed: out of patience")
+    timers = [x for x in threading.enumerate() if isinstance(x, threading.Timer)]
+    assert all(x.finished.is_set() for x in timers)
 
 
 def test_what_hangs_is_ended_with_all_that_was_measured(made, monkeypatch, capsys):
