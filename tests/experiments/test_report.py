@@ -36,7 +36,7 @@ def made(place, tmp_path, monkeypatch) -> report.Report:
     monkeypatch.setattr(report, "run_tests", lambda *_: parity.Parity(passed=7))
     monkeypatch.setattr(report, "jobs", lambda where, sizes: [])
     monkeypatch.setattr(report, "errors", lambda where, shape: [])
-    return report.Report(place, tmp_path, Deadline(60.0))
+    return report.Report(place, tmp_path, Deadline(60.0, now=lambda: 0.0))
 
 
 def test_all_right_ends_with_nothing(made, capsys):
