@@ -186,6 +186,15 @@ def precise_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
+def is_open(size: int) -> bool:
+    """Return whether a size is unknown while torch traces a graph, so that any may come later."""
+    if not torch.compiler.is_compiling():
+        return False
+    from torch.fx.experimental.symbolic_shapes import has_static_value  # slow to import
+
+    return not has_static_value(size)
+
+
 def check_tensor(
     name: str,
     x: Tensor | None,
