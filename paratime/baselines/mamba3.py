@@ -169,7 +169,7 @@ class Mamba3(Mixer):
         """
         share = ssm.precise(trap).sigmoid()
         now, later = share * dt, (1 - share) * dt
-        follows = torch.cat([later[:, 1:], torch.zeros_like(later[:, :1])], dim=1)
+        follows = torch.cat([later, torch.zeros_like(later[:, :1])], dim=1)[:, 1:]
         state, old_key, old_value, _ = before
         entering = old_key.movedim(1, -1) @ old_value.transpose(1, 2)  # (B, H, N, P)
         state = torch.addcmul(state, later[:, 0, :, None, None], entering)
@@ -219,6 +219,6 @@ def last_of(x: Tensor, old: Tensor, lengths: Tensor | None) -> Tensor:
     """Return x (B, T, ...) at each sequence's last valid step, what was before if it has none."""
     if lengths is None:
         return x[:, -1]
-    rows = torch.arange(len(x), device=x.device)
+    rows = torch.arange(x.shape[0], device=x.device)
     found = x[rows, (lengths - 1).clamp(min=0)]
     return found.where((lengths > 0).view(-1, *[1] * (x.dim() - 2)), old)

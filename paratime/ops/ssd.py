@@ -18,7 +18,6 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.ops.operator import Kernel, Operator, Tensors, check_tensor, is_open
-from paratime.ops.scan import scan
 
 ROWS, HEADS = 64, 4
 """Rows of a chunk, and heads of a tile: ``kRowsOfChunk`` and ``kHeads`` of csrc/cpu/chunk.h."""
@@ -101,11 +100,19 @@ class _SSD(Operator):
     def twin(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         return ssd_chunks(*inputs)
 
+    def traceable(self, *inputs: Any) -> bool:
+        """Return whether the number of chunks is known: each of them is a part of the graph."""
+        return not is_open(inputs[2].shape[1])
+
     def keep(self, *inputs: Any) -> Tensor:
-        """Return an empty tensor for the states before each chunk, (B, chunks, H, N, P)."""
+        """Return an empty tensor for the states before each chunk, flat (B chunks H N P,).
+
+        Flat, since an export may leave the number of chunks open, and torch has axes of one size
+        apart.
+        """
         value, state = inputs[2], inputs[6]
         steps = max(1, ROWS // value.shape[2])
-        return state.new_empty(len(value), -(-value.shape[1] // steps), *state.shape[1:])
+        return state.new_empty(state.numel() * -(-value.shape[1] // steps))
 
     def forward(self, kernel: Kernel, outputs: Tensors, kept: Any, *inputs: Any) -> None:
         y, final = outputs
@@ -201,7 +208,7 @@ def _products(
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     steps, rank, groups = *value.shape[1:3], query.shape[3]
-    size = CHUNK if is_open(steps) else min(CHUNK, steps)
+    size = min(CHUNK, steps)
     query, key = (_rows(x, size, groups).squeeze(-2) for x in (query, key))  # (B, C, G, L R, N)
     value = _rows(value, size, groups)  # (B, C, G, L R, H / G, P)
     total, together, whole, goes_on = _decays(_chunks(log_decay, size), reset, size)
@@ -216,29 +223,19 @@ def _products(
         for x in (to_end, _decayed(total, _in_groups(goes_on), value.dtype))
     )
     added = (key.mT @ (value * to_end).flatten(-2)).unflatten(-1, value.shape[-2:])
-    states = state.unflatten(1, (groups, -1)).movedim(2, 3)  # (B, G, N, H / G, P)
-    before, last = _carried(from_begin[:, :, :, -1:], added, states)
-    y = torch.addcmul(y, (query @ before.flatten(-2)).view_as(value), from_begin)
+    states = [state.unflatten(1, (groups, -1)).movedim(2, 3)]  # (B, G, N, H / G, P)
+    for kept, more in zip(from_begin[:, :, :, -1:].unbind(1), added.unbind(1), strict=True):
+        states.append(torch.addcmul(more, kept, states[-1]))
+    before = torch.stack(states[:-1], dim=1).flatten(-2)
+    y = torch.addcmul(y, (query @ before).view_as(value), from_begin)
     y = y.movedim(2, 3).flatten(3, 4).unflatten(2, (-1, rank))  # (B, C, L, R, H, P)
-    return y.flatten(1, 2)[:, :steps], last.movedim(3, 2).flatten(1, 2)
-
-
-def _carried(kept: Tensor, added: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the states before each chunk (B, C, ...), and after the last one."""
-    if is_open(added.shape[1]):
-        found = scan(kept.expand_as(added).flatten(2), added.flatten(2), state.flatten(1))
-        after = found.view_as(added)
-        return torch.cat([state.unsqueeze(1), after[:, :-1]], dim=1), after[:, -1]
-    states = [state]
-    for share, more in zip(kept.unbind(1), added.unbind(1), strict=True):
-        states.append(torch.addcmul(more, share, states[-1]))
-    return torch.stack(states[:-1], dim=1), states[-1]
+    return y.flatten(1, 2)[:, :steps], states[-1].movedim(3, 2).flatten(1, 2)
 
 
 def _chunks(x: Tensor, size: int) -> Tensor:
     """Return x (B, T, ...) as (B, C, L, ...), zeros after its end: steps that change nothing."""
     beyond = -x.shape[1] % size
-    if is_open(beyond) or beyond:
+    if beyond:
         x = torch.cat([x, x.new_zeros(x.shape[0], beyond, *x.shape[2:])], dim=1)
     return x.unflatten(1, (-1, size))
 
