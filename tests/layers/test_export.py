@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import HIDDEN, INPUT, MIXERS, SpinCell, WIDTH
+from cases import HIDDEN, INPUT, MIXERS, WIDTH, SpinCell
 from torch import Tensor, nn
 from torch.export import Dim, export
 

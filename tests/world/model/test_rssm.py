@@ -88,6 +88,18 @@ def test_no_gradient_goes_across_a_reset():
         assert not gradient[0, :begin].any() and gradient[0, begin:].any()
 
 
+@pytest.mark.parametrize("scale", (1, 1e2, 1e4))
+@pytest.mark.parametrize(
+    "latent", (Categorical(3, 4, 0.0), Categorical(3, 4), Gaussian(5)), ids=str
+)
+def test_divergences_of_distant_distributions_are_finite(latent, scale):
+    p, q = (scale * torch.randn(2, 6, latent.raw_size)).requires_grad_().unbind()
+    divergence = latent.kl(p, q)
+    assert divergence.isfinite().all() and (divergence >= -CLOSE).all()
+    for gradient in torch.autograd.grad(divergence.sum(), [p, q]):
+        assert gradient.isfinite().all()
+
+
 def test_divergences_are_those_of_torch():
     p, q = torch.randn(2, 6, 12).double()
     latent = Categorical(3, 4, unimix=0.0)
