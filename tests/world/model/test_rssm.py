@@ -22,6 +22,7 @@ from paratime.world.model.rssm import Categorical, Gaussian
 from paratime.world.model.task import WorldTask
 
 POSTERIORS = {"decoupled": False, "recurrent": True}
+FAMILIES = Categorical(3, 4, unimix=0.0), Categorical(3, 4), Gaussian(5)
 
 
 @pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
