@@ -17,7 +17,7 @@ from paratime.layers.mixer import (
     mask_padding,
     step_once,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import is_open, precise_dtype
 
 AttentionState = tuple[Tensor, Tensor]
 """Keys and values of past steps, (B, N, 2, D), newest last and zero where there are none; and how
@@ -99,7 +99,7 @@ class Attention(Mixer):
         past, known = self._past(kept, h0)
         cache = torch.cat([past, kept], dim=1)
         first = _first_step(reset, known, past.shape[1], x.shape[1])
-        plain = h0 is None and reset is None and x.shape[1] <= (self.window or x.shape[1])
+        plain = h0 is None and reset is None and self._reaches(x.shape[1])
         mask = None if plain else self._mask(first, past.shape[1])
         y = self.project_out(self._attend(query, cache, mask))
         return mask_padding(y, lengths), self._final(cache, first, known, lengths)
@@ -109,6 +109,12 @@ class Attention(Mixer):
     ) -> tuple[Tensor, AttentionState]:
         """Map one step x (B, input_size) to (B, D) and the cache."""
         return step_once(self, x, state, reset)
+
+    def _reaches(self, steps: int) -> bool:
+        """Return whether the last of some steps may read the first one."""
+        if self.window is None:
+            return True
+        return not is_open(steps) and steps <= self.window
 
     def _past(self, kept: Tensor, h0: AttentionState | None) -> AttentionState:
         """Return the cache before the first step, empty for None."""

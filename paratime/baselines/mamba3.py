@@ -179,7 +179,7 @@ class Mamba3(Mixer):
         """
         share = ssm.precise(trap).sigmoid()
         now, later = share * dt, (1 - share) * dt
-        follows = torch.cat([later[:, 1:], torch.zeros_like(later[:, :1])], dim=1)
+        follows = torch.cat([later, torch.zeros_like(later[:, :1])], dim=1)[:, 1:]
         state, old_key, old_value, _ = before
         entering = old_key.movedim(1, -1) @ old_value.transpose(1, 2)  # (B, H, N, P)
         state = torch.addcmul(state, later[:, 0, :, None, None], entering)

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from paratime.baselines.pieces import States, run_in_pieces
 from paratime.cells.projection import check_width
+from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, State, check_sequence, check_state, check_step, check_tuple
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import is_open, precise_dtype
 from paratime.solvers.base import restart
 
 
@@ -34,6 +35,7 @@ class TorchRNN(Mixer):
     ) -> tuple[Tensor, State]:
         """Map x (B, T, input_size) to (B, T, hidden_size) and the final state."""
         check_sequence(x, reset, lengths)
+        self._check_export(x, reset, lengths)
         start = self._start(x, h0)
         if (reset is None and lengths is None) or x.is_meta:
             y, end = self._run(x, start)
@@ -52,6 +54,17 @@ class TorchRNN(Mixer):
         start = tuple(restart(part, reset) for part in self._start(x, state))
         y, end = self._run(x.unsqueeze(1), start)
         return y.squeeze(1), self._joined(end)
+
+    def _check_export(self, x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:
+        """Refuse a program that torch.export cannot make: it unrolls torch's layers over time."""
+        masked = reset is not None or lengths is not None
+        if torch.compiler.is_exporting() and (masked or is_open(x.shape[1])):
+            raise InputError(
+                f"torch.export of {type(self).__name__}",
+                expected="a fixed number of steps, without reset and lengths",
+                got="reset or lengths" if masked else "a dynamic number of steps",
+                remedy="export step, or a mixer of paratime",
+            )
 
     def _run(self, x: Tensor, start: States) -> tuple[Tensor, States]:
         before = tuple(part.to(x.dtype).unsqueeze(0) for part in start)

@@ -19,9 +19,10 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.ops.operator import precise_dtype, without_autocast
+from paratime.ops.operator import is_open, precise_dtype, without_autocast
 from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
+from paratime.solvers.sequential import Sequential
 
 BLOCK = 2**18
 """Values of the output that a fused pass computes at a time where nothing is kept for gradients:
@@ -134,9 +135,10 @@ class Recurrent(Mixer):
         fused = self.cell.fused(x.device) if self.solver is None else None
         if fused is not None:
             return self._fuse(fused, x, h0, reset, lengths)
+        solver = Newton() if self.solver is None else self.solver
+        _check_export(solver, x.shape[1])
         drive = self.cell.drive(x)
         h0 = self._start(drive, h0)
-        solver = Newton() if self.solver is None else self.solver
         with without_autocast(x.device):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
         self._report = SolveReport.of_solution(solution)
@@ -156,9 +158,11 @@ class Recurrent(Mixer):
         """Run the fused operator, block by block: see ``BLOCK`` and ``LEARNED_BLOCK``."""
         lengths = None if lengths is None else lengths.long()
         learning = torch.is_grad_enabled()
+        if x.device.type != "cpu" or not self._runs_in_blocks(learning):
+            return self._fuse_whole(fused, x, h0, reset, lengths)
         width = max(1, x.shape[0] * self.cell.hidden_size)
         size = max(1, (LEARNED_BLOCK if learning else BLOCK) // width)
-        if size >= x.shape[1] or x.device.type != "cpu" or not self._runs_in_blocks(learning):
+        if size >= x.shape[1]:
             return self._fuse_whole(fused, x, h0, reset, lengths)
         return self._fuse_blocks(fused, x, h0, reset, lengths, size)
 
@@ -253,6 +257,18 @@ class Recurrent(Mixer):
             return drive.new_zeros(shape, dtype=dtype)
         check_state("h0", h0, shape, like=drive)
         return h0.to(dtype)
+
+
+def _check_export(solver: Solver, steps: int) -> None:
+    """Refuse a program that torch.export cannot make: values decide how often Newton iterates."""
+    unrolled = isinstance(solver, Sequential)
+    if torch.compiler.is_exporting() and (is_open(steps) or not unrolled):
+        raise InputError(
+            "torch.export of a sequence",
+            expected="a cell with a kernel and solver=None, or solver=Sequential() and a fixed T",
+            got=f"{type(solver).__name__} and {'a dynamic' if is_open(steps) else 'a fixed'} T",
+            remedy="export step instead, or change the solver",
+        )
 
 
 class ParaGRU(Recurrent):

@@ -98,8 +98,10 @@ class Categorical(Latent):
         return (p.exp() * (p - q)).sum((-2, -1))
 
     def _log(self, raw: Tensor) -> Tensor:
-        chances = raw.unflatten(-1, (self.groups, self.classes)).softmax(-1)
-        return ((1 - self.unimix) * chances + self.unimix / self.classes).log()
+        logits = raw.unflatten(-1, (self.groups, self.classes))
+        if self.unimix == 0:
+            return logits.log_softmax(-1)  # finite where the log of a chance is not
+        return ((1 - self.unimix) * logits.softmax(-1) + self.unimix / self.classes).log()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from paratime.world.model.rssm import Categorical, Gaussian
 from paratime.world.model.task import WorldTask
 
 POSTERIORS = {"decoupled": False, "recurrent": True}
+FAMILIES = Categorical(3, 4, unimix=0.0), Categorical(3, 4), Gaussian(5)
 
 
 @pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
@@ -104,6 +105,18 @@ def test_no_gradient_goes_across_a_reset():
     y = net(batch)[0].decoded[0, begin:].square().sum()
     for gradient in torch.autograd.grad(y, [batch["observation"], batch["prev_action"]]):
         assert not gradient[0, :begin].any() and gradient[0, begin:].any()
+
+
+@pytest.mark.parametrize("scale", (1, 1e2, 1e4))
+@pytest.mark.parametrize(
+    "latent", (Categorical(3, 4, 0.0), Categorical(3, 4), Gaussian(5)), ids=str
+)
+def test_divergences_of_distant_distributions_are_finite(latent, scale):
+    p, q = (scale * torch.randn(2, 6, latent.raw_size)).requires_grad_().unbind()
+    divergence = latent.kl(p, q)
+    assert divergence.isfinite().all() and (divergence >= -CLOSE).all()
+    for gradient in torch.autograd.grad(divergence.sum(), [p, q]):
+        assert gradient.isfinite().all()
 
 
 def test_divergences_are_those_of_torch():
