@@ -84,7 +84,7 @@ struct Adjoint {
       Cell::linearize(drives.template at<V>(place, i), w, h, next, jac);
       arrive(i, map.b);
       Affine<V, state>::template product<true>(jac, map.a, after.a);
-      pull(jac, map.b, lam);
+      pull<false>(jac, map.b, lam);
 #pragma unroll
       for (int k = 0; k < state * state; ++k) map.a[k] = restart ? V(0) : after.a[k];
 #pragma unroll
@@ -96,7 +96,7 @@ struct Adjoint {
       const bool restart = load(i, h);
       Cell::linearize(drives.template at<V>(place, i), w, h, next, jac);
       arrive(i, lam);
-      pull(jac, lam, earlier);
+      pull<(P::memory > 0)>(jac, lam, earlier);  // only there do Jacobians have zeros
 #pragma unroll
       for (int k = 0; k < state; ++k) lam[k] = restart ? V(0) : earlier[k];
     }
@@ -186,12 +186,18 @@ struct Adjoint {
 #pragma unroll
       for (int k = 0; k < P::outputs; ++k) lam[P::memory + k] += g(k);
     }
+    // J^T lam; if `exactly`, a zero passes on nothing, as where two numbers do not read each other.
+    template <bool exactly>
     static PARATIME_DEVICE void pull(const V* jac, const V* lam, V* earlier) {
+      const auto term = [&](int i, int j) {
+        const V slope = jac[i * state + j];
+        return slope * (exactly && slope.value == 0 ? V(0) : lam[i]);
+      };
 #pragma unroll
       for (int j = 0; j < state; ++j) {
-        V x = jac[j] * lam[0];
+        V x = term(0, j);
 #pragma unroll
-        for (int i = 1; i < state; ++i) x += jac[i * state + j] * lam[i];
+        for (int i = 1; i < state; ++i) x += term(i, j);
         earlier[j] = x;
       }
     }

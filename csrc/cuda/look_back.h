@@ -7,15 +7,21 @@
 // came first, so that results are the same to the bit in every run.
 //
 // Blocks take their tiles from a counter: a tile's predecessors have all begun, so no block waits
-// for one that cannot start. Should a product overflow, its tile publishes no aggregate but, once
-// it has it, the state behind it, and walks its segments one after another: slower, never wrong.
+// for one that cannot start.
+//
+// Maps compose only where all is finite: zero times infinity is no number, and a product of slopes
+// may vanish without any of them being zero. So a tile whose map or first state is not finite walks
+// its segments one after another, as the loop would, and publishes the state after it; with a map
+// that is not finite it publishes no aggregate. A tile that follows such a state waits for its
+// predecessor's instead of applying aggregates to it. This is slower, and never wrong.
 //
 // A Source is what is scanned: its tensors, and a class Work that does a thread's share of a tile.
 //   state, chunk, Element, V, bytes(warps)   numbers a channel, steps a segment, formats, and what
 //                                            Work keeps in shared memory;
 //   Work(source, place, offset, warps, sequence, first)   begins to fill it, `first` step on;
 //   initial(x), finish(x)                    the state before the first, and after the last step;
-//   compose(i, map), step(i, x)              step i of the segment, after a map, or from a state;
+//   compose(i, map), step(i, x)              step i of the segment, after a map, or from a state,
+//                                            of which a slope of zero passes on nothing;
 //   walk(i, x), close(place, tile, tiles)    the same, with the results written, and the end;
 //   count                                    the steps of this thread's segment.
 #pragma once
@@ -70,8 +76,9 @@ struct LookBackTile {
 };
 
 // The state before a tile, from what its predecessors have told; by one warp, a channel a lane.
+// Returns whether one of these states was not finite: then the tile must tell the state after it.
 template <int K, class Work, class E, class V>
-PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Place& place,
+PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Place& place,
                                int64_t sequence, int64_t tile, V* x) {
   constexpr int rows = K * K + K, ahead = kMapsAhead<K>;
   const int64_t row = sequence * chain.tiles;
@@ -102,10 +109,10 @@ PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Pl
   } else {
     work.initial(x);
   }
-  if (place.lane >= place.lanes) return;
   const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
+  bool finite = from == tile || all_finite<K>(x);  // the states before the tile's predecessors
 #pragma unroll 1
-  for (int left = int(tile - from); left > 0; left -= ahead) {
+  for (int left = place.lane < place.lanes ? int(tile - from) : 0; left > 0; left -= ahead) {
     Affine<V, K> f[ahead];
 #pragma unroll
     for (int n = 0; n < ahead; ++n, map += rows * kWarp) {
@@ -120,8 +127,16 @@ PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Pl
       f[n].apply(x, y);
 #pragma unroll
       for (int i = 0; i < K; ++i) x[i] = n < left ? y[i] : x[i];
+      finite = finite && (n + 1 >= left || all_finite<K>(x));
     }
   }
+  if (!__all_sync(kAllLanes, finite)) {  // so its predecessor tells its state
+    wait(tile - 1, kState);
+    __syncwarp();
+    load_state(tile - 1);
+    return true;
+  }
+  return !__all_sync(kAllLanes, all_finite<K>(x));
 }
 
 template <class Source>
@@ -135,7 +150,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   const LookBackTile<Source> layout(blockDim.x);
   const Place place(lanes_log2);
   const Shared<E> totals(layout.totals, layout.warps * rows * kWarp), carry(layout.carry, K * kWarp);
-  const Shared<int> number(layout.number, 1);
+  const Shared<int> number(layout.number, 2);
 
   if (threadIdx.x == 0) number.store(0, atomicAdd(chain.next, 1));
   __syncthreads();
@@ -166,9 +181,9 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
     tell(what | kState);
     if (tile == chain.tiles - 1 && place.lane < place.lanes) work.finish(x);
   };
-  int told = kNoAggregate;
   V x[K];
   if (place.warp == 0) {
+    int told = kNoAggregate;
     if (!steep) {
       Map aggregate = Map::load(totals, place.channel, kWarp);
       for (int warp = 1; warp < layout.warps; ++warp)
@@ -183,14 +198,16 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
       }
     }
     tell(told);
-    look_back<K>(work, chain, place, sequence, tile, x);
+    const bool lost = look_back<K>(work, chain, place, sequence, tile, x);
     if (place.lane < place.lanes)
 #pragma unroll
       for (int i = 0; i < K; ++i) carry.store(i * kWarp + place.lane, x[i].value);
-    if (!steep && (told == kNoAggregate || tile % kGroup == kGroup - 1 || tile == chain.tiles - 1)) {
+    const bool walks = lost || told == kNoAggregate;
+    if (place.lane == 0) number.store(1, walks ? told : 0);
+    if (!walks && (tile % kGroup == kGroup - 1 || tile == chain.tiles - 1)) {
       for (int warp = 0; warp < layout.warps; ++warp) {
         V y[K];
-        Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply(x, y);
+        Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply_exactly(x, y);
 #pragma unroll
         for (int i = 0; i < K; ++i) x[i] = y[i];
       }
@@ -199,7 +216,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   }
   __syncthreads();
 
-  if (steep) {
+  if (const int told = number.load(1)) {
     V mine[K]{};
     for (int segment = 0; segment < layout.warps * place.segments; ++segment) {
       if (place.segment == segment) {
@@ -223,11 +240,11 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
 #pragma unroll
     for (int i = 0; i < K; ++i) x[i] = carry.load(i * kWarp + place.channel);
     for (int warp = 0; warp < place.warp; ++warp) {
-      Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply(x, y);
+      Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply_exactly(x, y);
 #pragma unroll
       for (int i = 0; i < K; ++i) x[i] = y[i];
     }
-    before.apply(x, y);
+    before.apply_exactly(x, y);
 #pragma unroll
     for (int i = 0; i < K; ++i) x[i] = y[i];
   }
