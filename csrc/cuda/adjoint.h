@@ -84,7 +84,7 @@ struct Adjoint {
       Cell::linearize(drives.template at<V>(place, i), w, h, next, jac);
       arrive(i, map.b);
       Affine<V, state>::template product<true>(jac, map.a, after.a);
-      pull<false>(jac, map.b, lam);
+      pull(jac, map.b, lam);
 #pragma unroll
       for (int k = 0; k < state * state; ++k) map.a[k] = restart ? V(0) : after.a[k];
 #pragma unroll
@@ -92,11 +92,18 @@ struct Adjoint {
     }
 
     PARATIME_DEVICE void step(int i, V* lam) const {
-      V h[state], next[state], jac[state * state], earlier[state];
+      V h[state], earlier[state];
       const bool restart = load(i, h);
-      Cell::linearize(drives.template at<V>(place, i), w, h, next, jac);
       arrive(i, lam);
-      pull<(P::memory > 0)>(jac, lam, earlier);  // only there do Jacobians have zeros
+      const auto u = drives.template at<V>(place, i);
+      if constexpr (P::memory > 0) {  // whose Jacobians have zeros, which spread a NaN
+        V d_u[P::drives];
+        Cell::vjp(u, w, h, lam, d_u, earlier, [](int, V) {});
+      } else {
+        V next[state], jac[state * state];
+        Cell::linearize(u, w, h, next, jac);
+        pull(jac, lam, earlier);
+      }
 #pragma unroll
       for (int k = 0; k < state; ++k) lam[k] = restart ? V(0) : earlier[k];
     }
@@ -186,18 +193,12 @@ struct Adjoint {
 #pragma unroll
       for (int k = 0; k < P::outputs; ++k) lam[P::memory + k] += g(k);
     }
-    // J^T lam; if `exactly`, a zero passes on nothing, as where two numbers do not read each other.
-    template <bool exactly>
     static PARATIME_DEVICE void pull(const V* jac, const V* lam, V* earlier) {
-      const auto term = [&](int i, int j) {
-        const V slope = jac[i * state + j];
-        return slope * (exactly && slope.value == 0 ? V(0) : lam[i]);
-      };
 #pragma unroll
       for (int j = 0; j < state; ++j) {
-        V x = term(0, j);
+        V x = jac[j] * lam[0];
 #pragma unroll
-        for (int i = 1; i < state; ++i) x += term(i, j);
+        for (int i = 1; i < state; ++i) x += jac[i * state + j] * lam[i];
         earlier[j] = x;
       }
     }

@@ -110,7 +110,7 @@ PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Pl
     work.initial(x);
   }
   const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
-  bool finite = from == tile || all_finite<K>(x);  // the states before the tile's predecessors
+  bool finite = true;  // the states before the tile's predecessors
 #pragma unroll 1
   for (int left = place.lane < place.lanes ? int(tile - from) : 0; left > 0; left -= ahead) {
     Affine<V, K> f[ahead];
@@ -125,9 +125,9 @@ PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Pl
     for (int n = 0; n < ahead; ++n) {
       V y[K];
       f[n].apply(x, y);
+      finite = finite && (n >= left || all_finite<K>(x));
 #pragma unroll
       for (int i = 0; i < K; ++i) x[i] = n < left ? y[i] : x[i];
-      finite = finite && (n + 1 >= left || all_finite<K>(x));
     }
   }
   if (!__all_sync(kAllLanes, finite)) {  // so its predecessor tells its state

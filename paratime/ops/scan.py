@@ -122,7 +122,8 @@ def _adjoint(
     lam = _scan(_shift(a_t, None, not ctx.reverse), g, None, not ctx.reverse)
     previous = _shift(h, h0, ctx.reverse)
     grad_a = blocks.outer(lam, previous) if block else lam * previous
-    grad_a = grad_a.masked_fill(_forgotten(a, previous.unsqueeze(-3) if block else previous), 0)
+    if not _known_finite(previous):
+        grad_a = grad_a.masked_fill(_forgotten(a, previous.unsqueeze(-3) if block else previous), 0)
     first = -1 if ctx.reverse else 0
     grad_h0 = None if h0 is None else transfer(a_t[:, first], lam[:, first])
     return grad_a, lam, grad_h0
@@ -164,6 +165,12 @@ def transfer(a: Tensor, h: Tensor) -> Tensor:
     others = h.masked_fill(finite, 0).unsqueeze(-3)
     passed = (a * others).masked_fill((a == 0) | finite.unsqueeze(-3), 0).sum(-2)
     return blocks.apply(a, h.masked_fill(~finite, 0)) + passed
+
+
+def _known_finite(x: Tensor) -> bool:
+    """Return whether x is finite, where that is cheap to learn: a GPU would have to be waited for."""
+    eager = type(x) is Tensor and not torch.compiler.is_compiling()
+    return eager and x.device.type == "cpu" and bool(x.detach().sum().isfinite())
 
 
 def _forgotten(a: Tensor, h: Tensor) -> Tensor:
