@@ -168,7 +168,7 @@ def transfer(a: Tensor, h: Tensor) -> Tensor:
 
 
 def _known_finite(x: Tensor) -> bool:
-    """Return whether x is finite, where that is cheap to learn: a GPU would have to be waited for."""
+    """Return whether x is finite where that is cheap to learn: on a GPU one would wait."""
     eager = type(x) is Tensor and not torch.compiler.is_compiling()
     return eager and x.device.type == "cpu" and bool(x.detach().sum().isfinite())
 
