@@ -4,9 +4,11 @@
 # make slow    the tests and experiments that take minutes
 # make sanitize  the tests of the native kernels under the address and undefined-behaviour sanitizers
 # make static  judge the machine code of the CUDA kernels; needs nvcc, and no GPU
+# make gpu-report  on a GPU, the first command: build, test and time the kernels in nine minutes
 # make gpu     on a GPU: its tests, then time the kernels, and let paratime choose by these times
 # make bench   time the layers against torch.nn.GRU and LSTM, behind a correctness gate
-# All of them first make .venv, unless nothing changed since.
+# All but gpu-report first make .venv, unless nothing changed since. gpu-report takes the python that
+# it finds, with torch, lightning, torchmetrics, pandas and pytest, and installs nothing.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +16,7 @@ READY := .venv/ready
 KERNELS := $(addprefix tests/ops/test_,activations.py conv.py norm.py recurrence.py scan.py selective.py ssd.py) \
 	tests/layers/test_capture.py
 
-.PHONY: demo test check slow sanitize static gpu bench clean
+.PHONY: demo test check slow sanitize static gpu-report gpu bench clean
 
 demo: $(READY)
 	$(BIN)/paratime compare -c configs/compare/quick.yaml
@@ -40,6 +42,9 @@ sanitize/%: $(READY)
 
 static: $(READY)
 	$(BIN)/python experiments/cuda/static.py
+
+gpu-report:
+	$(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON)) experiments/cuda/report.py
 
 gpu: $(READY)
 	$(BIN)/pytest -m gpu tests/gpu

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from paratime.layers.recurrent import ParaGRU as ParaGRU
     from paratime.layers.recurrent import ParaLSTM as ParaLSTM
     from paratime.layers.recurrent import Recurrent as Recurrent
+    from paratime.layers.stacked import Stacked as Stacked
     from paratime.ops.scan import scan as scan
     from paratime.solvers.base import Solution as Solution
     from paratime.solvers.newton import Newton as Newton

@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from paratime.cells.base import Cell
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import Recurrent
-from paratime.layers.state import select
+from paratime.layers.state import clone, detach, leaves, select
 from paratime.solvers.base import Solver
 from paratime.solvers.newton import Newton
 from paratime.solvers.sequential import Sequential
@@ -198,6 +199,7 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
     batch, steps = x.shape[:2]
     reset = torch.zeros(batch, steps, dtype=torch.bool)
     reset[0, steps // 2] = reset[-1, 0] = reset[-1, steps // 3] = True
+    _check_memory(mixer, x, reset)
     with torch.no_grad():
         whole = mixer(x, reset=reset)
         _same(mixer, x, _stream(mixer, x, reset), whole, "forward and repeated step")
@@ -219,6 +221,29 @@ def check_mixer(build: Callable[[], Mixer], x: Tensor) -> None:
         assert not padded[0, steps - 2 :].any(), "outputs beyond a sequence's length are not zero"
         _check_precisions(mixer, x, reset, whole[0])
     _check_gradients(mixer, x, reset)
+
+
+def check_apart(state: Any, others: Any, what: str) -> None:
+    """Check that a state shares no memory, and keeps no more alive than it needs.
+
+    Args:
+        state: The state that ``what`` returned.
+        others: All other tensors that it returned or was given, as nested tuples.
+        what: A name for messages.
+
+    Raises:
+        AssertionError: It shares memory with one of the others, or in itself, or is a view of a
+            larger tensor.
+    """
+    places = [x.untyped_storage().data_ptr() for x in leaves(others) if x.numel()]
+    for part in leaves(state):
+        place, own = part.untyped_storage(), part.numel() * part.itemsize
+        remedy = "return a clone"
+        kept = place.nbytes()
+        assert kept <= own, f"{what}: its state keeps {kept} bytes alive for {own}; {remedy}"
+        shared = part.numel() and place.data_ptr() in places
+        assert not shared, f"{what}: its state shares memory; {remedy}"
+        places.append(place.data_ptr())
 
 
 def _same(mixer: Mixer, x: Tensor, run: Run, truth: Run, what: str) -> None:
@@ -244,6 +269,59 @@ def _check_gradients(mixer: Mixer, x: Tensor, reset: Tensor) -> None:
     )
     error = max(map(relative_error, whole, loop))
     assert error <= TOLERANCE[x.dtype].gradient, f"gradients: off by {error:.1e} from stepping's"
+
+
+def _check_memory(mixer: Mixer, x: Tensor, reset: Tensor) -> None:
+    """Check all ways to call a mixer, with and without gradients, for memory that is shared."""
+    with torch.no_grad():
+        state = mixer(x)[1]
+    some = torch.arange(x.shape[0])  # the first sequence keeps the state that it began with
+    for learning, h0 in product((False, True), (None, state)):
+        with torch.set_grad_enabled(learning):
+            for steps in (x.shape[1], 1):
+                masks = {"reset": reset[:, :steps], "lengths": some.clamp(max=steps)}
+                for options in ({}, masks, {"lengths": torch.zeros_like(some)}):
+                    _check_call(mixer, "forward", (x[:, :steps], h0), options)
+            for options in ({}, {"reset": reset[:, 0]}):
+                _check_call(mixer.step, "step", (x[:, 0], h0), options)
+
+
+def _check_call(
+    call: Callable[..., Run], what: str, inputs: tuple[Tensor, Any], options: dict[str, Tensor]
+) -> None:
+    """Check the memory of a call, and that writes to its state, and to y, change nothing else."""
+    given = *inputs, *options.values()
+    before = clone(given)
+    x, h0, *masks = clone(given)
+    x.requires_grad_(torch.is_grad_enabled())
+    y, state = call(x, h0, **dict(zip(options, masks, strict=True)))
+    others = x, h0, *masks
+    assert _are_equal(others, before), f"{what}: it writes to its inputs"
+    check_apart(state, (y, *others), what)
+    outputs = clone(y.detach())
+    for part in leaves(state):
+        part[...] = torch.nan if part.is_floating_point() else 1
+    written = clone(detach(state))
+    unchanged = _are_equal((y, *others), (outputs, *before))
+    assert unchanged, f"{what}: a write to its state changes an output or input"
+    if y.requires_grad:
+        _check_backward(y, x, what)
+    y.detach().fill_(1)
+    assert _are_equal(state, written), f"{what}: a write to its output changes the state"
+
+
+def _check_backward(y: Tensor, x: Tensor, what: str) -> None:
+    try:
+        torch.autograd.grad(_loss(y), x, allow_unused=True)
+    except RuntimeError as error:
+        message = f"{what}: after a write to its state, its output has no gradient; return a clone"
+        raise AssertionError(message) from error
+
+
+def _are_equal(state: Any, other: Any) -> bool:
+    """Return whether all values of two states are equal, those that are no number included."""
+    pairs = zip(leaves(state), leaves(other), strict=True)
+    return all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 
 def _run(

@@ -27,6 +27,7 @@ from paratime.layers.conv import CausalConv
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
+from paratime.layers.stacked import Stacked
 from paratime.solvers.newton import Newton
 
 INPUT = 4
@@ -167,6 +168,7 @@ MIXERS: dict[str, Callable[[], Mixer]] = {
     "CausalConv": lambda: CausalConv(WIDTH),
     "Block": lambda: Block(WIDTH, ParaLSTM),
     "Encoder": lambda: Encoder(WIDTH, 2, ParaGRU, mlp_size=16),
+    "Stacked": lambda: Stacked(ParaLSTM, WIDTH, num_layers=2),
     **BASELINES,
 }
 

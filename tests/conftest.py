@@ -1,5 +1,6 @@
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -14,6 +15,13 @@ def reproducible() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name warnings of packages that only some machines have; pytest imports their classes."""
+    if find_spec("jsonargparse") is not None:
+        deprecated = "jsonargparse._deprecated.JsonargparseDeprecationWarning"
+        config.addinivalue_line("filterwarnings", f"ignore::{deprecated}")  # Lightning's use of it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""The README's code runs, and what it promises is there."""
+"""The code of the README and the guides runs, and what they promise is there."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+GUIDES = [
+    (path.stem, block)
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+]
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=lambda code: code.split("\n")[0])
-def test_a_code_block_runs(code, capsys):
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+@pytest.mark.parametrize(
+    ("name", "code"), [*(("README", block) for block in BLOCKS), *GUIDES], ids=lambda x: x[:40]
+)
+def test_a_code_block_runs(name, code, capsys):
+    exec(compile(code, f"{name}.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out
 
 

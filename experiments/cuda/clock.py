@@ -1,5 +1,6 @@
 """Time work on a CUDA device by events, from a cache that holds none of its data."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,17 @@ class EventClock:
         end.record()
         torch.cuda.synchronize(self.device)
         return float(begin.elapsed_time(end))
+
+
+@dataclass(frozen=True)
+class HostClock:
+    """Times work on a CPU, one run of it: enough to show that everything works."""
+
+    def __call__(self, work: Work) -> list[float]:
+        """Return the milliseconds of one run."""
+        began = time.perf_counter()
+        work()
+        return [1e3 * (time.perf_counter() - began)]
 
 
 def quartiles(times: Sequence[float]) -> dict[str, float]:

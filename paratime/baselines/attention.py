@@ -1,5 +1,7 @@
 """Causal self-attention with rotary positions, whose cache is a streaming state."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +17,7 @@ from paratime.layers.mixer import (
     mask_padding,
     step_once,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import is_open, precise_dtype
 
 AttentionState = tuple[Tensor, Tensor]
 """Keys and values of past steps, (B, N, 2, D), newest last and zero where there are none; and how
@@ -44,6 +46,8 @@ class Attention(Mixer):
         heads: Number of heads, of an even width d = D / heads.
         window: Most steps that a step reads, itself included; all by default.
         base: Base of the rotary wavelengths.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide, or an empty window.
@@ -59,6 +63,8 @@ class Attention(Mixer):
         heads: int = 4,
         window: int | None = None,
         base: float = 10000.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         size = input_size if hidden_size is None else hidden_size
@@ -72,8 +78,10 @@ class Attention(Mixer):
         if window is not None and window < 1:
             raise InputError("window", "at least 1", str(window), "leave it out to read all")
         self.hidden_size, self.heads, self.window, self.base = size, heads, window, base
-        self.project_in = Projection(input_size, 3, size)
-        self.project_out = nn.Linear(size, size, bias=False)
+        self.input_size = input_size
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.project_in = Projection(input_size, 3, size, **factory)
+        self.project_out = nn.Linear(size, size, bias=False, **factory)
         UniformInit().input_(self.project_in)
 
     def forward(
@@ -91,7 +99,7 @@ class Attention(Mixer):
         past, known = self._past(kept, h0)
         cache = torch.cat([past, kept], dim=1)
         first = _first_step(reset, known, past.shape[1], x.shape[1])
-        plain = h0 is None and reset is None and x.shape[1] <= (self.window or x.shape[1])
+        plain = h0 is None and reset is None and self._reaches(x.shape[1])
         mask = None if plain else self._mask(first, past.shape[1])
         y = self.project_out(self._attend(query, cache, mask))
         return mask_padding(y, lengths), self._final(cache, first, known, lengths)
@@ -102,6 +110,12 @@ class Attention(Mixer):
         """Map one step x (B, input_size) to (B, D) and the cache."""
         return step_once(self, x, state, reset)
 
+    def _reaches(self, steps: int) -> bool:
+        """Return whether the last of some steps may read the first one."""
+        if self.window is None:
+            return True
+        return not is_open(steps) and steps <= self.window
+
     def _past(self, kept: Tensor, h0: AttentionState | None) -> AttentionState:
         """Return the cache before the first step, empty for None."""
         if h0 is None:
@@ -111,8 +125,8 @@ class Attention(Mixer):
         cache, known = h0
         is_cache = isinstance(cache, Tensor) and cache.dim() > 1
         steps = self.window - 1 if self.window else cache.shape[1] if is_cache else 1
-        check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]))
-        check_state("h0", known, (kept.shape[0],))
+        check_state("h0", cache, (kept.shape[0], steps, *kept.shape[2:]), like=kept)
+        check_state("h0", known, (kept.shape[0],), like=kept, counts=True)
         return cache.to(kept.dtype), known
 
     def _mask(self, first: Tensor, past: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Mamba: a linear recurrence whose coefficients are chosen by the input."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from paratime.baselines import mamba_ssm, ssm
 from paratime.cells.projection import check_width
 from paratime.errors import check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
+from paratime.ops.operator import precise_dtype, without_autocast
 from paratime.ops.selective import selective_scan
 
 MambaState = tuple[Tensor, Tensor]
@@ -33,6 +35,8 @@ class Mamba(Mixer):
         dt_rank: Rank of the projection to sizes of steps; a sixteenth of ``input_size``, rounded
             up, by default.
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes below 1, or an unknown backend.
@@ -50,6 +54,8 @@ class Mamba(Mixer):
         kernel_size: int = 4,
         dt_rank: int | None = None,
         backend: mamba_ssm.Backend = "paratime",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         inner, rank = expand * input_size, dt_rank
@@ -59,18 +65,23 @@ class Mamba(Mixer):
         self.hidden_size = input_size if hidden_size is None else hidden_size
         check_at_least(1, input_size=input_size, hidden_size=self.hidden_size, dt_rank=rank)
         check_at_least(1, state_size=state_size, expand=expand, kernel_size=kernel_size)
+        self.state_size, self.expand, self.kernel_size = state_size, expand, kernel_size
+        self.dt_rank, self.backend = rank, backend
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.sizes = rank, state_size, state_size
         self.scan = mamba_ssm.choose_scan(backend, selective_scan, mamba_ssm.selective_scan_cuda)
         self.shapes = {"memory": (kernel_size - 1, inner), "state": (state_size, inner)}
-        self.in_proj = nn.Linear(input_size, 2 * inner, bias=False)
-        self.conv1d = ssm.Conv1d(inner, kernel_size)
-        self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
-        self.dt_proj = nn.Linear(rank, inner)
+        self.in_proj = nn.Linear(input_size, 2 * inner, bias=False, **factory)
+        self.conv1d = ssm.Conv1d(inner, kernel_size, **factory)
+        self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False, **factory)
+        self.dt_proj = nn.Linear(rank, inner, **factory)
         nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
-        self.dt_proj.bias = nn.Parameter(ssm.initial_bias(inner))
-        self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(inner, 1))
-        self.D = nn.Parameter(torch.ones(inner))
-        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+        self.dt_proj.bias = nn.Parameter(ssm.initial_bias(self.dt_proj.bias.detach()))
+        like = self.dt_proj.bias.detach()
+        rates = torch.arange(1, state_size + 1, device=device, dtype=precise_dtype(like))
+        self.A_log = nn.Parameter(rates.log().repeat(inner, 1).to(like.dtype))
+        self.D = nn.Parameter(torch.ones(inner, **factory))
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False, **factory)
 
     def forward(
         self,
@@ -89,7 +100,7 @@ class Mamba(Mixer):
         value, memory = self.conv1d(value, memory, reset, lengths)
         dt, b, c = self.x_proj(value).split(self.sizes, dim=-1)
         dt = functional.linear(dt, self.dt_proj.weight)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
             dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
             skip, gate = ssm.precise(self.D), ssm.precise(gate)

@@ -1,16 +1,19 @@
 """Mamba-2: a matrix of state for each head, which decays by a number."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from paratime.baselines import mamba_ssm, ssm
 from paratime.baselines.mamba import MambaState
+from paratime.cells.base import describe
 from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.norm import rms_norm_of_gated
+from paratime.ops.operator import without_autocast
 from paratime.ops.ssd import ssd
 
 
@@ -32,6 +35,8 @@ class Mamba2(Mixer):
         expand: Channels inside, in widths of the input.
         kernel_size: Taps of the convolution.
         backend: Whose kernels run the scan; ``mamba_ssm`` is for CUDA, see ``mamba_ssm.py``.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide, or are below 1, or a backend that is none.
@@ -50,6 +55,8 @@ class Mamba2(Mixer):
         expand: int = 2,
         kernel_size: int = 4,
         backend: mamba_ssm.Backend = "paratime",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -59,7 +66,9 @@ class Mamba2(Mixer):
         inner = expand * input_size
         head = math.gcd(64, inner) if head_size is None else head_size
         heads = count_heads(inner, head, groups)
-        self.groups, self.head_size = groups, head
+        self.groups, self.head_size, self.state_size = groups, head, state_size
+        self.expand, self.kernel_size, self.backend = expand, kernel_size, backend
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.scan = mamba_ssm.choose_scan(backend, ssd, mamba_ssm.ssd_triton)
         self.sizes = inner, inner + 2 * groups * state_size, heads
         self.inside = inner, groups * state_size, groups * state_size
@@ -67,13 +76,13 @@ class Mamba2(Mixer):
             "memory": (kernel_size - 1, self.sizes[1]),
             "state": (heads, state_size, head),
         }
-        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False)
-        self.conv1d = ssm.Conv1d(self.sizes[1], kernel_size)
-        self.dt_bias = nn.Parameter(ssm.initial_bias(heads))
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
-        self.D = nn.Parameter(torch.ones(heads))
-        self.norm = GatedNorm(inner, groups)
-        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False, **factory)
+        self.conv1d = ssm.Conv1d(self.sizes[1], kernel_size, **factory)
+        self.dt_bias = nn.Parameter(ssm.initial_bias(torch.empty(heads, **factory)))
+        self.A_log = nn.Parameter(torch.empty(heads, **factory).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(heads, **factory))
+        self.norm = GatedNorm(inner, groups, **factory)
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False, **factory)
 
     def forward(
         self,
@@ -90,7 +99,7 @@ class Mamba2(Mixer):
         gate, mixed, dt = self.in_proj(x).split(self.sizes, dim=-1)
         memory, state = ssm.start(mixed, h0, self.shapes)
         mixed, memory = self.conv1d(mixed, memory, reset, lengths)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             value, b, c = ssm.precise(mixed).split(self.inside, dim=-1)
             value = value.unflatten(-1, (1, -1, self.head_size))
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
@@ -113,12 +122,25 @@ class GatedNorm(nn.Module):
     Args:
         channels: Number of channels.
         groups: Parts of the channels that are normalised separately.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, channels: int, groups: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        groups: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.groups = groups
+        self.weight = nn.Parameter(torch.ones(channels, device=device, dtype=dtype))
+        self.channels, self.groups = channels, groups
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Norm x (..., D), gated by z like it."""

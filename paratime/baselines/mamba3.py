@@ -1,6 +1,7 @@
 """Mamba-3: a trapezoidal rule in time, a state that turns, and several inputs at a time."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from paratime.baselines import ssm
 from paratime.baselines.mamba2 import count_heads
 from paratime.cells.projection import check_width
 from paratime.errors import InputError, check_at_least
-from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
+from paratime.layers.mixer import Mixer, check_sequence, last_valid, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
+from paratime.ops.operator import without_autocast
 from paratime.ops.scan import scan
 from paratime.ops.ssd import ssd
 from paratime.solvers.base import restart
@@ -47,6 +49,8 @@ class Mamba3(Mixer):
         dt_min: Least dt at the beginning. An angle grows by less than pi dt a step, so that a state
             that is to turn by half within one step has to find its way to a dt above 1.
         dt_max: Greatest dt at the beginning.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide, or are below 1; a range of dt that is none.
@@ -65,6 +69,8 @@ class Mamba3(Mixer):
         rank: int = 1,
         dt_min: float = ssm.SMALLEST,
         dt_max: float = ssm.LARGEST,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -88,7 +94,9 @@ class Mamba3(Mixer):
                 got=f"{dt_min} and {dt_max}",
                 remedy="correct them",
             )
-        self.head_size, self.rank = head, rank
+        self.head_size, self.state_size, self.expand, self.rank = head, state_size, expand, rank
+        self.dt_min, self.dt_max = dt_min, dt_max
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.sizes = inner, inner, rank * state_size, rank * state_size, heads, heads, heads, angles
         self.shapes = {
             "state": (heads, state_size, head),
@@ -96,18 +104,20 @@ class Mamba3(Mixer):
             "values": (rank, heads, head),
             "angles": (heads, angles),
         }
-        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False)
-        self.dt_bias = nn.Parameter(ssm.initial_bias(heads, dt_min, dt_max))
-        self.B_bias = nn.Parameter(torch.ones(heads, rank, state_size))
-        self.C_bias = nn.Parameter(torch.ones(heads, rank, state_size))
-        self.B_norm = RMSNorm(state_size, eps=1e-5)
-        self.C_norm = RMSNorm(state_size, eps=1e-5)
-        self.D = nn.Parameter(torch.ones(heads))
+        self.in_proj = nn.Linear(input_size, sum(self.sizes), bias=False, **factory)
+        steps = ssm.initial_bias(torch.empty(heads, **factory), dt_min, dt_max)
+        self.dt_bias = nn.Parameter(steps)
+        self.B_bias = nn.Parameter(torch.ones(heads, rank, state_size, **factory))
+        self.C_bias = nn.Parameter(torch.ones(heads, rank, state_size, **factory))
+        self.B_norm = RMSNorm(state_size, eps=1e-5, **factory)
+        self.C_norm = RMSNorm(state_size, eps=1e-5, **factory)
+        self.D = nn.Parameter(torch.ones(heads, **factory))
         if rank > 1:
-            self.mimo_x = nn.Parameter(torch.full((heads, rank, head), 1 / rank))
-            self.mimo_z = nn.Parameter(torch.ones(heads, rank, head))
-            self.mimo_o = nn.Parameter(torch.full((heads, rank, head), 1 / rank))
-        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False)
+            shape = heads, rank, head
+            self.mimo_x = nn.Parameter(torch.full(shape, 1 / rank, **factory))
+            self.mimo_z = nn.Parameter(torch.ones(shape, **factory))
+            self.mimo_o = nn.Parameter(torch.full(shape, 1 / rank, **factory))
+        self.out_proj = nn.Linear(inner, self.hidden_size, bias=False, **factory)
 
     def forward(
         self,
@@ -123,7 +133,7 @@ class Mamba3(Mixer):
         lengths = None if lengths is None else lengths.long()
         mixed = self.in_proj(x)
         before = ssm.start(mixed, h0, self.shapes)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             gate, value, key, query, dt, decay, trap, angle = mixed.split(self.sizes, dim=-1)
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
             log_decay = -dt * heavy_tail(ssm.precise(decay)).clamp(min=LEAST_DECAY)
@@ -142,7 +152,7 @@ class Mamba3(Mixer):
                 y = y * self._weight(self.mimo_o)
             y = y.sum(2).flatten(-2).to(mixed.dtype)
         ends = zip((key, value, angles.to(dt.dtype)), before[1:], strict=True)
-        keys, values, turned_by = (last_of(now, old, lengths) for now, old in ends)
+        keys, values, turned_by = (last_valid(now, old, lengths) for now, old in ends)
         return mask_padding(self.out_proj(y), lengths), (state, keys, values, turned_by)
 
     def step(
@@ -169,7 +179,7 @@ class Mamba3(Mixer):
         """
         share = ssm.precise(trap).sigmoid()
         now, later = share * dt, (1 - share) * dt
-        follows = torch.cat([later[:, 1:], torch.zeros_like(later[:, :1])], dim=1)
+        follows = torch.cat([later, torch.zeros_like(later[:, :1])], dim=1)[:, 1:]
         state, old_key, old_value, _ = before
         entering = old_key.movedim(1, -1) @ old_value.transpose(1, 2)  # (B, H, N, P)
         state = torch.addcmul(state, later[:, 0, :, None, None], entering)
@@ -213,12 +223,3 @@ def turned(x: Tensor, angles: Tensor) -> Tensor:
     cos, sin = (v.to(x.dtype).unsqueeze(2) for v in (angles.cos(), angles.sin()))
     both = torch.stack([cos * p - sin * q, sin * p + cos * q], dim=-1)
     return torch.cat([both.flatten(-2), rest], dim=-1)
-
-
-def last_of(x: Tensor, old: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return x (B, T, ...) at each sequence's last valid step, what was before if it has none."""
-    if lengths is None:
-        return x[:, -1]
-    rows = torch.arange(len(x), device=x.device)
-    found = x[rows, (lengths - 1).clamp(min=0)]
-    return found.where((lengths > 0).view(-1, *[1] * (x.dim() - 2)), old)

@@ -17,7 +17,7 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import precise_dtype, without_autocast
 from paratime.ops.scan import scan, transfer
 from paratime.solvers.base import restart
 
@@ -34,16 +34,29 @@ class LinearRNN(Mixer):
         gates: Projections of the input.
         hidden_size: Width D of the output; ``input_size`` by default.
         heads: Blocks of the projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes below 1.
     """
 
-    def __init__(self, input_size: int, gates: int, hidden_size: int | None, heads: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        gates: int,
+        hidden_size: int | None,
+        heads: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.hidden_size = input_size if hidden_size is None else hidden_size
         check_at_least(1, input_size=input_size, hidden_size=self.hidden_size)
-        self.projection = Projection(input_size, gates, self.hidden_size, heads)
+        self.input_size, self.heads = input_size, heads
+        width = self.hidden_size
+        self.projection = Projection(input_size, gates, width, heads, device=device, dtype=dtype)
         UniformInit().input_(self.projection)
 
     @abstractmethod
@@ -62,7 +75,7 @@ class LinearRNN(Mixer):
         check_sequence(x, reset, lengths)
         u = self.projection(x)
         h0 = self._start(u, h0)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             a, b = (mask_padding(v, lengths) for v in self.coefficients(u.to(h0.dtype)))
             h = scan(restart(a, reset), b, h0)
         return h.to(u.dtype), last_valid(h, h0, lengths)
@@ -76,14 +89,14 @@ class LinearRNN(Mixer):
         state = self._start(u, state)
         a, b = self.coefficients(u.to(state.dtype))
         h = transfer(a, restart(state, reset)) + b
-        return h.to(u.dtype), h
+        return h.to(u.dtype), h.clone()
 
     def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:
         dtype = precise_dtype(u)
         shape = (u.shape[0], self.hidden_size)
         if h0 is None:
             return u.new_zeros(shape, dtype=dtype)
-        check_state("h0", h0, shape)
+        check_state("h0", h0, shape, like=u)
         return h0.to(dtype)
 
 
@@ -98,10 +111,20 @@ class MinGRU(LinearRNN):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
-        super().__init__(input_size, 2, hidden_size, heads)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        heads: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, 2, hidden_size, heads, device=device, dtype=dtype)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map the projections z, h to 1 - z and z * g(h)."""
@@ -121,10 +144,20 @@ class MinLSTM(LinearRNN):
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
         heads: Blocks of the input projection.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None, *, heads: int = 1) -> None:
-        super().__init__(input_size, 3, hidden_size, heads)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        heads: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, 3, hidden_size, heads, device=device, dtype=dtype)
 
     def coefficients(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map the projections f, i, h to the shares of the old state and of g(h)."""

@@ -85,7 +85,7 @@ def run_in_pieces(
     pieces, device = Pieces.of(reset, lengths, *x.shape[:2]), x.device
     stages = [(chosen.to(device), where) for chosen, where in pieces.stages()]
     if not stages:
-        return x.new_zeros(*x.shape[:2], start[0].shape[-1]), start
+        return x.new_zeros(*x.shape[:2], start[0].shape[-1]), tuple(p.clone() for p in start)
     row, fresh, last = (v.to(device) for v in (pieces.row, pieces.fresh, pieces.last()))
     order = torch.cat([where.flatten() for _, where in stages]).to(device)
     inputs = x.flatten(0, 1)[order].split([where.numel() for _, where in stages])

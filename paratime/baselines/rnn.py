@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from paratime.baselines.pieces import States, run_in_pieces
 from paratime.cells.projection import check_width
+from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, State, check_sequence, check_state, check_step, check_tuple
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import is_open, precise_dtype
 from paratime.solvers.base import restart
 
 
@@ -34,8 +35,9 @@ class TorchRNN(Mixer):
     ) -> tuple[Tensor, State]:
         """Map x (B, T, input_size) to (B, T, hidden_size) and the final state."""
         check_sequence(x, reset, lengths)
+        self._check_export(x, reset, lengths)
         start = self._start(x, h0)
-        if reset is None and lengths is None:
+        if (reset is None and lengths is None) or x.is_meta:
             y, end = self._run(x, start)
         else:
             run = run_in_pieces
@@ -53,6 +55,17 @@ class TorchRNN(Mixer):
         y, end = self._run(x.unsqueeze(1), start)
         return y.squeeze(1), self._joined(end)
 
+    def _check_export(self, x: Tensor, reset: Tensor | None, lengths: Tensor | None) -> None:
+        """Refuse a program that torch.export cannot make: it unrolls torch's layers over time."""
+        masked = reset is not None or lengths is not None
+        if torch.compiler.is_exporting() and (masked or is_open(x.shape[1])):
+            raise InputError(
+                f"torch.export of {type(self).__name__}",
+                expected="a fixed number of steps, without reset and lengths",
+                got="reset or lengths" if masked else "a dynamic number of steps",
+                remedy="export step, or a mixer of paratime",
+            )
+
     def _run(self, x: Tensor, start: States) -> tuple[Tensor, States]:
         before = tuple(part.to(x.dtype).unsqueeze(0) for part in start)
         y, after = self.rnn(x, self._joined(before))
@@ -66,10 +79,10 @@ class TorchRNN(Mixer):
         shape, count = (x.shape[0], self.rnn.hidden_size), 2 if self._is_pair() else 1
         if h0 is None:
             return (x.new_zeros(shape, dtype=dtype),) * count
-        parts = h0 if self._is_pair() else (h0,)
+        parts, names = (h0, ("h0[0]", "h0[1]")) if self._is_pair() else ((h0,), ("h0",))
         check_tuple("h0", parts, ("h", "c")[:count])
-        for part in parts:
-            check_state("h0", part, shape)
+        for name, part in zip(names, parts, strict=True):
+            check_state(name, part, shape, like=x)
         return tuple(part.to(dtype) for part in parts)
 
     def _joined(self, parts: States) -> State:
@@ -90,11 +103,21 @@ class TorchGRU(TorchRNN):
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        super().__init__(nn.GRU(input_size, size, batch_first=True))
+        super().__init__(nn.GRU(input_size, size, batch_first=True, device=device, dtype=dtype))
+        self.input_size, self.hidden_size = input_size, size
 
 
 class TorchLSTM(TorchRNN):
@@ -108,8 +131,18 @@ class TorchLSTM(TorchRNN):
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, input_size: int, hidden_size: int | None = None) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        super().__init__(nn.LSTM(input_size, size, batch_first=True))
+        super().__init__(nn.LSTM(input_size, size, batch_first=True, device=device, dtype=dtype))
+        self.input_size, self.hidden_size = input_size, size

@@ -24,10 +24,21 @@ class Conv1d(nn.Conv1d):
     Args:
         channels: Number of channels D.
         kernel_size: Taps, the current step included.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__(channels, channels, kernel_size, groups=channels)
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            channels, channels, kernel_size, groups=channels, device=device, dtype=dtype
+        )
 
     def forward(  # type: ignore[override]
         self, x: Tensor, memory: Tensor, reset: Tensor | None, lengths: Tensor | None
@@ -38,10 +49,11 @@ class Conv1d(nn.Conv1d):
         return causal_conv(x, weight, self.bias, memory, reset, lengths)
 
 
-def initial_bias(count: int, least: float = SMALLEST, most: float = LARGEST) -> Tensor:
-    """Draw biases whose softplus are sizes of steps."""
-    dt = torch.empty(count).uniform_(math.log(least), math.log(most)).exp()
-    return dt + (-torch.expm1(-dt)).log()
+def initial_bias(like: Tensor, least: float = SMALLEST, most: float = LARGEST) -> Tensor:
+    """Draw biases (N,) whose softplus are sizes of steps, like an empty tensor (N,)."""
+    exact = torch.empty_like(like, dtype=precise_dtype(like))
+    dt = exact.uniform_(math.log(least), math.log(most)).exp()
+    return (dt + (-torch.expm1(-dt)).log()).to(like.dtype)
 
 
 def precise(x: Tensor) -> Tensor:
@@ -66,7 +78,7 @@ def start(
         return [like.new_zeros(sizes[name], dtype=dtypes[name]) for name in shapes]
     check_tuple("h0", h0, tuple(shapes))
     for part, (name, size) in zip(h0, sizes.items(), strict=True):
-        check_state(f"h0's {name}", part, size)
+        check_state(f"h0's {name}", part, size, like=like)
     return [part.to(dtypes[name]) for part, name in zip(h0, shapes, strict=True)]
 
 

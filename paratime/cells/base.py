@@ -1,7 +1,9 @@
 """What a recurrence must specify for every solver and layer to run it."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import is_dataclass
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +98,26 @@ class Cell(nn.Module, ABC):
     def output(self, h: Tensor) -> Tensor:
         """Read the output (..., hidden_size) from states (..., *state_shape)."""
         return h.flatten(-len(self.state_shape))
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
+
+
+def describe(module: nn.Module) -> str:
+    """Return a module's arguments as torch's modules print theirs: sizes, and unusual options.
+
+    An argument is shown if the module keeps it under its own name, unless it has its default.
+    """
+    shown, bare = [], True
+    for name, argument in inspect.signature(type(module)).parameters.items():
+        value = vars(module).get(name, argument.default)
+        plain = isinstance(value, int | float | str) or is_dataclass(value)
+        unusual = plain and value != argument.default
+        bare = bare and unusual and argument.kind is argument.POSITIONAL_OR_KEYWORD
+        if unusual:
+            shown.append(str(value) if bare else f"{name}={value!r}")
+    return ", ".join(shown)
 
 
 def is_own(cell: Cell, kind: type[Cell], *methods: str) -> bool:

@@ -1,5 +1,7 @@
 """The bistable recurrent cell: a latch that remembers without limit."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ class BRCCell(Cell):
         input_size: Width of the input.
         hidden_size: Width D of the state and output.
         init: How parameters are drawn.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     bound = 1.0
@@ -34,10 +38,14 @@ class BRCCell(Cell):
         hidden_size: int,
         *,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(hidden_size)
-        self.projection = Projection(input_size, 3, hidden_size)
-        self.weight_hh = nn.Parameter(torch.empty(2, hidden_size))
+        self.input_size, self.init = input_size, init
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = Projection(input_size, 3, hidden_size, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(2, hidden_size, **factory))
         init.input_(self.projection)
         init.recurrent_(self.weight_hh, hidden_size)
         init.remember_(self.projection.bias[1], 1)

@@ -1,5 +1,7 @@
 """The closed-form continuous-time cell, for series with gaps of any length."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ class CfCCell(Cell):
         time_channel: Channel of the input that holds dt >= 0, in units of a typical step; the
             others are projected. By default there is none, and dt = 1.
         init: How parameters are drawn.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: There is no such channel, or no other one; or a time step is negative.
@@ -40,8 +44,12 @@ class CfCCell(Cell):
         *,
         time_channel: int | None = None,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(hidden_size)
+        self.input_size, self.init = input_size, init
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         if time_channel is not None:
             if input_size < 2 or not -input_size <= time_channel < input_size:
                 raise InputError(
@@ -52,8 +60,8 @@ class CfCCell(Cell):
                 )
             time_channel, input_size = time_channel % input_size, input_size - 1
         self.time_channel = time_channel
-        self.projection = Projection(input_size, 3, hidden_size)
-        self.weight_hh = nn.Parameter(torch.empty(3, hidden_size))
+        self.projection = Projection(input_size, 3, hidden_size, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(3, hidden_size, **factory))
         init.input_(self.projection)
         init.recurrent_(self.weight_hh, hidden_size)
 

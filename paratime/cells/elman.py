@@ -7,6 +7,8 @@ Jacobian that Newton's method needs follows from ``step`` by automatic different
 Jacobian in closed form.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,14 +27,25 @@ class ElmanCell(Cell):
     Args:
         input_size: Width of the input.
         hidden_size: Width of the state and output.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     bound = 1.0
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__(hidden_size)
-        self.projection = nn.Linear(input_size, hidden_size)
-        self.weight_hh = nn.Parameter(torch.empty(hidden_size).uniform_(-1, 1))
+        self.input_size = input_size
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = nn.Linear(input_size, hidden_size, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, **factory).uniform_(-1, 1))
 
     def drive(self, x: Tensor) -> Tensor:
         """Project x (..., input_size) to u (..., D)."""
@@ -59,6 +72,8 @@ class BlockElmanCell(Cell):
         hidden_size: Width D of the state and output.
         block_size: K, one of 1, 2, 4 and 8.
         gain: Scale of the recurrent weights at initialisation.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide.
@@ -67,12 +82,21 @@ class BlockElmanCell(Cell):
     bound = 1.0
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, block_size: int = 8, gain: float = 1.0
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        block_size: int = 8,
+        gain: float = 1.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         k, channels = channel_blocks(hidden_size, block_size)
         super().__init__(hidden_size, (k, channels))
-        self.projection = Projection(input_size, k, channels)
-        self.weight_hh = nn.Parameter(torch.empty(k, k, channels))
+        self.input_size, self.block_size, self.gain = input_size, block_size, gain
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = Projection(input_size, k, channels, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(k, k, channels, **factory))
         PaperInit().input_(self.projection)
         nn.init.normal_(self.weight_hh, std=gain / k**0.5)
 

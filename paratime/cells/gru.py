@@ -1,5 +1,7 @@
 """The gated recurrent unit with diagonal or block-diagonal recurrence."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,8 @@ class GRUCell(Cell):
         heads: Blocks of the input projection.
         block_size: K, one of 1, 2, 4 and 8.
         init: How parameters are drawn.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: Sizes that do not divide.
@@ -43,11 +47,15 @@ class GRUCell(Cell):
         heads: int = 1,
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         k, channels = channel_blocks(hidden_size, block_size)
         super().__init__(hidden_size, (hidden_size,) if k == 1 else (k, channels))
-        self.projection = Projection(input_size, 3, hidden_size, heads)
-        self.weight_hh = nn.Parameter(torch.empty(3, k, k, channels))
+        self.input_size, self.heads, self.block_size, self.init = input_size, heads, k, init
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = Projection(input_size, 3, hidden_size, heads, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(3, k, k, channels, **factory))
         init.input_(self.projection)
         init.recurrent_(self.weight_hh, hidden_size)
         init.remember_(self.projection.bias[0], -1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paratime.cells.projection import Projection
+from paratime.ops.operator import precise_dtype
 
 
 class Init(ABC):
@@ -105,4 +106,5 @@ class ChronoInit(Init):
     @torch.no_grad()
     def remember_(self, bias: Tensor, sign: int) -> None:
         """Set the bias of the gate that keeps the state (sign 1) or replaces it (sign -1)."""
-        bias.uniform_(1, self.max_timescale - 1).log_().mul_(sign)
+        exact = torch.empty_like(bias, dtype=precise_dtype(bias))
+        bias.copy_(exact.uniform_(1, self.max_timescale - 1).log_().mul_(sign))

@@ -10,6 +10,7 @@ from paratime.cells.init import PaperInit
 from paratime.cells.projection import Projection
 from paratime.errors import InputError
 from paratime.ops import blocks
+from paratime.ops.operator import precise_dtype
 
 
 class LRUCell(Cell):
@@ -28,6 +29,8 @@ class LRUCell(Cell):
         r_min: Least |lambda| that is drawn.
         r_max: Greatest |lambda| that is drawn.
         max_phase: Greatest phase of lambda that is drawn, in radians.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
 
     Raises:
         InputError: An odd width, or radii that are no such range.
@@ -43,6 +46,8 @@ class LRUCell(Cell):
         r_min: float = 0.0,
         r_max: float = 0.999,
         max_phase: float = 2 * math.pi,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if hidden_size % 2:
             raise InputError(
@@ -60,12 +65,20 @@ class LRUCell(Cell):
             )
         channels = hidden_size // 2
         super().__init__(hidden_size, (2, channels))
-        self.projection = Projection(input_size, 2, channels)
+        self.input_size, self.r_min, self.r_max, self.max_phase = (
+            input_size,
+            r_min,
+            r_max,
+            max_phase,
+        )
+        self.projection = Projection(input_size, 2, channels, device=device, dtype=dtype)
         PaperInit().input_(self.projection)
-        radius, phase = 1 - torch.rand(2, channels)  # above 0, whose logarithm is finite
+        bias = self.projection.bias
+        drawn = torch.rand(2, channels, device=device, dtype=precise_dtype(bias))
+        radius, phase = 1 - drawn  # above 0, whose logarithm is finite
         square = r_min**2 + (r_max**2 - r_min**2) * radius
-        self.log_decay = nn.Parameter(torch.log(-square.log() / 2))
-        self.log_phase = nn.Parameter(torch.log(max_phase * phase))
+        self.log_decay = nn.Parameter(torch.log(-square.log() / 2).to(bias.dtype))
+        self.log_phase = nn.Parameter(torch.log(max_phase * phase).to(bias.dtype))
 
     def drive(self, x: Tensor) -> Tensor:
         """Project x (..., input_size) to u (..., 2, D / 2), scaled by sqrt(1 - |lambda|^2)."""

@@ -1,5 +1,7 @@
 """The minimal gated unit with diagonal recurrence."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ class MGUCell(Cell):
         input_size: Width of the input.
         hidden_size: Width D of the state and output.
         init: How parameters are drawn.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     bound = 1.0
@@ -28,10 +32,14 @@ class MGUCell(Cell):
         hidden_size: int,
         *,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(hidden_size)
-        self.projection = Projection(input_size, 2, hidden_size)
-        self.weight_hh = nn.Parameter(torch.empty(2, hidden_size))
+        self.input_size, self.init = input_size, init
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = Projection(input_size, 2, hidden_size, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(2, hidden_size, **factory))
         init.input_(self.projection)
         init.recurrent_(self.weight_hh, hidden_size)
         init.remember_(self.projection.bias[0], -1)

@@ -1,5 +1,7 @@
 """The sLSTM of xLSTM with diagonal recurrence: exponential gates that cannot overflow."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,6 +33,8 @@ class SLSTMCell(Cell):
         input_size: Width of the input.
         hidden_size: Width D of the output; the state has 3 D numbers.
         init: How parameters are drawn.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -39,10 +43,14 @@ class SLSTMCell(Cell):
         hidden_size: int,
         *,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(hidden_size, (3, hidden_size))
-        self.projection = Projection(input_size, 4, hidden_size)
-        self.weight_hh = nn.Parameter(torch.empty(4, hidden_size))
+        self.input_size, self.init = input_size, init
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.projection = Projection(input_size, 4, hidden_size, **factory)
+        self.weight_hh = nn.Parameter(torch.empty(4, hidden_size, **factory))
         init.input_(self.projection)
         init.recurrent_(self.weight_hh, hidden_size)
         init.remember_(self.projection.bias[1], 1)

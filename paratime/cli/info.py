@@ -19,7 +19,6 @@ PACKAGES = (
     "pandas",
     "gluonts",
     "tensorboard",
-    "ninja",
 )
 
 

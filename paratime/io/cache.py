@@ -1,9 +1,8 @@
 """The folder for files that are made once and kept: corpora, episodes, compiled kernels."""
 
 import os
+import sys
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 
 def cache_root(cache_dir: str | None = None) -> Path:
@@ -14,4 +13,20 @@ def cache_root(cache_dir: str | None = None) -> Path:
             such as ``~/.cache/paratime`` on Linux.
     """
     given = cache_dir or os.environ.get("PARATIME_CACHE")
-    return Path(given).expanduser() if given else user_cache_path("paratime", appauthor=False)
+    return Path(given).expanduser() if given else user_cache()
+
+
+def user_cache() -> Path:
+    """Return the platform's folder for caches of paratime; relative where no home is known.
+
+    It is ``$XDG_CACHE_HOME/paratime`` where that variable is an absolute path, as the XDG Base
+    Directory Specification 0.8 demands.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):
+        return Path(given) / "paratime"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+        return Path(local) / "paratime" / "Cache"
+    folder = "~/Library/Caches" if sys.platform == "darwin" else "~/.cache"
+    return Path(os.path.expanduser(folder)) / "paratime"

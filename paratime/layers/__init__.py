@@ -2,6 +2,7 @@
 
 ``Recurrent`` runs any cell, ``ParaGRU`` and ``ParaLSTM`` two of them; ``CausalConv`` convolves. A
 ``Block`` puts ``RMSNorm``, a mixer and ``SwiGLU`` into a residual; an ``Encoder`` stacks blocks.
+``Stacked`` puts layers of any mixer on top of one another, in one direction or two.
 ``count_parameters`` counts what a module learns.
 """
 
@@ -20,5 +21,6 @@ if TYPE_CHECKING:
     from paratime.layers.recurrent import ParaGRU as ParaGRU
     from paratime.layers.recurrent import ParaLSTM as ParaLSTM
     from paratime.layers.recurrent import Recurrent as Recurrent
+    from paratime.layers.stacked import Stacked as Stacked
 
 __getattr__, __dir__, __all__ = lazy.attach(__name__)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from paratime.cells.base import describe
+from paratime.cells.projection import check_width
 from paratime.layers.conv import CausalConv
-from paratime.layers.mixer import Mixer, mask_padding
+from paratime.layers.mixer import Mixer, check_sequence, check_step, check_tuple, mask_padding
 from paratime.layers.norm import RMSNorm
 
 
@@ -20,18 +23,45 @@ class SwiGLU(nn.Module):
     Args:
         width: Width of input and output.
         hidden: Width inside; 8 / 3 of ``width``, rounded up to a multiple of 256, by default.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, width: int, hidden: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         hidden = 256 * math.ceil(8 * width / 3 / 256) if hidden is None else hidden
-        self.up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.width, self.hidden = width, hidden
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.up = nn.Linear(width, 2 * hidden, bias=False, **factory)
+        self.down = nn.Linear(hidden, width, bias=False, **factory)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return describe(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., width)."""
         gate, value = self.up(x).chunk(2, dim=-1)
         return self.down(functional.silu(gate) * value)
+
+
+def build_mixer(
+    mixer: Callable[..., Mixer],
+    *widths: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Mixer:
+    """Build a mixer from its widths alone, on a device, and cast what it drew to a precision."""
+    with nullcontext() if device is None else torch.device(device):
+        made = mixer(*widths)
+    return made if dtype is None else made.to(dtype=dtype)
 
 
 class Gated(Mixer):
@@ -42,19 +72,31 @@ class Gated(Mixer):
 
     Args:
         width: Width d of input and output.
-        mixer: Builds the mixer from its width.
+        mixer: Builds the mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the convolution.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     complete = True
 
-    def __init__(self, width: int, mixer: Callable[[int], Mixer], kernel_size: int = 4) -> None:
+    def __init__(
+        self,
+        width: int,
+        mixer: Callable[[int], Mixer],
+        kernel_size: int = 4,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        self.project_in = nn.Linear(width, 2 * width, bias=False)
-        self.conv = CausalConv(width, kernel_size)
-        self.mixer = mixer(width)
-        self.norm = RMSNorm(width)
-        self.project_out = nn.Linear(width, width, bias=False)
+        self.width, self.kernel_size = width, kernel_size
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.project_in = nn.Linear(width, 2 * width, bias=False, **factory)
+        self.conv = CausalConv(width, kernel_size, **factory)
+        self.mixer = build_mixer(mixer, width, **factory)
+        self.norm = RMSNorm(width, **factory)
+        self.project_out = nn.Linear(width, width, bias=False, **factory)
 
     def forward(
         self,
@@ -65,7 +107,7 @@ class Gated(Mixer):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map x (B, T, d); see ``Mixer.forward``."""
-        conv, inner = (None, None) if h0 is None else h0
+        conv, inner = self._split(h0)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv(value, conv, reset=reset, lengths=lengths)
         y, inner = self.mixer(value, inner, reset=reset, lengths=lengths)
@@ -75,11 +117,17 @@ class Gated(Mixer):
         self, x: Tensor, state: tuple[Any, Any] | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Map one step x (B, d)."""
-        conv, inner = (None, None) if state is None else state
+        conv, inner = self._split(state)
         value, gate = self.project_in(x).chunk(2, dim=-1)
         value, conv = self.conv.step(value, conv, reset)
         y, inner = self.mixer.step(value, inner, reset)
         return self.project_out(self.norm(y, gate)), (conv, inner)
+
+    def _split(self, state: tuple[Any, Any] | None) -> tuple[Any, Any]:
+        if state is None:
+            return None, None
+        check_tuple("h0", state, ("the convolution's", "the mixer's"))
+        return state
 
 
 class Block(Mixer):
@@ -90,12 +138,14 @@ class Block(Mixer):
 
     Args:
         width: Width d of input and output.
-        mixer: Builds the mixer from its width.
+        mixer: Builds the mixer from its width, on ``device``, cast to ``dtype`` if given.
         kernel_size: Taps of the convolution.
         mlp_size: Width inside the SwiGLU; its default if None, and without one if 0.
         eps: What the norms add to the mean square; the precision of their numbers by default.
         recompute: Whether to keep the input alone for the backward pass, and to compute the rest
             anew there: less memory, a forward pass more, the same gradients (arXiv 1604.06174).
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -107,18 +157,22 @@ class Block(Mixer):
         mlp_size: int | None = None,
         eps: float | None = None,
         recompute: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.recompute = recompute
-        gated = Gated(width, mixer, kernel_size)
-        self.norm = RMSNorm(width, eps=eps)
+        self.width, self.kernel_size, self.mlp_size = width, kernel_size, mlp_size
+        self.eps, self.recompute = eps, recompute
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        gated = Gated(width, mixer, kernel_size, **factory)
+        self.norm = RMSNorm(width, eps=eps, **factory)
         self.mixer = gated.mixer if gated.mixer.complete else gated
-        self.scale = nn.Parameter(torch.ones(width))
+        self.scale = nn.Parameter(torch.ones(width, **factory))
         self.mlp = None
         if mlp_size != 0:
-            self.norm_mlp = RMSNorm(width, eps=eps)
-            self.mlp = SwiGLU(width, mlp_size)
-            self.mlp_scale = nn.Parameter(torch.ones(width))
+            self.norm_mlp = RMSNorm(width, eps=eps, **factory)
+            self.mlp = SwiGLU(width, mlp_size, **factory)
+            self.mlp_scale = nn.Parameter(torch.ones(width, **factory))
 
     @property
     def core(self) -> Mixer:
@@ -144,11 +198,15 @@ class Block(Mixer):
     def _forward(
         self, x: Tensor, h0: Any, reset: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Any]:
+        check_sequence(x, reset, lengths)
+        check_width(x, len(self.scale))
         y, state = self.mixer(self.norm(x), h0, reset=reset, lengths=lengths)
         return mask_padding(self._add(x, y), lengths), state
 
     def step(self, x: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Tensor, Any]:
         """Map one step x (B, d)."""
+        check_step(x, reset)
+        check_width(x, len(self.scale))
         y, state = self.mixer.step(self.norm(x), state, reset)
         return self._add(x, y), state
 

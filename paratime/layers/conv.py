@@ -1,9 +1,11 @@
 """Causal depthwise convolution through SiLU, with a streaming state and taps cut at resets."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from paratime.cells.projection import check_width
+from paratime.cells.projection import check_like, check_width
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer, check_sequence, check_state, check_step
 from paratime.ops.conv import causal_conv
@@ -20,9 +22,18 @@ class CausalConv(Mixer):
     Args:
         channels: Number of channels D.
         kernel_size: Taps, the current step included.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 4) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 4,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         if kernel_size < 2:
             raise InputError(
@@ -31,9 +42,13 @@ class CausalConv(Mixer):
                 got=str(kernel_size),
                 remedy="leave the convolution out instead",
             )
+        self.channels, self.kernel_size = channels, kernel_size
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         bound = kernel_size**-0.5
-        self.weight = nn.Parameter(torch.empty(kernel_size, channels).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(
+            torch.empty(kernel_size, channels, **factory).uniform_(-bound, bound)
+        )
+        self.bias = nn.Parameter(torch.zeros(channels, **factory))
 
     def forward(
         self,
@@ -62,8 +77,9 @@ class CausalConv(Mixer):
     def _memory(self, x: Tensor, state: Tensor | None) -> Tensor:
         taps, channels = self.weight.shape
         check_width(x, channels)
+        check_like(x, self.weight)
         shape = (x.shape[0], taps - 1, channels)
         if state is None:
             return x.new_zeros(shape)
-        check_state("h0", state, shape)
+        check_state("h0", state, shape, like=x)
         return state.to(x.dtype)

@@ -1,7 +1,7 @@
 """Recurrent layers: any cell, solved over whole sequences or stepped."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +19,10 @@ from paratime.layers.mixer import (
     last_valid,
     mask_padding,
 )
-from paratime.ops.operator import precise_dtype
+from paratime.ops.operator import is_open, precise_dtype, without_autocast
 from paratime.solvers.base import Solution, Solver, restart
 from paratime.solvers.newton import Newton
+from paratime.solvers.sequential import Sequential
 
 BLOCK = 2**18
 """Values of the output that a fused pass computes at a time where nothing is kept for gradients:
@@ -40,20 +41,20 @@ class SolveReport:
         iterations: Newton iterations, an integer or a tensor ().
         defect: Largest correction of the last iteration, a float or a tensor ().
         converged: Whether the iterations converged.
-        loop_share: Share of the steps that the loop computed instead.
+        loop_share: Share of the steps that the loop computed instead, a float or a tensor ().
         message: One line for people; by default that of a fused pass.
     """
 
     iterations: int | Tensor = 0
     defect: float | Tensor = 0.0
     converged: bool = True
-    loop_share: float = 0.0
+    loop_share: float | Tensor = 0.0
     message: str | None = None
 
     @classmethod
     def of_fused(cls, report: Tensor) -> "SolveReport":
-        """Return the report of a fused operator, int32 (2,): see ``ops/recurrence.py``."""
-        return cls(report[0], report[1].view(torch.float32))
+        """Return the report of a fused operator, int32 (3,): see ``ops/recurrence.py``."""
+        return cls(report[0], report[1].view(torch.float32), loop_share=report[2])
 
     @classmethod
     def of_solution(cls, solution: Solution) -> "SolveReport":
@@ -63,12 +64,14 @@ class SolveReport:
 
     def solution(self) -> Solution:
         """Return the values as those of a solver's solution, without states."""
-        iterations, defect, message = int(self.iterations), float(self.defect), self.message
-        if message is None:
-            message = "one fused pass over time"
-            if iterations:
-                message = f"fused, converged in {iterations} iterations, correction {defect:.1e}"
-        return Solution(None, iterations, defect, self.converged, self.loop_share, message)
+        iterations, defect, share = int(self.iterations), float(self.defect), float(self.loop_share)
+        message = self.message
+        if message is None and share:
+            message = "a loop in torch: this device has no kernel for this precision"
+        elif message is None and iterations:
+            message = f"fused, converged in {iterations} iterations, correction {defect:.1e}"
+        message = "one fused pass over time" if message is None else message
+        return Solution(None, iterations, defect, self.converged, share, message)
 
     def telemetry(self) -> Tensor:
         """Return iterations, defect and loop share, float32 (3,), where they are."""
@@ -93,6 +96,10 @@ class Recurrent(Mixer):
         self.cell = cell
         self.solver = solver
         self._report: SolveReport | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the last report, which may be on a device that a copy is not made for."""
+        return super().__getstate__() | {"_report": None}
 
     @property
     def solution(self) -> Solution | None:
@@ -128,10 +135,11 @@ class Recurrent(Mixer):
         fused = self.cell.fused(x.device) if self.solver is None else None
         if fused is not None:
             return self._fuse(fused, x, h0, reset, lengths)
+        solver = Newton() if self.solver is None else self.solver
+        _check_export(solver, x.shape[1])
         drive = self.cell.drive(x)
         h0 = self._start(drive, h0)
-        solver = Newton() if self.solver is None else self.solver
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
         self._report = SolveReport.of_solution(solution)
         states = solution.states
@@ -150,9 +158,11 @@ class Recurrent(Mixer):
         """Run the fused operator, block by block: see ``BLOCK`` and ``LEARNED_BLOCK``."""
         lengths = None if lengths is None else lengths.long()
         learning = torch.is_grad_enabled()
+        if x.device.type != "cpu" or not self._runs_in_blocks(learning):
+            return self._fuse_whole(fused, x, h0, reset, lengths)
         width = max(1, x.shape[0] * self.cell.hidden_size)
         size = max(1, (LEARNED_BLOCK if learning else BLOCK) // width)
-        if size >= x.shape[1] or x.device.type != "cpu" or not self._runs_in_blocks(learning):
+        if size >= x.shape[1]:
             return self._fuse_whole(fused, x, h0, reset, lengths)
         return self._fuse_blocks(fused, x, h0, reset, lengths, size)
 
@@ -169,7 +179,8 @@ class Recurrent(Mixer):
         if not torch.is_grad_enabled() and not compiling:
             out = u.new_empty(*x.shape[:2], self.cell.hidden_size)
         y, last, report = fused(u, self._start(u, h0), reset, lengths, out)
-        self._report = SolveReport() if compiling else SolveReport.of_fused(report)
+        unknown = compiling or u.is_meta
+        self._report = SolveReport() if unknown else SolveReport.of_fused(report)
         return y, last
 
     def _fuse_blocks(
@@ -218,10 +229,14 @@ class Recurrent(Mixer):
         check_step(x, reset)
         drive = self.cell.drive(x)
         state = self._start(drive, state)
-        mixed = torch.is_autocast_enabled(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if mixed else nullcontext():
+        with without_autocast(x.device):
             state = self.cell.step(drive.to(state.dtype), restart(state, reset))
-        return self._output(state).to(drive.dtype), state
+        return self._output(state).to(drive.dtype), state.clone()
+
+    def extra_repr(self) -> str:
+        """Return the cell's sizes, and the solver."""
+        solver = None if self.solver is None else f"solver={self.solver!r}"
+        return ", ".join(filter(None, (self.cell.extra_repr(), solver)))
 
     def _output(self, states: Tensor) -> Tensor:
         y = self.cell.output(states)
@@ -240,8 +255,20 @@ class Recurrent(Mixer):
         shape = (drive.shape[0], *self.cell.state_shape)
         if h0 is None:
             return drive.new_zeros(shape, dtype=dtype)
-        check_state("h0", h0, shape)
+        check_state("h0", h0, shape, like=drive)
         return h0.to(dtype)
+
+
+def _check_export(solver: Solver, steps: int) -> None:
+    """Refuse a program that torch.export cannot make: values decide how often Newton iterates."""
+    unrolled = isinstance(solver, Sequential)
+    if torch.compiler.is_exporting() and (is_open(steps) or not unrolled):
+        raise InputError(
+            "torch.export of a sequence",
+            expected="a cell with a kernel and solver=None, or solver=Sequential() and a fixed T",
+            got=f"{type(solver).__name__} and {'a dynamic' if is_open(steps) else 'a fixed'} T",
+            remedy="export step instead, or change the solver",
+        )
 
 
 class ParaGRU(Recurrent):
@@ -254,6 +281,8 @@ class ParaGRU(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -265,9 +294,12 @@ class ParaGRU(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = GRUCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = GRUCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)
 
 
@@ -281,6 +313,8 @@ class ParaLSTM(Recurrent):
         block_size: How many state units are coupled: 1 (the paper's cell), 2, 4 or 8.
         init: How parameters are drawn.
         solver: How sequences are solved.
+        device: Where parameters are created; the default device if None.
+        dtype: Their precision; the default one if None.
     """
 
     def __init__(
@@ -292,7 +326,10 @@ class ParaLSTM(Recurrent):
         block_size: int = 1,
         init: Init = PaperInit(),  # noqa: B008 (frozen)
         solver: Solver | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         size = input_size if hidden_size is None else hidden_size
-        cell = LSTMCell(input_size, size, heads=heads, block_size=block_size, init=init)
+        options: dict[str, Any] = {"heads": heads, "block_size": block_size, "init": init}
+        cell = LSTMCell(input_size, size, **options, device=device, dtype=dtype)
         super().__init__(cell, solver)

@@ -6,6 +6,7 @@ None stands for the initial state, and stays None.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from paratime.solvers.base import restart
@@ -38,6 +39,11 @@ def detach(state: State) -> State:
     return map_state(Tensor.detach, state)
 
 
+def clone(state: State) -> State:
+    """Return a copy of a state, which shares memory with nothing and keeps nothing else alive."""
+    return map_state(torch.clone, state)
+
+
 def select(state: State, rows: Any) -> State:
     """Return the states of some sequences of a batch.
 
@@ -49,7 +55,10 @@ def select(state: State, rows: Any) -> State:
 
 
 def expand(state: State, count: int) -> State:
-    """Return the state of one sequence as that of ``count`` equal ones, without copies."""
+    """Return the state of one sequence as that of ``count`` equal ones, without copies.
+
+    It is to be read: a write to one would change all. No mixer writes to a state that it is given.
+    """
     return map_state(lambda x: x.expand(count, *x.shape[1:]), state)
 
 

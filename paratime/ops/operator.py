@@ -2,11 +2,13 @@
 
 Each of them has a twin in torch with the same inputs, which is the truth of its kernels. The twin
 also runs where no kernel does: on CUDA, under torch.compile, under transforms of torch.func and for
-second derivatives.
+second derivatives. A program of torch.export holds its operations, or, where they depend on a size
+that is left open, the operator itself.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -78,22 +80,30 @@ class Operator(ABC):
         """Return whether the kernels treat these inputs, given that they exist for the dtype."""
         return True
 
+    def traceable(self, *inputs: Any) -> bool:
+        """Return whether the twin's operations hold for all sizes that an export leaves open."""
+        return True
+
     def __call__(self, *inputs: Any) -> Tensors:
         """Return the outputs, by a kernel where one runs."""
         if not self._runs_on(*inputs):
-            return self.twin(*inputs)
+            traceable = self.traceable(*inputs)
+            return self.twin(*inputs) if traceable else self.operator(*inputs)[: len(self.like)]
         if torch.is_grad_enabled() or type(inputs[self.like[0]]) is not Tensor:
             found: Tensors = self.operator(*inputs)
             return found[: len(self.like)]
         return self._run(None, *inputs)  # a call of an operator costs more than a short kernel
 
     def _runs_on(self, *inputs: Any) -> bool:
-        x = inputs[self.like[0]]
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or not x.numel():
-            return False
-        if self._symbol("", x) is None or not self.supports(*inputs):
+        if torch.compiler.is_compiling() or not self._has_kernel(*inputs):
             return False
         return not library.transformed(*inputs[: self.tensors])
+
+    def _has_kernel(self, *inputs: Any) -> bool:
+        x = inputs[self.like[0]]
+        if x.device.type != "cpu" or not x.numel():
+            return False
+        return self._symbol("", x) is not None and self.supports(*inputs)
 
     def _symbol(self, direction: str, x: Tensor) -> Kernel | None:
         return library.symbol(f"{self.name}{direction}_{library.FORMATS.get(x.dtype)}")
@@ -112,10 +122,9 @@ class Operator(ABC):
         return tuple(inputs[i].new_empty(inputs[i].shape) for i in self.like)
 
     def _native(self, *inputs: Any) -> Tensors:
-        if not self.keeps:
-            return self._run(None, *inputs)
-        kept = self.keep(*inputs)
-        return *self._run(kept, *inputs), kept
+        kept = self.keep(*inputs) if self.keeps else None
+        run = partial(self._run, kept) if self._has_kernel(*inputs) else self.twin
+        return (*run(*inputs), *([] if kept is None else [kept]))
 
     def _fake(self, *inputs: Any) -> Tensors:
         return (*self._empty(inputs), *([self.keep(*inputs)] if self.keeps else ()))
@@ -181,9 +190,25 @@ def differentiate(
     return tuple(next(found) if need else None for need in needed)
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Let products keep the precision of their inputs; a context costs more than a short step."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def precise_dtype(x: Tensor) -> torch.dtype:
     """Return the precision of states and sums: float64 for tensors in float64, else float32."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def is_open(size: int) -> bool:
+    """Return whether an export leaves a size open, so that its program accepts any."""
+    if not torch.compiler.is_exporting():
+        return False
+    from torch.fx.experimental.symbolic_shapes import has_static_value  # slow to import
+
+    return not has_static_value(size)
 
 
 def check_tensor(

@@ -12,9 +12,10 @@ of C channels. The other shapes:
 - ``reset``, bool (B, T), which makes the state before a step zero, and ``lengths``, int64 (B,),
   how many steps of a sequence are valid: beyond them y is zero.
 
-An operator returns y, the memory, the state after the last valid step, and a report: int32 (2,),
-Newton iterations and the bits of a float32, the largest last correction; zeros where no iteration
-ran. Gradients flow through y and that state; the memory is for the backward pass.
+An operator returns y, the memory, the state after the last valid step, and a report: int32 (3,),
+Newton iterations, the bits of a float32, the largest last correction, zeros where no iteration ran,
+and 1 where the loop in torch ran. Gradients flow through y and that state; the memory is for the
+backward pass.
 """
 
 from abc import ABC, abstractmethod
@@ -88,6 +89,7 @@ class _TorchLoop(_Backend):
             if memory is not None:
                 memory[:, t] = kept
         final.copy_(h)
+        report[2] = 1
         return True
 
     def backward(self, inputs: Inputs, saved: Saved, gradients: Gradients) -> bool:
@@ -112,7 +114,10 @@ class _TorchLoop(_Backend):
 
 
 class _CPUKernels(_Backend):
-    """The compiled kernels for a CPU, vectorised over channels."""
+    """The compiled kernels for a CPU, vectorised over channels.
+
+    No kernel reads float16, which few CPUs compute in: those for float32 run on copies.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -120,10 +125,20 @@ class _CPUKernels(_Backend):
     def forward(
         self, inputs: Inputs, y: Tensor, memory: Tensor | None, final: Tensor, report: Tensor
     ) -> bool:
+        if y.dtype == torch.float16:
+            wide = y.new_empty(y.shape, dtype=torch.float32)
+            found = self.forward(_widened(inputs), wide, memory, final, report)
+            y.copy_(wide)
+            return found
         return self._call("forward", inputs, y, y.stride(0), memory, final)
 
     def backward(self, inputs: Inputs, saved: Saved, gradients: Gradients) -> bool:
         du, d_weight, d_h0 = gradients
+        if du.dtype == torch.float16:
+            wide = du.new_empty(du.shape, dtype=torch.float32)
+            found = self.backward(_widened(inputs), _widened(saved), (wide, d_weight, d_h0))
+            du.copy_(wide)
+            return found
         of_each = d_weight.new_empty(du.shape[0], *d_weight.shape)
         return self._call("backward", inputs, *saved, du, of_each, d_weight, d_h0)
 
@@ -313,6 +328,11 @@ def _rows(y: Tensor, h: Tensor) -> list[int]:
     return [h.shape[1] - y.shape[2], y.shape[2]]
 
 
+def _widened(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return float16 tensors in float32, and all others as they are."""
+    return tuple(x.float() if x is not None and x.dtype == torch.float16 else x for x in tensors)
+
+
 def _contiguous(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.contiguous()
 
@@ -336,7 +356,7 @@ def _empty_ends(
     u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return uninitialised final states, and an empty report."""
-    return h0.new_empty(h0.shape), u.new_zeros(2, dtype=torch.int32)
+    return h0.new_empty(h0.shape), u.new_zeros(3, dtype=torch.int32)
 
 
 def _empty_gradients(u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None) -> Gradients:

@@ -18,7 +18,7 @@ from torch import Tensor
 from paratime.errors import InputError
 from paratime.ops import blocks
 from paratime.ops.native import device, library
-from paratime.ops.operator import check_tensor
+from paratime.ops.operator import check_tensor, without_autocast
 
 
 def scan(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False) -> Tensor:
@@ -110,7 +110,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
     """Solve the adjoint lam[t] = g[t] + a[t+1]^T lam[t+1]: the same operator, in reverse."""
     a, h0, h = ctx.saved_tensors
-    with torch.autocast(g.device.type, enabled=False):
+    with without_autocast(g.device):
         return *_adjoint(ctx, a, h0, h, g), None
 
 

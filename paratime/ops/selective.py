@@ -96,7 +96,7 @@ def _reference(*inputs: Any) -> tuple[Tensor, Tensor]:
         added = added.masked_fill(beyond.unsqueeze(-1), 0)
     h = scan(decay.flatten(-2), added.flatten(-2), h0.flatten(-2)).view_as(added)
     y = torch.addcmul((h * c.unsqueeze(-1)).sum(-2), skip, x) * functional.silu(gate)
-    return y if beyond is None else y.masked_fill(beyond, 0), h[:, -1]
+    return y if beyond is None else y.masked_fill(beyond, 0), h[:, -1].clone()
 
 
 class _Selective(Operator):

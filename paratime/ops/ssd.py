@@ -17,13 +17,17 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.ops.operator import Kernel, Operator, Tensors, check_tensor
+from paratime.ops.operator import Kernel, Operator, Tensors, check_tensor, is_open
 
 ROWS, HEADS = 64, 4
 """Rows of a chunk, and heads of a tile: ``kRowsOfChunk`` and ``kHeads`` of csrc/cpu/chunk.h."""
 
 CHUNK = 64
 """Steps of a chunk: within one, y is attention whose scores are weighted by decays."""
+
+LEAST = -1000.0
+"""Least log-decay that sums add up: exp of it is zero in float64, and so is its gradient. Sums of
+greater values keep the digits of their neighbours, and minus infinity would have none."""
 
 
 def ssd(
@@ -47,7 +51,7 @@ def ssd(
         key: (B, T, R, G, N).
         value: (B, T, R, H, P).
         weight: What a value counts in the state, (B, T, H).
-        log_decay: At most 0, (B, T, H).
+        log_decay: At most 0, (B, T, H); minus infinity forgets all.
         skip: What a value counts in its own output, (H,).
         state: The state before the first step, (B, H, N, P).
         reset: Restarts, bool (B, T).
@@ -59,6 +63,7 @@ def ssd(
         InputError: Shapes, dtypes or devices do not fit.
     """
     _check(query, key, value, weight, log_decay, skip, state, reset)
+    log_decay = log_decay.clamp(min=LEAST)
     y, final = _ssd(query, key, value, weight, log_decay, skip, state, reset)
     return y, final
 
@@ -95,11 +100,19 @@ class _SSD(Operator):
     def twin(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         return ssd_chunks(*inputs)
 
+    def traceable(self, *inputs: Any) -> bool:
+        """Return whether the number of chunks is known: each of them is a part of the graph."""
+        return not is_open(inputs[2].shape[1])
+
     def keep(self, *inputs: Any) -> Tensor:
-        """Return an empty tensor for the states before each chunk, (B, chunks, H, N, P)."""
+        """Return an empty tensor for the states before each chunk, flat (B chunks H N P,).
+
+        Flat, since an export may leave the number of chunks open, and torch has axes of one size
+        apart.
+        """
         value, state = inputs[2], inputs[6]
         steps = max(1, ROWS // value.shape[2])
-        return state.new_empty(len(value), -(-value.shape[1] // steps), *state.shape[1:])
+        return state.new_empty(state.numel() * -(-value.shape[1] // steps))
 
     def forward(self, kernel: Kernel, outputs: Tensors, kept: Any, *inputs: Any) -> None:
         y, final = outputs
@@ -199,14 +212,17 @@ def _products(
     query, key = (_rows(x, size, groups).squeeze(-2) for x in (query, key))  # (B, C, G, L R, N)
     value = _rows(value, size, groups)  # (B, C, G, L R, H / G, P)
     total, together, whole, goes_on = _decays(_chunks(log_decay, size), reset, size)
-    total = total.repeat_interleave(rank, 2).unflatten(-1, (groups, -1, 1)).movedim(3, 2)
-    heads = total.movedim(-2, -3)  # (B, C, G, H / G, L R, 1)
-    weight = (heads - heads.mT).masked_fill(~_ranks(together, rank), -torch.inf).exp()
+    total = total.unflatten(-1, (groups, -1)).movedim(3, 2)  # (B, C, G, L, H / G)
+    heads = total.mT.unsqueeze(-1)
+    weight = _decayed(heads - heads.mT, together[:, :, None, None], value.dtype)
     scores = (query @ key.mT).unsqueeze(3)
-    y = ((scores * weight) @ value.movedim(-2, -3)).movedim(-2, -3)
-    to_end = _where(whole, (total[:, :, :, -1:] - total).exp(), rank)
+    y = (_weighted(scores, weight, rank) @ value.movedim(-2, -3)).movedim(-2, -3)
+    to_end = _decayed(total[:, :, :, -1:] - total, _in_groups(whole), value.dtype)
+    to_end, from_begin = (
+        x.repeat_interleave(rank, 3).unsqueeze(-1)  # (B, C, G, L R, H / G, 1)
+        for x in (to_end, _decayed(total, _in_groups(goes_on), value.dtype))
+    )
     added = (key.mT @ (value * to_end).flatten(-2)).unflatten(-1, value.shape[-2:])
-    from_begin = _where(goes_on, total.exp(), rank)
     states = [state.unflatten(1, (groups, -1)).movedim(2, 3)]  # (B, G, N, H / G, P)
     for kept, more in zip(from_begin[:, :, :, -1:].unbind(1), added.unbind(1), strict=True):
         states.append(torch.addcmul(more, kept, states[-1]))
@@ -230,18 +246,30 @@ def _decays(
     """Return what the decays (B, C, L, H) of a chunk add up to, and which steps are together.
 
     Returns:
-        Sums from the chunk's begin, or the last reset, on, (B, C, L, H); which steps s count at t,
-        bool (B or 1, C or 1, L, L); and with resets, from which steps none follows in the chunk,
-        and which steps none precedes, bool (B, C, L).
+        Sums from the chunk's begin, or the last reset, on, float64 (B, C, L, H), since a decay of
+        hundreds hides one of hundredths in float32; which steps s count at t, bool (B or 1, C or 1,
+        L, L); and with resets, from which steps none follows in the chunk, and which steps none
+        precedes, bool (B, C, L).
     """
     together = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril()
     if reset is None:
-        return log_decay.cumsum(2), together.expand(1, 1, -1, -1), None, None
+        total = log_decay.cumsum(2, dtype=torch.float64)
+        return total, together.expand(1, 1, -1, -1), None, None
     segment = _chunks(reset, size).cumsum(-1)
     together = together & (segment.unsqueeze(-1) == segment.unsqueeze(-2))
-    log_decay = log_decay.masked_fill(_chunks(reset, size).unsqueeze(-1), 0)
-    total = together.to(log_decay) @ log_decay  # no sum reaches across a reset, nor does a gradient
+    log_decay = log_decay.double().masked_fill(_chunks(reset, size).unsqueeze(-1), 0)
+    total = together.double() @ log_decay  # no sum reaches across a reset, nor does a gradient
     return total, together, segment == segment[..., -1:], segment == 0
+
+
+def _decayed(total: Tensor, there: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return exp of sums of log-decays where a mask is True, else 0.
+
+    Sums are masked, not their exp: that of a sum across a reset may be infinite, and its gradient,
+    0 times infinity, is not a number.
+    """
+    total = total.to(dtype)
+    return (total if there is None else total.masked_fill(~there, -torch.inf)).exp()
 
 
 def _rows(x: Tensor, size: int, groups: int) -> Tensor:
@@ -249,14 +277,14 @@ def _rows(x: Tensor, size: int, groups: int) -> Tensor:
     return _chunks(x, size).flatten(2, 3).unflatten(3, (groups, -1)).movedim(3, 2)
 
 
-def _ranks(together: Tensor, rank: int) -> Tensor:
-    """Return which rows (L R, L R) are together, from which steps are."""
-    return together.repeat_interleave(rank, -1).repeat_interleave(rank, -2)[:, :, None, None]
+def _weighted(scores: Tensor, weight: Tensor, rank: int) -> Tensor:
+    """Weigh scores (..., L R, L R) of rows by weights (..., L, L) of their steps."""
+    if rank == 1:
+        return scores * weight
+    of_keys = weight.repeat_interleave(rank, -1).unsqueeze(-2)
+    return (scores.unflatten(-2, (-1, rank)) * of_keys).flatten(-3, -2)
 
 
-def _where(there: Tensor | None, x: Tensor, rank: int) -> Tensor:
-    """Return x (B, C, G, L R, ...) where the steps (B, C, L) are there, else 0."""
-    if there is None:
-        return x
-    rows = there.repeat_interleave(rank, -1)[:, :, None, :, None, None]
-    return torch.where(rows, x, 0)
+def _in_groups(there: Tensor | None) -> Tensor | None:
+    """Return a mask (B, C, L) as one of (B, C, G, L, H / G)."""
+    return None if there is None else there[:, :, None, :, None]

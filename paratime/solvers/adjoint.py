@@ -17,6 +17,7 @@ from torch.autograd import Function
 
 from paratime.cells.base import Cell, vjp
 from paratime.ops import blocks
+from paratime.ops.operator import without_autocast
 from paratime.ops.scan import scan
 from paratime.solvers.base import restart
 
@@ -47,7 +48,7 @@ class _Adjoint(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         u, previous, reset, solved = ctx.saved_tensors
-        with torch.no_grad(), torch.autocast(g.device.type, enabled=False):
+        with torch.no_grad(), without_autocast(g.device):
             _, jac = ctx.cell.linearize(u[:, 1:], previous[:, 1:])
             jac = restart(jac, None if reset is None else reset[:, 1:])
             jac = blocks.transpose(jac) if jac.dim() > g.dim() else jac

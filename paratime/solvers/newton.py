@@ -105,6 +105,9 @@ class Newton(Solver):
         self, cell: Cell, u: Tensor, h0: Tensor, reset: Tensor | None
     ) -> tuple[Tensor, Solution]:
         steps = u.shape[1]
+        if u.is_meta:
+            states = u.new_empty(*u.shape[:2], *cell.state_shape)
+            return states, Solution(None, 0, 0.0, True, 0.0, "shapes alone, on meta tensors")
         chunk = self.chunk or 2 ** math.ceil(math.log2(steps) / 2)
         tol = TOLERANCES[u.dtype] if self.tol is None else self.tol
         if chunk >= steps or u.shape[0] == 0:

@@ -20,7 +20,7 @@ def check_structure(cell: Cell, u: Tensor) -> None:
     Raises:
         InputError: ``step`` lets channels read each other, or returns another shape.
     """
-    if type(cell).linearize is not Cell.linearize or u.shape[0] == 0:
+    if type(cell).linearize is not Cell.linearize or u.shape[0] == 0 or u.is_meta:
         return
     now = torch.stack([u[0, 0], u[-1, u.shape[1] // 2], u[0, -1]])
     size = torch.arange(1, 1 + 3 * cell.state_shape.numel(), dtype=u.dtype, device=u.device)

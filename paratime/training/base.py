@@ -21,7 +21,7 @@ from paratime.training.carry import Carry
 from paratime.training.checkpoint import check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
-from paratime.training.throughput import Throughput
+from paratime.training.throughput import Throughput, warn_if_slow
 
 
 class DataModule(LightningDataModule, ABC):
@@ -106,6 +106,10 @@ class Task(LightningModule, ABC):
         """Measure throughput, unless the trainer does so already."""
         known = any(isinstance(callback, Throughput) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if known else [Throughput()]
+
+    def setup(self, stage: str) -> None:
+        """Warn of a precision that this processor is slow in."""
+        warn_if_slow(self.trainer.strategy.root_device, str(self.trainer.precision))
 
     def save_plain_hyperparameters(self) -> None:
         """Keep the constructor's arguments as hyper-parameters; call it first in a constructor.

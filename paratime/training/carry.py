@@ -17,6 +17,10 @@ class Carry:
     def __init__(self) -> None:
         self.kept: tuple[State, Tensor] | None = None
 
+    def __getstate__(self) -> dict[str, None]:
+        """Leave the state out, which stays on the device of its batch when a task is moved."""
+        return {"kept": None}
+
     def before(self, batch: dict[str, Tensor]) -> State | None:
         """Return the state that a batch continues, None for the initial one."""
         if self.kept is None or "place" not in batch or not batch["follows"].all():

@@ -1,5 +1,6 @@
 """Throughput of training, and the share of the device's peak that it uses."""
 
+import logging
 import time
 import warnings
 from collections import deque
@@ -10,10 +11,16 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+_log = logging.getLogger("paratime")
+
 PRECISIONS = {"64": torch.float64, "bf16": torch.bfloat16, "16": torch.float16}
 """First part of the names of Lightning's precisions; all others are float32."""
 
 SIZE = 1024
+"""Rows and columns of the products that a CPU's peak is measured by."""
+
+SLOW = 2.0
+"""How many times as long as in float32 a product may take before a run warns of it."""
 
 RECENT = 20
 """Batches that throughput is averaged over."""
@@ -74,11 +81,41 @@ def _listed(device: torch.device, dtype: torch.dtype) -> float | None:
         return get_available_flops(device, dtype)
 
 
-@torch.no_grad()
+def warn_if_slow(device: torch.device, precision: str) -> None:
+    """Warn of a precision whose products take this CPU longer than those of float32.
+
+    Processors without instructions for it compute it in software: bfloat16 without AVX-512, and
+    float16 on nearly all.
+
+    Args:
+        device: Where a run computes.
+        precision: A precision of Lightning, such as ``bf16-mixed``.
+    """
+    dtype = precision_of(precision)
+    if device.type == "cpu" and dtype.itemsize == 2 and (times := _slowdown(dtype)) > SLOW:
+        _log.warning(
+            "precision %s: a product takes this CPU %.0f times as long as in float32; "
+            "use --trainer.precision 32-true",
+            precision,
+            times,
+        )
+
+
+@lru_cache
+def _slowdown(dtype: torch.dtype) -> float:
+    return _seconds(dtype, SIZE // 8) / _seconds(torch.float32, SIZE // 8)
+
+
 def _measured(dtype: torch.dtype) -> float:
-    a, seconds = torch.ones(SIZE, SIZE, dtype=dtype), []
+    return 2 * SIZE**3 / _seconds(dtype, SIZE)
+
+
+@torch.no_grad()
+def _seconds(dtype: torch.dtype, size: int) -> float:
+    """Return the shortest time of a few products of square matrices."""
+    a, seconds = torch.ones(size, size, dtype=dtype), []
     for _ in range(4):
         began = time.perf_counter()
         a @ a
         seconds.append(time.perf_counter() - began)
-    return 2 * SIZE**3 / min(seconds)
+    return min(seconds)

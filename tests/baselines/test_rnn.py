@@ -82,7 +82,7 @@ def test_no_state_of_another_layer():
     x, h = torch.zeros(2, 4, INPUT), torch.zeros(2, HIDDEN)
     with pytest.raises(InputError, match="h0: expected a tuple of h, c, got Tensor"):
         TorchLSTM(INPUT, HIDDEN)(x, h)
-    with pytest.raises(InputError, match=r"h0: expected \(2, 5\), got tuple"):
+    with pytest.raises(InputError, match=r"hidden_size\) = \(2, 5\), got tuple"):
         TorchGRU(INPUT, HIDDEN)(x, (h, h))
     with pytest.raises(InputError, match="x: expected 3 channels, got 4"):
         TorchGRU(INPUT, HIDDEN).step(torch.zeros(2, 4))

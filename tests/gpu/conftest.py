@@ -17,6 +17,15 @@ sys.path.append(str(Path(__file__).parents[1] / "ops"))
 NO_DEVICE = "no CUDA device, says torch.cuda.is_available()"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let a test on a device print warnings, not fail by them.
+
+    Which warnings drivers, torch's CUDA code and Triton give depends on their versions.
+    """
+    if item.get_closest_marker("gpu") is not None:
+        item.add_marker(pytest.mark.filterwarnings("default"), append=False)
+
+
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let convolutions compute in float32, as products of matrices do by default."""

@@ -132,14 +132,20 @@ def test_the_named_solver_is_used():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"h0": torch.zeros(2, 4)}, f"h0: expected (2, {HIDDEN}), got (2, 4)"),
-        ({"h0": (torch.zeros(2, HIDDEN),) * 2}, f"h0: expected (2, {HIDDEN}), got tuple"),
+        (
+            {"h0": torch.zeros(2, 4)},
+            f"(batch, hidden_size) = (2, {HIDDEN}), got (2, 4)",
+        ),
+        ({"h0": (torch.zeros(2, HIDDEN),) * 2}, f"(batch, hidden_size) = (2, {HIDDEN}), got tuple"),
         ({"x": torch.zeros(2, 5, INPUT + 1)}, f"x: expected {INPUT} channels, got {INPUT + 1}"),
         ({"reset": torch.zeros(2, 19, dtype=torch.bool)}, "reset: expected bool (2, 20)"),
         ({"reset": torch.zeros(2, 20)}, "got torch.float32 (2, 20)"),
         ({"lengths": torch.tensor([1, 21])}, "lengths: expected 0 to T = 20, got 1 to 21"),
-        ({"lengths": torch.tensor([1.0, 2.0])}, "lengths: expected int32 or int64 (2,)"),
-        ({"x": torch.zeros(2, 3)}, "x: expected (batch, time >= 1, channels)"),
+        (
+            {"lengths": torch.tensor([1.0, 2.0])},
+            "expected integers (2,), got torch.float32",
+        ),
+        ({"x": torch.zeros(2)}, "x: expected (batch, time >= 1, channels)"),
         ({"x": torch.zeros(2, 0, INPUT)}, "x: expected (batch, time >= 1, channels)"),
     ],
     ids=str,
@@ -153,7 +159,7 @@ def test_shapes_that_do_not_fit(options, message):
 
 def test_an_encoder_refuses_the_state_of_another():
     encoder = Encoder(WIDTH, 2, mlp_size=8)
-    with pytest.raises(InputError, match="one entry a block, 2"):
+    with pytest.raises(InputError, match="one entry a block, 2, got"):
         encoder(torch.zeros(1, 3, WIDTH), (None,))
     with pytest.raises(InputError, match="width and depth"):
         Encoder(WIDTH, 0)

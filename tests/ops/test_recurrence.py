@@ -26,7 +26,7 @@ CASES = {
 CHANNELS = (1, 7, 33, 160)
 """Less than a vector, odd, a vector and one, and more than two tiles of lanes."""
 
-DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 SIZES = {"one step": (2, 1), "sequences": (3, 37), "no batch": (0, 5)}
 
 

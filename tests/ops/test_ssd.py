@@ -2,11 +2,16 @@
 
 import pytest
 import torch
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import grad
 
 from paratime.errors import InputError
-from paratime.ops.ssd import HEADS, ROWS, _ssd, ssd, ssd_chunks, ssd_loop
+from paratime.ops.native import library
+from paratime.ops.ssd import CHUNK, HEADS, ROWS, _ssd, ssd, ssd_chunks, ssd_loop
+from paratime.testing import TOLERANCE, relative_error
 
 ERROR = {torch.float64: 1e-11, torch.float32: 5e-5}
 SHAPES = (
@@ -71,14 +76,63 @@ def test_nothing_passes_a_reset(backend):
     assert all(not x[:, :70].any() for x in gradients[:5])
 
 
-def test_steps_that_forget_all_keep_the_others_exact(capability):
-    """Sums of log-decays reach -5,000 there, while neighbours differ by hundredths."""
+@st.composite
+def hard_problem(draw: st.DrawFn) -> list[Tensor | None]:
+    """Draw decays from none to all that is known, next to each other, around chunks' borders."""
+    torch.manual_seed(draw(st.integers(0, 2**20)))
+    dtype = draw(st.sampled_from((torch.float32, torch.float64)))
+    steps = draw(st.sampled_from((1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 130)))
+    shape = 2, steps, draw(st.sampled_from((1, 2))), draw(st.sampled_from((1, 2))), 2, 3, 4
+    numbers = problem(shape, dtype, draw(st.sampled_from((0, 0.02, 0.3))))
+    sizes = draw(st.lists(st.sampled_from((0, 0.01, 1, 100, 1e4, torch.inf)), min_size=2))
+    chosen = torch.tensor(sizes, dtype=dtype)[torch.randint(len(sizes), numbers[4].shape)]
+    share = 1 - torch.rand(chosen.shape, dtype=dtype)
+    numbers[4] = -torch.where(chosen == 0, 0, chosen * share)
+    numbers[2] = numbers[2] * draw(st.sampled_from((1e-2, 1, 100)))
+    return numbers
+
+
+def run(path, given: list[Tensor | None], d: list[Tensor]) -> list[Tensor]:
+    """Return outputs and gradients."""
+    *leaves, reset = given
+    leaves = [x.detach().clone().requires_grad_() for x in leaves]
+    found = path(*leaves, reset)
+    d = [x.to(one.dtype) for x, one in zip(d, found, strict=True)]
+    return [*found, *torch.autograd.grad(found, leaves, d)]
+
+
+@drawn(hard_problem())
+@settings(deadline=None, max_examples=30, derandomize=True)
+def test_every_path_follows_the_loop_where_decays_are_extreme(given):
+    value = given[2]
+    d = [torch.randn(x.shape, dtype=torch.float64) for x in (value, given[6])]
+    truth = run(ssd_loop, [*(x.double() for x in given[:-1]), given[-1]], d)
+    paths = [run(ssd, given, d)]
+    with library.force_backend(library.REFERENCE):
+        paths.append(run(ssd, given, d))
+    for found in paths:
+        for i, (one, expected) in enumerate(zip(found, truth, strict=True)):
+            assert one.isfinite().all()
+            allowed = TOLERANCE[value.dtype].gradient
+            assert relative_error(one.double(), expected) <= allowed, i
+
+
+@pytest.mark.parametrize("strong", (100, 5000, torch.inf))
+def test_steps_that_forget_all_keep_the_others_exact(strong, backend):
+    """Sums of log-decays are large there, while neighbours differ by hundredths."""
     *given, reset = problem((1, 60, 1, 1, 1, 4, 8), torch.float32, 0)
     given[4] = -torch.rand(1, 60, 1) / 100
-    given[4][:, 5] = -5000
+    given[4][:, 5] = -strong
     truth = ssd_loop(*(x.double() for x in given), reset)
     for one, expected in zip(ssd(*given, reset), truth, strict=True):
         assert close(one, expected, torch.float32)
+
+
+def test_second_derivatives_are_finite_after_a_strong_decay():
+    *given, reset = problem((1, 12, 1, 1, 1, 2, 2), torch.float64, 0.2)
+    given[4] = given[4] * 1000
+    leaves = [x.detach().clone().requires_grad_() for x in given]
+    assert torch.autograd.gradgradcheck(lambda *t: ssd(*t, reset), leaves)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -172,11 +172,11 @@ class ForecastNetwork(nn.Module):
         stats, y = read.stats, read.features
         last = torch.tensor([y.shape[1] - 1], device=y.device)
         return Memory(
-            recent=lagged(batch["target"], stats.position, last, self.remembered)[:, 0],
-            loc=stats.loc[:, -1],
-            scale=stats.scale[:, -1],
+            recent=lagged(batch["target"], stats.position, last, self.remembered)[:, 0].clone(),
+            loc=stats.loc[:, -1].clone(),
+            scale=stats.scale[:, -1].clone(),
             age=stats.position[:, -1] + 1,
-            features=y[:, -1],
+            features=y[:, -1].clone(),
             state=read.state,
         )
 

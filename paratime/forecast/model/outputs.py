@@ -26,6 +26,8 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HALVINGS = 60
 FARTHEST = 40.0
 """Largest squashed value, 1e17 scales away; larger ones are cut."""
+NARROWEST = 1e-6
+"""Least standard deviation, in scales; the likelihood's gradient overflows at smaller ones."""
 
 
 class Output(ABC):
@@ -192,7 +194,8 @@ class Gaussian(Parametric):
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
         output = NormalOutput()
-        return output.distribution(output.domain_map(*raw.split(1, dim=-1)), loc=loc, scale=scale)
+        centre, spread = output.domain_map(*raw.split(1, dim=-1))
+        return output.distribution((centre, spread.clamp(min=NARROWEST)), loc=loc, scale=scale)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from paratime.ops.operator import without_autocast
+
 CPU_LOGITS = 2**23
 """Logits that are held at a time on a CPU; more of them would not fit in its cache."""
 
@@ -38,9 +40,9 @@ def next_token_loss(
         The loss, and nats (N,), which carry no gradient.
     """
     device = x.device.type
-    if torch.is_autocast_enabled(device):
+    if device != "meta" and torch.is_autocast_enabled(device):
         x = x.to(torch.get_autocast_dtype(device))
-    with torch.autocast(device, enabled=False):
+    with without_autocast(x.device):
         loss, nats = _ChunkedLoss.apply(x, weight, targets, z_loss)
     return loss, nats
 

@@ -1,7 +1,8 @@
-"""Compile ``csrc/`` with ninja into shared libraries with a plain C interface.
+"""Compile ``csrc/`` into shared libraries with a plain C interface.
 
-Nothing here imports torch: the sources include no header of torch or Python, so that a library
-is compiled once, when the package is installed or first used, and serves all their versions.
+Nothing here needs torch, or more than Python's own library: the sources include no header of torch
+or Python, so that a library is compiled once, when the package is installed or first used, and
+serves all their versions.
 """
 
 import hashlib
@@ -12,16 +13,15 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from paratime.io.cache import user_cache
 
 _log = logging.getLogger("paratime")
 
@@ -118,23 +118,58 @@ def build_library(target: Target, path: Path) -> Path:
 
 
 def _build(target: Target, path: Path) -> Path:
-    compiler = " ".join(target.compiler or ())
+    compiler = target.compiler or ()
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=WORKSHOP) as folder:
-        (Path(folder) / "build.ninja").write_text("\n".join(_rules(target)), encoding="utf-8")
-        command = [_ninja(), "-C", folder, "--quiet"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = [x for x in done.stdout.splitlines() if x.strip()]
-            errors = [x for x in lines if re.search(r"\b(error|fatal)\b.*:", x)]
-            error = (errors or [f"status {done.returncode}"])[0]
-            raise CannotBuild(f"{compiler} failed: {error.strip()}")
-        made = Path(folder) / _file(target.name)
+        objects, made = _compile(target, Path(folder)), Path(folder) / _file(target.name)
+        _run(compiler, *shlex.split(target.link), "-shared", *objects, "-o", str(made))
         if not made.exists():
-            raise CannotBuild(f"{compiler} made no library")
+            raise CannotBuild(f"{' '.join(compiler)} made no library")
         with made.open("rb") as file:
             os.fsync(file.fileno())  # before the name, so that no crash leaves half a library
         made.replace(path)
     return path
+
+
+def _compile(target: Target, folder: Path) -> list[str]:
+    """Compile every source to an object, as many at a time as there are cores."""
+    found = sorted(path for pattern in target.sources for path in sources().glob(pattern))
+    objects = [str(folder / f"{path.stem}.o") for path in found]
+    flags = [*shlex.split(target.flags), "-c"]
+    workers = ThreadPoolExecutor(os.cpu_count())
+    runs = [
+        workers.submit(_run, target.compiler or (), *flags, str(source), "-o", made)
+        for source, made in zip(found, objects, strict=True)
+    ]
+    try:
+        for run in runs:
+            run.result()
+    finally:
+        workers.shutdown(cancel_futures=True)  # after a failure no other file is begun
+    return objects
+
+
+def _run(compiler: tuple[str, ...], *arguments: str) -> None:
+    """Run a compiler.
+
+    Raises:
+        CannotBuild: It fails; the message is its first error, in one line.
+    """
+    done = _started(compiler, *arguments)
+    if done.returncode:
+        lines = [x.strip() for x in (done.stderr + done.stdout).splitlines()]
+        errors = [x for x in lines if re.search(r"\b(error|fatal)\b.*:", x)]
+        first = (errors or [f"status {done.returncode}"])[0]
+        raise CannotBuild(f"{' '.join(compiler)} failed: {first}")
+
+
+def _started(compiler: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*compiler, *arguments]
+    try:
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+    except OSError as error:
+        raise CannotBuild(f"{compiler[0]} cannot be run: {error.strerror}") from error
 
 
 def _sweep(folder: Path) -> None:
@@ -153,21 +188,9 @@ def sources() -> Path:
     raise CannotBuild("the folder csrc is missing; install paratime again")
 
 
-def _rules(target: Target) -> Iterator[str]:
-    found = sorted(path for pattern in target.sources for path in sources().glob(pattern))
-    objects = {f"{path.stem}.o": path for path in found}
-    escape = str.maketrans({"$": "$$", " ": "$ ", ":": "$:"})
-    yield f"compiler = {shlex.join(target.compiler or ()).replace('$', '$$')}"
-    yield f"rule compile\n  command = $compiler {target.flags} -c $in -o $out"
-    yield f"rule link\n  command = $compiler {target.link} -shared $in -o $out"
-    for name, path in objects.items():
-        yield f"build {name}: compile {str(path).translate(escape)}"
-    yield f"build {_file(target.name)}: link {' '.join(objects)}\n"
-
-
 def _cached(target: Target) -> Path:
     """Return the place in the user's cache, a function of all that goes into the library."""
-    root = user_cache_path("paratime", appauthor=False)
+    root = user_cache()
     if not root.is_absolute():
         raise CannotBuild("there is no home directory; set XDG_CACHE_HOME to a folder")
     return root / _fingerprint(target) / _file(target.name)
@@ -179,22 +202,10 @@ def _fingerprint(target: Target) -> str:
     for path in sorted(sources().rglob("*")):
         if path.is_file():
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
-    words = target.compiler or ()
-    try:
-        version = subprocess.run([*words, "--version"], capture_output=True, check=False)
-    except OSError as error:
-        raise CannotBuild(f"{words[0]} cannot be run: {error.strerror}") from error
-    digest.update(version.stdout + f"{target} {platform.machine()}".encode())
+    version = _started(target.compiler or (), "--version").stdout
+    digest.update(f"{version}{target} {platform.machine()}".encode())
     return digest.hexdigest()[:16]
 
 
 def _file(name: str) -> str:
     return f"libparatime_{name}.so"
-
-
-def _ninja() -> str:
-    neighbour = Path(sys.executable).parent / "ninja"
-    found = str(neighbour) if neighbour.exists() else shutil.which("ninja")
-    if found is None:
-        raise CannotBuild("ninja is missing; pip install ninja")
-    return found

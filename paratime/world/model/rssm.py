@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
+from paratime.layers.state import clone
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Observation, Prediction, State, WorldModel, by_key
@@ -97,8 +98,10 @@ class Categorical(Latent):
         return (p.exp() * (p - q)).sum((-2, -1))
 
     def _log(self, raw: Tensor) -> Tensor:
-        chances = raw.unflatten(-1, (self.groups, self.classes)).softmax(-1)
-        return ((1 - self.unimix) * chances + self.unimix / self.classes).log()
+        logits = raw.unflatten(-1, (self.groups, self.classes))
+        if self.unimix == 0:
+            return logits.log_softmax(-1)  # finite where the log of a chance is not
+        return ((1 - self.unimix) * logits.softmax(-1) + self.unimix / self.classes).log()
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class RSSM(WorldModel):
         beliefs = Beliefs(
             posterior, prior=self.prior(features), decoded=self.decoder(code), code=code
         )
-        return beliefs, (last, features[:, -1])
+        return beliefs, (last, features[:, -1].clone())
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the decoder's targets: observation (B, R, O), reward and continuing (B, R)."""
@@ -256,7 +259,7 @@ class RSSM(WorldModel):
         if state is None:
             features, last = self.encoder(x, None, reset=first)
             return Reading(features, posterior, latent, last)
-        last, present = state
+        last, present = clone(state)
         features = present.unsqueeze(1)
         if x.shape[1] > 1:
             following, last = self.encoder(x[:, 1:], last, reset=first[:, 1:])
@@ -266,7 +269,7 @@ class RSSM(WorldModel):
     def _one_by_one(self, batch: dict[str, Tensor], state: State | None) -> Reading:
         seen, action = self._seen(batch), self.scaled_action(batch["prev_action"])
         first = batch["is_first"]
-        last, present = self._begin(len(seen)) if state is None else state
+        last, present = self._begin(len(seen)) if state is None else clone(state)
         latent, rows = seen.new_zeros(len(seen), self.latent.size), []
         for t in range(seen.shape[1]):
             if t > 0:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from paratime import Encoder, ParaLSTM
 from paratime.forecast.model.network import ForecastNetwork, Memory, SeriesShape, seasonal_weights
 from paratime.forecast.model.outputs import Quantiles, StudentT
-from paratime.testing import TOLERANCE
+from paratime.testing import TOLERANCE, check_apart
 
 LENGTHS = (30, 12, 1)
 SHAPE = SeriesShape(5, season=4, target=2, known=3, past=1, static_real=1, cardinality=(3,))
@@ -77,6 +77,8 @@ def test_the_memory_of_whole_histories_is_that_of_their_steps(name, steps):
     reset[:, 0] = True
     whole = rows | tables | {"reset": reset, "series": series[:, None].expand(-1, steps)}
     found, future = net.memory(whole), data["future"][:3]
+    check_apart(tuple(vars(found).values()), tuple(whole.values()), "memory")
+    check_apart(tuple(vars(memory).values()), tuple(now.values()), "step")
     assert torch.equal(found.age, memory.age) and found.recent.shape == memory.recent.shape
     for x, y in zip(net.forecast(found, future), net.forecast(memory, future), strict=True):
         assert (x - y).abs().max() <= TOLERANCE[torch.float64].value

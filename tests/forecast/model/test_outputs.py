@@ -41,6 +41,22 @@ def test_quantiles_never_cross(name):
     assert (quantiles.diff(dim=-1) >= 0).all() and quantiles.isfinite().all()
 
 
+@pytest.mark.parametrize("far", (0, 1e3, 1e6))
+@pytest.mark.parametrize("size", (1, 10, 100, 1e4))
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_extreme_parameters_and_targets_leave_all_finite(name, size, far):
+    output = OUTPUTS[name]
+    raw, loc, scale = numbers(output, 50, 4)
+    raw = (size * raw).requires_grad_()
+    target = (loc + far * scale * torch.randn(50, 4)).abs().round()
+    loss = output.loss(raw, target, loc, scale)
+    (gradient,) = torch.autograd.grad(loss.sum(), raw)
+    known = raw.detach(), loc, scale
+    values = output.quantiles(*known, (0.1, 0.5, 0.9)), output.mean(*known), output.sample(*known)
+    for x in (loss, gradient, *values):
+        assert x.isfinite().all()
+
+
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_samples_have_the_quantiles_that_are_said(name):
     raw, loc, scale = (x.expand(20000, *x.shape[1:]) for x in numbers(OUTPUTS[name], 1, 2))

@@ -1,7 +1,9 @@
 """What ``csrc/cuda/device.h`` asks of the CUDA runtime, of one that is made up."""
 
 import ctypes
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,14 +24,22 @@ NO_IMAGE = 209
 """cudaErrorNoKernelImageForDevice"""
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> ctypes.CDLL:
-    source, made = tmp_path / "start.cu", tmp_path / "start.so"
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("start")
+    source, made = folder / "start.cu", folder / "start.so"
     source.write_text(SOURCE)
     options = ["-std=c++17", "-O1", "-arch=sm_80", "-cudart", "none", "-shared", "-Xcompiler"]
-    command = [*(targets.nvcc() or ()), *options, "-fPIC", f"-I{build.sources()}"]
+    options += ["-fPIC", "-Xlinker", "-Bsymbolic"]  # else a runtime that is loaded comes first
+    command = [*(targets.nvcc() or ()), *options, f"-I{build.sources()}"]
     subprocess.run([*command, source, RUNTIME, "-o", made], check=True)
-    return ctypes.CDLL(str(made))
+    return made
+
+
+@pytest.fixture
+def library(compiled: Path, tmp_path: Path) -> ctypes.CDLL:
+    """Load a copy, whose variables are its own."""
+    return ctypes.CDLL(shutil.copy(compiled, tmp_path / "start.so"))
 
 
 def variable(library: ctypes.CDLL, name: str) -> ctypes.c_int:
@@ -62,3 +72,17 @@ def test_a_device_is_asked_whether_it_can_run_a_kernel(library, failure):
     assert library.probe(3) == failure
     assert variable(library, "current").value == 3
     assert variable(library, "last_error").value == 0
+
+
+def test_a_runtime_that_is_loaded_already_changes_nothing(tmp_path):
+    """As a torch with CUDA loads one: the tests above pass in a process that has another."""
+    another = tmp_path / "another.so"
+    command = [*(targets.compiler() or ()), "-shared", "-fPIC", str(RUNTIME), "-o", str(another)]
+    subprocess.run(command, check=True)
+    options = ["-p", "no:cacheprovider", "-k", "not already", __file__]
+    code = "import ctypes, sys, pytest; ctypes.CDLL(sys.argv[1], ctypes.RTLD_GLOBAL)\n"
+    code += "sys.exit(pytest.main(sys.argv[2:]))"
+    run = [sys.executable, "-c", code, str(another), *options]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "....." in done.stdout

@@ -43,7 +43,7 @@ def test_without_a_library_everything_works_and_one_line_says_why(environment, r
 
 
 def test_without_a_home_directory_it_says_what_to_set(monkeypatch):
-    monkeypatch.setattr(build, "user_cache_path", lambda *_, **options: Path("~/.cache/paratime"))
+    monkeypatch.setattr(build, "user_cache", lambda: Path("~/.cache/paratime"))
     target = replace(targets.cpu(targets.capabilities()[0]), name="homeless")
     with pytest.raises(build.CannotBuild, match="there is no home directory; set XDG_CACHE_HOME"):
         build.find_or_build(target)

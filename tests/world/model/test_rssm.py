@@ -18,10 +18,12 @@ from world.networks import (
 
 from paratime import Encoder
 from paratime.errors import InputError
+from paratime.testing import check_apart
 from paratime.world.model.rssm import Categorical, Gaussian
 from paratime.world.model.task import WorldTask
 
 POSTERIORS = {"decoupled": False, "recurrent": True}
+FAMILIES = Categorical(3, 4, unimix=0.0), Categorical(3, 4), Gaussian(5)
 
 
 @pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
@@ -58,6 +60,23 @@ def test_a_state_is_handed_over(cut, recurrent):
 
 
 @pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
+@pytest.mark.parametrize("rows", (1, 4))
+def test_a_state_shares_no_memory(rows, recurrent):
+    net, state = latent_network(recurrent=recurrent), None
+    batch = {key: x[:, :rows] for key, x in whole().items()}
+    given = tuple(batch.values())
+    for _ in range(2):
+        before = state
+        found, state = net(batch, before)
+        check_apart(state, (*vars(found).values(), *given, before), "forward")
+    seen, actions = batch["observation"][:, -1], batch["prev_action"]
+    for start in (None, state):
+        found, after = net.imagine(seen, actions, start)
+        values = found.observation, found.reward, found.cont, found.outside
+        check_apart(after, (*values, seen, actions, start), "imagine")
+
+
+@pytest.mark.parametrize("recurrent", POSTERIORS.values(), ids=POSTERIORS)
 def test_imagination_is_the_loop_over_the_prior(recurrent):
     net, batch = latent_network(recurrent=recurrent), whole()
     _, state = net({key: x[:, :4] for key, x in batch.items()})
@@ -86,6 +105,18 @@ def test_no_gradient_goes_across_a_reset():
     y = net(batch)[0].decoded[0, begin:].square().sum()
     for gradient in torch.autograd.grad(y, [batch["observation"], batch["prev_action"]]):
         assert not gradient[0, :begin].any() and gradient[0, begin:].any()
+
+
+@pytest.mark.parametrize("scale", (1, 1e2, 1e4))
+@pytest.mark.parametrize(
+    "latent", (Categorical(3, 4, 0.0), Categorical(3, 4), Gaussian(5)), ids=str
+)
+def test_divergences_of_distant_distributions_are_finite(latent, scale):
+    p, q = (scale * torch.randn(2, 6, latent.raw_size)).requires_grad_().unbind()
+    divergence = latent.kl(p, q)
+    assert divergence.isfinite().all() and (divergence >= -CLOSE).all()
+    for gradient in torch.autograd.grad(divergence.sum(), [p, q]):
+        assert gradient.isfinite().all()
 
 
 def test_divergences_are_those_of_torch():
