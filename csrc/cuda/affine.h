@@ -11,15 +11,25 @@ namespace paratime {
 template <class E>
 constexpr E kSteepest = sizeof(E) == 8 ? E(1e150) : E(1e18);
 
-PARATIME_DEVICE bool is_finite(float x) { return fabsf(x) <= FLT_MAX; }
-PARATIME_DEVICE bool is_finite(double x) { return fabs(x) <= DBL_MAX; }
+PARATIME_DEVICE bool is_within(float x, float most) { return fabsf(x) <= most; }
+PARATIME_DEVICE bool is_within(double x, double most) { return fabs(x) <= most; }
 
+template <int n, class V, class E>
+PARATIME_DEVICE bool are_within(const V* values, E most) {
+  bool within = true;
+#pragma unroll
+  for (int i = 0; i < n; ++i) within = within && is_within(values[i].value, most);
+  return within;
+}
 template <int n, class V>
 PARATIME_DEVICE bool all_finite(const V* values) {
-  bool finite = true;
-#pragma unroll
-  for (int i = 0; i < n; ++i) finite = finite && is_finite(values[i].value);
-  return finite;
+  using E = decltype(values->value);
+  return are_within<n>(values, sizeof(E) == 8 ? E(DBL_MAX) : E(FLT_MAX));
+}
+// Whether a map of tame numbers leaves tame numbers finite.
+template <int n, class V>
+PARATIME_DEVICE bool all_tame(const V* values) {
+  return are_within<n>(values, kSteepest<decltype(values->value)>);
 }
 
 template <class V, int K>
@@ -91,7 +101,7 @@ struct Affine {
     return fmin(fmax(x, -kSteepest<double>), kSteepest<double>);
   }
 
-  PARATIME_DEVICE bool is_finite() const { return all_finite<K * K>(a) && all_finite<K>(b); }
+  PARATIME_DEVICE bool is_tame() const { return all_tame<K * K>(a) && all_tame<K>(b); }
 
   // The map of the thread `distance` lanes below.
   PARATIME_DEVICE Affine from_below(int distance) const {

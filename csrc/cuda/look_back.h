@@ -9,11 +9,12 @@
 // Blocks take their tiles from a counter: a tile's predecessors have all begun, so no block waits
 // for one that cannot start.
 //
-// Maps compose only where all is finite: zero times infinity is no number, and a product of slopes
-// may vanish without any of them being zero. So a tile whose map or first state is not finite walks
-// its segments one after another, as the loop would, and publishes the state after it; with a map
-// that is not finite it publishes no aggregate. A tile that follows such a state waits for its
-// predecessor's instead of applying aggregates to it. This is slower, and never wrong.
+// Maps compose only where all numbers are tame, so that no product overflows: zero times infinity is
+// no number, and a product of slopes may vanish without any of them being zero. A tile whose map or
+// first state is not tame walks its segments one after another, as the loop would, and publishes the
+// state after it; with a map that is not tame it publishes no aggregate. Should aggregates lead to a
+// state that is not finite, the one before was not tame, and the predecessor publishes its own, for
+// which the tile waits. This is slower, and never wrong.
 //
 // A Source is what is scanned: its tensors, and a class Work that does a thread's share of a tile.
 //   state, chunk, Element, V, bytes(warps)   numbers a channel, steps a segment, formats, and what
@@ -25,6 +26,8 @@
 //   walk(i, x), close(place, tile, tiles)    the same, with the results written, and the end;
 //   count                                    the steps of this thread's segment.
 #pragma once
+
+#include <algorithm>
 
 #include "affine.h"
 
@@ -76,7 +79,7 @@ struct LookBackTile {
 };
 
 // The state before a tile, from what its predecessors have told; by one warp, a channel a lane.
-// Returns whether one of these states was not finite: then the tile must tell the state after it.
+// Returns whether it is not tame: then the tile must tell the state after it.
 template <int K, class Work, class E, class V>
 PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Place& place,
                                int64_t sequence, int64_t tile, V* x) {
@@ -110,9 +113,9 @@ PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Pl
     work.initial(x);
   }
   const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
-  bool finite = true;  // the states before the tile's predecessors
+  const bool idle = place.lane >= place.lanes;
 #pragma unroll 1
-  for (int left = place.lane < place.lanes ? int(tile - from) : 0; left > 0; left -= ahead) {
+  for (int left = idle ? 0 : int(tile - from); left > 0; left -= ahead) {
     Affine<V, K> f[ahead];
 #pragma unroll
     for (int n = 0; n < ahead; ++n, map += rows * kWarp) {
@@ -125,24 +128,27 @@ PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Pl
     for (int n = 0; n < ahead; ++n) {
       V y[K];
       f[n].apply(x, y);
-      finite = finite && (n >= left || all_finite<K>(x));
 #pragma unroll
       for (int i = 0; i < K; ++i) x[i] = n < left ? y[i] : x[i];
     }
   }
-  if (!__all_sync(kAllLanes, finite)) {  // so its predecessor tells its state
+  if (__all_sync(kAllLanes, idle || all_tame<K>(x))) return false;
+  if (tile > from && !__all_sync(kAllLanes, idle || all_finite<K>(x))) {
     wait(tile - 1, kState);
     __syncwarp();
     load_state(tile - 1);
-    return true;
   }
-  return !__all_sync(kAllLanes, all_finite<K>(x));
+  return true;
 }
 
+// Blocks that shall fit at a time: maps of two numbers would spill from the registers of a fourth.
 template <class Source>
-__global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Source::Element>) void scan_tiles(Source source,
-                                                           Chain<typename Source::Element> chain,
-                                                           int lanes_log2) {
+constexpr int kScanBlocks = std::min(kBlocks<Source::state, typename Source::Element>,
+                                     Source::state == 2 ? 3 : 4);
+
+template <class Source>
+__global__ __launch_bounds__(kMostThreads, kScanBlocks<Source>) void scan_tiles(
+    Source source, Chain<typename Source::Element> chain, int lanes_log2) {
   using E = typename Source::Element;
   using V = typename Source::V;
   constexpr int K = Source::state, rows = K * K + K;
@@ -167,7 +173,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   const Map before = compose_before<false>(place, total);
   if (place.inner == place.segments - 1)
     total.store(totals, place.warp * rows * kWarp + place.channel, kWarp);
-  const bool steep = __syncthreads_or(!total.is_finite());
+  const bool steep = __syncthreads_or(!total.is_tame());
 
   const auto tell = [&](int what) {
     __threadfence();
@@ -186,9 +192,12 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
     int told = kNoAggregate;
     if (!steep) {
       Map aggregate = Map::load(totals, place.channel, kWarp);
-      for (int warp = 1; warp < layout.warps; ++warp)
+      bool tame = true;
+      for (int warp = 1; warp < layout.warps; ++warp) {
         aggregate = Map::load(totals, warp * rows * kWarp + place.channel, kWarp).after(aggregate);
-      if (__all_sync(kAllLanes, aggregate.is_finite())) {
+        tame = tame && aggregate.is_tame();
+      }
+      if (__all_sync(kAllLanes, tame)) {
         E* to = chain.maps + part * rows * kWarp + place.lane;
 #pragma unroll
         for (int i = 0; i < K * K; ++i) to[i * kWarp] = aggregate.a[i].value;
@@ -207,7 +216,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
     if (!walks && (tile % kGroup == kGroup - 1 || tile == chain.tiles - 1)) {
       for (int warp = 0; warp < layout.warps; ++warp) {
         V y[K];
-        Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply_exactly(x, y);
+        Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply(x, y);
 #pragma unroll
         for (int i = 0; i < K; ++i) x[i] = y[i];
       }
@@ -240,11 +249,11 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
 #pragma unroll
     for (int i = 0; i < K; ++i) x[i] = carry.load(i * kWarp + place.channel);
     for (int warp = 0; warp < place.warp; ++warp) {
-      Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply_exactly(x, y);
+      Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply(x, y);
 #pragma unroll
       for (int i = 0; i < K; ++i) x[i] = y[i];
     }
-    before.apply_exactly(x, y);
+    before.apply(x, y);
 #pragma unroll
     for (int i = 0; i < K; ++i) x[i] = y[i];
   }
