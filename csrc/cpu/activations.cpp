@@ -2,7 +2,7 @@
 #include "tiles.h"
 
 #define PARATIME_ACTIVATION(name, format, Element)                                             \
-  extern "C" void paratime_##name##_##format(int64_t count, const Element* x, Element* y) {    \
+  PARATIME_EXPORT void paratime_##name##_##format(int64_t count, const Element* x, Element* y) { \
     using namespace paratime;                                                                  \
     Tile{0, count}.for_each_vector<Element>(                                                   \
         [&](Span s) { store(y + s.lane, paratime::name(load(x + s.lane, s.n)), s.n); });       \

@@ -163,7 +163,7 @@ void conv_backward(const Conv<Element, Drive>& p, const Drive* d, const Drive* d
 }  // namespace paratime
 
 #define PARATIME_CONV(format, Element, Drive)                                                      \
-  extern "C" void paratime_causal_conv_##format(                                                   \
+  PARATIME_EXPORT void paratime_causal_conv_##format(                                              \
       int64_t batch, int64_t steps, int64_t channels, int64_t taps, const Drive* x,                \
       int64_t x_sequence, int64_t x_row, const Element* weight, const Element* bias,               \
       const Drive* memory, const uint8_t* reset, const int64_t* lengths, Drive* y, Drive* final,   \
@@ -172,7 +172,7 @@ void conv_backward(const Conv<Element, Drive>& p, const Drive* d, const Drive* d
                                             weight, bias, memory, reset, lengths},                 \
                                            y, final, threads);                                     \
   }                                                                                                \
-  extern "C" void paratime_causal_conv_backward_##format(                                          \
+  PARATIME_EXPORT void paratime_causal_conv_backward_##format(                                     \
       int64_t batch, int64_t steps, int64_t channels, int64_t taps, const Drive* x,                \
       int64_t x_sequence, int64_t x_row, const Element* weight, const Element* bias,               \
       const Drive* memory, const uint8_t* reset, const int64_t* lengths, const Drive* d,           \

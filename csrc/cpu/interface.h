@@ -8,7 +8,7 @@
 #include "recurrence.h"
 
 #define PARATIME_RECURRENCE(name, Cell, format, Element, Drive)                                 \
-  extern "C" void paratime_##name##_forward_##format(                                           \
+  PARATIME_EXPORT void paratime_##name##_forward_##format(                                      \
       int64_t batch, int64_t steps, int64_t channels, const Drive* u, const Element* weight,    \
       const Element* h0, const uint8_t* reset, const int64_t* lengths, Drive* y,                \
       int64_t y_stride, Element* memory, Element* final, int32_t threads) {                     \
@@ -16,7 +16,7 @@
         {batch, steps, channels, u, weight, h0, reset, lengths, threads}, y, y_stride, memory,  \
         final);                                                                                 \
   }                                                                                             \
-  extern "C" void paratime_##name##_backward_##format(                                          \
+  PARATIME_EXPORT void paratime_##name##_backward_##format(                                     \
       int64_t batch, int64_t steps, int64_t channels, const Drive* u, const Element* weight,    \
       const Element* h0, const uint8_t* reset, const int64_t* lengths, const Drive* y,          \
       const Element* memory, const Drive* g, const Element* g_final, Drive* d_u,                \
@@ -25,7 +25,7 @@
         {batch, steps, channels, u, weight, h0, reset, lengths, threads}, y, memory, g,         \
         g_final, d_u, d_weight_of_each, d_weight, d_h0);                                        \
   }                                                                                             \
-  extern "C" void paratime_##name##_linearize_##format(                                         \
+  PARATIME_EXPORT void paratime_##name##_linearize_##format(                                    \
       int64_t steps, int64_t channels, const Drive* u, const Element* weight, const Element* h, \
       Element* next, Element* jac) {                                                            \
     paratime::linearize<paratime::Cell>(steps, channels, u, weight, h, next, jac);              \

@@ -126,7 +126,7 @@ void norm_backward(const Norm<Element, Drive>& p, const Element* scale, const Dr
 }  // namespace paratime
 
 #define PARATIME_NORM(format, Element, Drive)                                                     \
-  extern "C" void paratime_rms_norm_##format(                                                     \
+  PARATIME_EXPORT void paratime_rms_norm_##format(                                                \
       int64_t rows, int64_t parts, int64_t channels, const Drive* x, const Element* weight,       \
       const Drive* gate, int64_t gate_stride, int64_t gates_first, double eps, Drive* y,          \
       Element* scale, int32_t threads) {                                                          \
@@ -134,7 +134,7 @@ void norm_backward(const Norm<Element, Drive>& p, const Element* scale, const Dr
                                  : paratime::norm_forward<false, Element, Drive>;                 \
     run({rows, parts, channels, x, weight, gate, gate_stride}, eps, y, scale, threads);           \
   }                                                                                               \
-  extern "C" void paratime_rms_norm_backward_##format(                                            \
+  PARATIME_EXPORT void paratime_rms_norm_backward_##format(                                       \
       int64_t rows, int64_t parts, int64_t channels, const Drive* x, const Element* weight,       \
       const Drive* gate, int64_t gate_stride, int64_t gates_first, const Element* scale,          \
       const Drive* d, Drive* d_x, Element* d_weight, Drive* d_gate, int32_t threads) {            \

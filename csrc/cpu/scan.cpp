@@ -70,7 +70,7 @@ void scan_of_size(int64_t size, Arguments... arguments) {
 }  // namespace paratime
 
 #define PARATIME_SCAN(format, Element)                                                        \
-  extern "C" void paratime_scan_##format(int64_t batch, int64_t steps, int64_t size,          \
+  PARATIME_EXPORT void paratime_scan_##format(int64_t batch, int64_t steps, int64_t size,     \
                                          int64_t channels, int64_t reverse, const Element* a, \
                                          const Element* b, const Element* h0, Element* h,     \
                                          int32_t threads) {                                   \

@@ -241,7 +241,7 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
 }  // namespace paratime
 
 #define PARATIME_SELECTIVE(format, Element)                                                       \
-  extern "C" void paratime_selective_scan_##format(                                               \
+  PARATIME_EXPORT void paratime_selective_scan_##format(                                          \
       int64_t batch, int64_t steps, int64_t channels, int64_t size, const Element* x,             \
       const Element* dt, const Element* a, const Element* b, const Element* c,                    \
       const Element* skip, const Element* gate, int64_t gate_sequence, int64_t gate_row,          \
@@ -251,7 +251,7 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
                                           gate, gate_sequence, gate_row, h0, reset, lengths},     \
                                          y, kept, final, threads);                                \
   }                                                                                               \
-  extern "C" void paratime_selective_scan_backward_##format(                                      \
+  PARATIME_EXPORT void paratime_selective_scan_backward_##format(                                 \
       int64_t batch, int64_t steps, int64_t channels, int64_t size, const Element* x,             \
       const Element* dt, const Element* a, const Element* b, const Element* c,                    \
       const Element* skip, const Element* gate, int64_t gate_sequence, int64_t gate_row,          \

@@ -274,7 +274,7 @@ void duality_backward(const Duality<Element>& p, const Element* kept, const Elem
 }  // namespace paratime
 
 #define PARATIME_SSD(format, Element)                                                              \
-  extern "C" void paratime_ssd_##format(                                                           \
+  PARATIME_EXPORT void paratime_ssd_##format(                                                      \
       int64_t batch, int64_t steps, int64_t rank, int64_t groups, int64_t heads, int64_t state,    \
       int64_t size, const Element* query, const Element* key, int64_t q_sequence, int64_t q_step,  \
       int64_t k_sequence, int64_t k_step, const Element* value, int64_t v_sequence, int64_t v_step,  \
@@ -286,7 +286,7 @@ void duality_backward(const Duality<Element>& p, const Element* kept, const Elem
          k_sequence, k_step, value, v_sequence, v_step, weight, log_decay, skip, h0, reset},       \
         y, kept, final, threads);                                                                  \
   }                                                                                                \
-  extern "C" void paratime_ssd_backward_##format(                                                  \
+  PARATIME_EXPORT void paratime_ssd_backward_##format(                                             \
       int64_t batch, int64_t steps, int64_t rank, int64_t groups, int64_t heads, int64_t state,    \
       int64_t size, const Element* query, const Element* key, int64_t q_sequence, int64_t q_step,  \
       int64_t k_sequence, int64_t k_step, const Element* value, int64_t v_sequence, int64_t v_step,  \

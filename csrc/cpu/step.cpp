@@ -138,7 +138,7 @@ using paratime::Operation;
 using paratime::Turn;
 
 // Run a program for the turns [first, last).
-extern "C" void paratime_run_program(const Operation* operations, int64_t count, int64_t rows,
+PARATIME_EXPORT void paratime_run_program(const Operation* operations, int64_t count, int64_t rows,
                                      int64_t first, int64_t last, int32_t threads) {
   for (Turn turn{first, rows, threads}; turn.number < last; ++turn.number)
     for (int64_t i = 0; i < count; ++i) operations[i].run(operations[i], turn);
@@ -146,10 +146,10 @@ extern "C" void paratime_run_program(const Operation* operations, int64_t count,
 
 // The operation `name`, of an operation o and a turn.
 #define PARATIME_STEP(name, format) \
-  extern "C" void paratime_step_##name##_##format(const Operation& o, const Turn& turn)
+  PARATIME_EXPORT void paratime_step_##name##_##format(const Operation& o, const Turn& turn)
 
 #define PARATIME_STEP_NORM(format, Element)                                                      \
-  extern "C" void paratime_rms_norm_##format(                                                    \
+  PARATIME_EXPORT void paratime_rms_norm_##format(                                               \
       int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, int64_t,        \
       int64_t, double, Element*, Element*, int32_t);                                             \
   PARATIME_STEP(norm, format) {                                                                  \
@@ -160,7 +160,7 @@ extern "C" void paratime_run_program(const Operation* operations, int64_t count,
 
 // The memory is carried in place, by way of `next`.
 #define PARATIME_STEP_CONV(format, Element)                                                      \
-  extern "C" void paratime_causal_conv_##format(                                                 \
+  PARATIME_EXPORT void paratime_causal_conv_##format(                                            \
       int64_t, int64_t, int64_t, int64_t, const Element*, int64_t, int64_t, const Element*,      \
       const Element*, const Element*, const uint8_t*, const int64_t*, Element*, Element*,        \
       int32_t);                                                                                  \
@@ -175,7 +175,7 @@ extern "C" void paratime_run_program(const Operation* operations, int64_t count,
 
 // The state is carried in place.
 #define PARATIME_STEP_RECURRENCE(name, format, Element)                                          \
-  extern "C" void paratime_##name##_forward_##format(                                            \
+  PARATIME_EXPORT void paratime_##name##_forward_##format(                                       \
       int64_t, int64_t, int64_t, const Element*, const Element*, const Element*, const uint8_t*, \
       const int64_t*, Element*, int64_t, Element*, Element*, int32_t);                           \
   PARATIME_STEP(name, format) {                                                                  \

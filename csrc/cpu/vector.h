@@ -16,6 +16,10 @@
 #define PARATIME_VECTOR_BYTES 16
 #endif
 
+// What a library shows. All else is hidden: g++ makes one of the statics of two libraries' templates,
+// and those for several capabilities, of other sizes of vectors, may be in one process.
+#define PARATIME_EXPORT extern "C" __attribute__((visibility("default")))
+
 namespace paratime {
 
 template <class Element>

@@ -11,7 +11,7 @@ from torch.func import grad
 from paratime.errors import InputError
 from paratime.ops.native import library
 from paratime.ops.ssd import CHUNK, HEADS, ROWS, _ssd, ssd, ssd_chunks, ssd_loop
-from paratime.testing import TOLERANCE, relative_error
+from paratime.testing import TOLERANCE
 
 ERROR = {torch.float64: 1e-11, torch.float32: 5e-5}
 SHAPES = (
@@ -113,8 +113,9 @@ def test_every_path_follows_the_loop_where_decays_are_extreme(given):
     for found in paths:
         for i, (one, expected) in enumerate(zip(found, truth, strict=True)):
             assert one.isfinite().all()
-            allowed = TOLERANCE[value.dtype].gradient
-            assert relative_error(one.double(), expected) <= allowed, i
+            error = (one.double() - expected).abs().max()
+            scale = max(expected.abs().max(), 0.1)  # of terms that cancel, too
+            assert error <= TOLERANCE[value.dtype].gradient * scale, i
 
 
 @pytest.mark.parametrize("strong", (100, 5000, torch.inf))

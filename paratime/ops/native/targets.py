@@ -13,7 +13,10 @@ from pathlib import Path
 from paratime.ops.native.build import Target
 
 WARNINGS = "-Wall -Wextra -Wno-psabi"
-FLAGS = f"-std=c++17 -O3 -fPIC -fno-math-errno -fno-trapping-math -ffp-contract=fast {WARNINGS}"
+FLAGS = (
+    "-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math "
+    f"-ffp-contract=fast {WARNINGS}"
+)
 X86 = {
     "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512",
     "avx2": "-mavx2 -mfma",

@@ -1,6 +1,7 @@
 """Finding, building and forcing the compiled library."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -180,3 +181,15 @@ def test_a_wheel_is_compiled_for_what_its_nvcc_knows(known, expected, tmp_path, 
 def test_without_nvcc_a_wheel_would_be_for_all(monkeypatch):
     monkeypatch.setattr(targets, "nvcc", lambda: None)
     assert targets.cuda().name == "cuda_80_90_100"
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm")
+@pytest.mark.parametrize("variant", targets.capabilities())
+def test_a_library_shows_its_interface_alone(variant):
+    """Two of them in one process would share the statics of templates that both show."""
+    path = build.find_or_build(targets.cpu(variant))
+    listed = subprocess.run(["nm", "-D", "--defined-only", path], capture_output=True, text=True)
+    shown = [line.split()[1:] for line in listed.stdout.splitlines()]
+    own = [name for _, name in shown if "paratime" in name]
+    assert own and all(name.startswith("paratime_") for name in own)
+    assert not any(kind == "u" for kind, _ in shown)  # what the linker makes one in a process
