@@ -1,5 +1,5 @@
-// The linear recurrence h[t] = a[t] h[t-1] + b[t], with K x K blocks on every channel. A transition
-// of one number that is zero forgets what came before, even if that is no number.
+// The linear recurrence h[t] = a[t] h[t-1] + b[t], with K x K blocks on every channel. A zero in a
+// transition passes on nothing, not even a state that is not finite.
 #include "tiles.h"
 
 namespace paratime {
@@ -12,10 +12,12 @@ PARATIME_INLINE void step_channels(const Tile& tile, int64_t size, Rows<const El
   const int k = Size ? Size : int(size);
   tile.for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
     for (int i = 0; i < k; ++i) {
-      const Vector<Element> input = b.load(i, s);
-      Vector<Element> x = input;
-      for (int j = 0; j < k; ++j) x += a.load(i * k + j, s) * before.load(j, s);
-      h.store(i, s, Size == 1 ? (a.load(i, s) == 0 ? input : x) : x);
+      Vector<Element> x = b.load(i, s);
+      for (int j = 0; j < k; ++j) {
+        const Vector<Element> slope = a.load(i * k + j, s);
+        x += slope * met(slope, before.load(j, s));
+      }
+      h.store(i, s, x);
     }
   });
 }
@@ -28,7 +30,8 @@ void step_dense(int64_t size, const Element* a, const Element* b, const Element*
   for (int64_t i = 0; i < size; ++i) {
     Vector<Element> products{};
     row.for_each_vector<Element>([&](Span s) __attribute__((always_inline)) {
-      products += load(a + i * size + s.lane, s.n) * load(before + s.lane, s.n);
+      const Vector<Element> slope = load(a + i * size + s.lane, s.n);
+      products += slope * met(slope, load(before + s.lane, s.n));
     });
     Element x = b[i];
     for (int lane = 0; lane < width<Element>; ++lane) x += products[lane];

@@ -87,7 +87,7 @@ PARATIME_INLINE Vector<Element> advance(const Selective<Element>& p, int64_t at,
     V decay{};
     if (!restarts) decay = exp(dt * load(a + place, s.n));
     if (decays) store(decays + place, decay, s.n);
-    const V next = restarts ? in * b[n] : decay * load(before + place, s.n) + in * b[n];
+    const V next = decay * met(decay, load(before + place, s.n)) + in * b[n];
     store(h + place, next, s.n);
     y += next * c[n];
   }
@@ -206,8 +206,9 @@ void selective_backward(const Selective<Element>& p, const Element* kept, const 
               x.through_b += adjoint * b[n];
               V passed{};
               if (!restarts) {
-                passed = adjoint * load(decay + place, all);
-                const V slope = passed * load(before + place, all);
+                const V open = load(decay + place, all);
+                const V slope = adjoint * open * met(open, load(before + place, all));
+                passed = open * met(open, adjoint);
                 x.through_a += slope * load(a.data() + place, all);
                 store(of_a.data() + place, load(of_a.data() + place, all) + slope * x.dt, all);
               }

@@ -32,6 +32,12 @@ struct Rows {
   }
 };
 
+// What a factor meets of x: a zero passes on nothing, not even what is not finite.
+template <class V>
+PARATIME_INLINE V met(V factor, V x) {
+  return factor == 0 ? V{} : x;
+}
+
 // The channels [first, last).
 struct Tile {
   int64_t first, last;

@@ -92,11 +92,18 @@ struct Adjoint {
     }
 
     PARATIME_DEVICE void step(int i, V* lam) const {
-      V h[state], next[state], jac[state * state], earlier[state];
+      V h[state], earlier[state];
       const bool restart = load(i, h);
-      Cell::linearize(drives.template at<V>(place, i), w, h, next, jac);
       arrive(i, lam);
-      pull(jac, lam, earlier);
+      const auto u = drives.template at<V>(place, i);
+      if constexpr (P::memory > 0) {  // whose Jacobians have zeros, which spread a NaN
+        V d_u[P::drives];
+        Cell::vjp(u, w, h, lam, d_u, earlier, [](int, V) {});
+      } else {
+        V next[state], jac[state * state];
+        Cell::linearize(u, w, h, next, jac);
+        pull(jac, lam, earlier);
+      }
 #pragma unroll
       for (int k = 0; k < state; ++k) lam[k] = restart ? V(0) : earlier[k];
     }

@@ -1,6 +1,8 @@
 // Maps x -> a x + b of K numbers a channel, and their composition over the segments of a warp.
 #pragma once
 
+#include <cfloat>
+
 #include "tile.h"
 
 namespace paratime {
@@ -8,6 +10,27 @@ namespace paratime {
 // Products of slopes beyond this are cut, so that a zero times a product is zero.
 template <class E>
 constexpr E kSteepest = sizeof(E) == 8 ? E(1e150) : E(1e18);
+
+PARATIME_DEVICE bool is_within(float x, float most) { return fabsf(x) <= most; }
+PARATIME_DEVICE bool is_within(double x, double most) { return fabs(x) <= most; }
+
+template <int n, class V, class E>
+PARATIME_DEVICE bool are_within(const V* values, E most) {
+  bool within = true;
+#pragma unroll
+  for (int i = 0; i < n; ++i) within = within && is_within(values[i].value, most);
+  return within;
+}
+template <int n, class V>
+PARATIME_DEVICE bool all_finite(const V* values) {
+  using E = decltype(values->value);
+  return are_within<n>(values, sizeof(E) == 8 ? E(DBL_MAX) : E(FLT_MAX));
+}
+// Whether a map of tame numbers leaves tame numbers finite.
+template <int n, class V>
+PARATIME_DEVICE bool all_tame(const V* values) {
+  return are_within<n>(values, kSteepest<decltype(values->value)>);
+}
 
 template <class V, int K>
 struct Affine {
@@ -28,6 +51,18 @@ struct Affine {
       V sum = b[i];
 #pragma unroll
       for (int j = 0; j < K; ++j) sum += a[i * K + j] * x[j];
+      y[i] = sum;
+    }
+  }
+
+  // The same, but a slope of zero passes on nothing, not even what is not finite.
+  PARATIME_DEVICE void apply_exactly(const V* x, V* y) const {
+#pragma unroll
+    for (int i = 0; i < K; ++i) {
+      V sum = b[i];
+#pragma unroll
+      for (int j = 0; j < K; ++j)
+        sum += a[i * K + j] * (a[i * K + j].value == 0 ? V(0) : x[j]);
       y[i] = sum;
     }
   }
@@ -66,15 +101,7 @@ struct Affine {
     return fmin(fmax(x, -kSteepest<double>), kSteepest<double>);
   }
 
-  PARATIME_DEVICE bool is_finite() const {
-    bool finite = true;
-#pragma unroll
-    for (int i = 0; i < K * K; ++i) {
-      const auto x = a[i].value;
-      finite = finite && x - x == 0;
-    }
-    return finite;
-  }
+  PARATIME_DEVICE bool is_tame() const { return all_tame<K * K>(a) && all_tame<K>(b); }
 
   // The map of the thread `distance` lanes below.
   PARATIME_DEVICE Affine from_below(int distance) const {

@@ -61,7 +61,7 @@ struct Linear {
 
     PARATIME_DEVICE void step(int i, V* x) const {
       V y[K];
-      load(i).apply(x, y);
+      load(i).apply_exactly(x, y);
 #pragma unroll
       for (int k = 0; k < K; ++k) x[k] = y[k];
     }

@@ -7,18 +7,27 @@
 // came first, so that results are the same to the bit in every run.
 //
 // Blocks take their tiles from a counter: a tile's predecessors have all begun, so no block waits
-// for one that cannot start. Should a product overflow, its tile publishes no aggregate but, once
-// it has it, the state behind it, and walks its segments one after another: slower, never wrong.
+// for one that cannot start.
+//
+// Maps compose only where all numbers are tame, so that no product overflows: zero times infinity is
+// no number, and a product of slopes may vanish without any of them being zero. A tile whose map or
+// first state is not tame walks its segments one after another, as the loop would, and publishes the
+// state after it; with a map that is not tame it publishes no aggregate. Should aggregates lead to a
+// state that is not finite, the one before was not tame, and the predecessor publishes its own, for
+// which the tile waits. This is slower, and never wrong.
 //
 // A Source is what is scanned: its tensors, and a class Work that does a thread's share of a tile.
 //   state, chunk, Element, V, bytes(warps)   numbers a channel, steps a segment, formats, and what
 //                                            Work keeps in shared memory;
 //   Work(source, place, offset, warps, sequence, first)   begins to fill it, `first` step on;
 //   initial(x), finish(x)                    the state before the first, and after the last step;
-//   compose(i, map), step(i, x)              step i of the segment, after a map, or from a state;
+//   compose(i, map), step(i, x)              step i of the segment, after a map, or from a state,
+//                                            of which a slope of zero passes on nothing;
 //   walk(i, x), close(place, tile, tiles)    the same, with the results written, and the end;
 //   count                                    the steps of this thread's segment.
 #pragma once
+
+#include <algorithm>
 
 #include "affine.h"
 
@@ -70,8 +79,9 @@ struct LookBackTile {
 };
 
 // The state before a tile, from what its predecessors have told; by one warp, a channel a lane.
+// Returns whether it is not tame: then the tile must tell the state after it.
 template <int K, class Work, class E, class V>
-PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Place& place,
+PARATIME_DEVICE bool look_back(const Work& work, const Chain<E>& chain, const Place& place,
                                int64_t sequence, int64_t tile, V* x) {
   constexpr int rows = K * K + K, ahead = kMapsAhead<K>;
   const int64_t row = sequence * chain.tiles;
@@ -102,10 +112,10 @@ PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Pl
   } else {
     work.initial(x);
   }
-  if (place.lane >= place.lanes) return;
   const E* map = chain.maps + (row + from) * rows * kWarp + place.lane;
+  const bool idle = place.lane >= place.lanes;
 #pragma unroll 1
-  for (int left = int(tile - from); left > 0; left -= ahead) {
+  for (int left = idle ? 0 : int(tile - from); left > 0; left -= ahead) {
     Affine<V, K> f[ahead];
 #pragma unroll
     for (int n = 0; n < ahead; ++n, map += rows * kWarp) {
@@ -122,12 +132,23 @@ PARATIME_DEVICE void look_back(const Work& work, const Chain<E>& chain, const Pl
       for (int i = 0; i < K; ++i) x[i] = n < left ? y[i] : x[i];
     }
   }
+  if (__all_sync(kAllLanes, idle || all_tame<K>(x))) return false;
+  if (tile > from && !__all_sync(kAllLanes, idle || all_finite<K>(x))) {
+    wait(tile - 1, kState);
+    __syncwarp();
+    load_state(tile - 1);
+  }
+  return true;
 }
 
+// Blocks that shall fit at a time: maps of two numbers would spill from the registers of a fourth.
 template <class Source>
-__global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Source::Element>) void scan_tiles(Source source,
-                                                           Chain<typename Source::Element> chain,
-                                                           int lanes_log2) {
+constexpr int kScanBlocks = std::min(kBlocks<Source::state, typename Source::Element>,
+                                     Source::state == 2 ? 3 : 4);
+
+template <class Source>
+__global__ __launch_bounds__(kMostThreads, kScanBlocks<Source>) void scan_tiles(
+    Source source, Chain<typename Source::Element> chain, int lanes_log2) {
   using E = typename Source::Element;
   using V = typename Source::V;
   constexpr int K = Source::state, rows = K * K + K;
@@ -135,7 +156,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   const LookBackTile<Source> layout(blockDim.x);
   const Place place(lanes_log2);
   const Shared<E> totals(layout.totals, layout.warps * rows * kWarp), carry(layout.carry, K * kWarp);
-  const Shared<int> number(layout.number, 1);
+  const Shared<int> number(layout.number, 2);
 
   if (threadIdx.x == 0) number.store(0, atomicAdd(chain.next, 1));
   __syncthreads();
@@ -152,7 +173,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   const Map before = compose_before<false>(place, total);
   if (place.inner == place.segments - 1)
     total.store(totals, place.warp * rows * kWarp + place.channel, kWarp);
-  const bool steep = __syncthreads_or(!total.is_finite());
+  const bool steep = __syncthreads_or(!total.is_tame());
 
   const auto tell = [&](int what) {
     __threadfence();
@@ -166,14 +187,17 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
     tell(what | kState);
     if (tile == chain.tiles - 1 && place.lane < place.lanes) work.finish(x);
   };
-  int told = kNoAggregate;
   V x[K];
   if (place.warp == 0) {
+    int told = kNoAggregate;
     if (!steep) {
       Map aggregate = Map::load(totals, place.channel, kWarp);
-      for (int warp = 1; warp < layout.warps; ++warp)
+      bool tame = true;
+      for (int warp = 1; warp < layout.warps; ++warp) {
         aggregate = Map::load(totals, warp * rows * kWarp + place.channel, kWarp).after(aggregate);
-      if (__all_sync(kAllLanes, aggregate.is_finite())) {
+        tame = tame && aggregate.is_tame();
+      }
+      if (__all_sync(kAllLanes, tame)) {
         E* to = chain.maps + part * rows * kWarp + place.lane;
 #pragma unroll
         for (int i = 0; i < K * K; ++i) to[i * kWarp] = aggregate.a[i].value;
@@ -183,11 +207,13 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
       }
     }
     tell(told);
-    look_back<K>(work, chain, place, sequence, tile, x);
+    const bool lost = look_back<K>(work, chain, place, sequence, tile, x);
     if (place.lane < place.lanes)
 #pragma unroll
       for (int i = 0; i < K; ++i) carry.store(i * kWarp + place.lane, x[i].value);
-    if (!steep && (told == kNoAggregate || tile % kGroup == kGroup - 1 || tile == chain.tiles - 1)) {
+    const bool walks = lost || told == kNoAggregate;
+    if (place.lane == 0) number.store(1, walks ? told : 0);
+    if (!walks && (tile % kGroup == kGroup - 1 || tile == chain.tiles - 1)) {
       for (int warp = 0; warp < layout.warps; ++warp) {
         V y[K];
         Map::load(totals, warp * rows * kWarp + place.channel, kWarp).apply(x, y);
@@ -199,7 +225,7 @@ __global__ __launch_bounds__(kMostThreads, kBlocks<Source::state, typename Sourc
   }
   __syncthreads();
 
-  if (steep) {
+  if (const int told = number.load(1)) {
     V mine[K]{};
     for (int segment = 0; segment < layout.warps * place.segments; ++segment) {
       if (place.segment == segment) {

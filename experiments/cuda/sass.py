@@ -129,7 +129,8 @@ class Kernel:
     def main_loop(self, mufu: int, loads: int) -> tuple[Loop, int]:
         """Return the loop whose steps have most arithmetic, and the steps of one turn.
 
-        Of those alike, it is the one that does most steps a turn, then that of the longest steps.
+        Of those alike, it is the one that does most steps a turn, then that of the shortest steps:
+        the loop over a block's warps composes maps as the main loop does, and checks them too.
 
         Args:
             mufu: MUFU that a step must have.
@@ -138,7 +139,7 @@ class Kernel:
         found = [(x, steps) for x in self.loops if (steps := x.steps(mufu, loads))]
         return max(
             found,
-            key=lambda of: (of[0].arithmetic / of[1], of[1], of[0].instructions),
+            key=lambda of: (of[0].arithmetic / of[1], of[1], -of[0].instructions),
             default=(Loop(), 1),
         )
 

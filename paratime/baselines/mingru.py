@@ -18,7 +18,7 @@ from paratime.layers.mixer import (
     mask_padding,
 )
 from paratime.ops.operator import precise_dtype, without_autocast
-from paratime.ops.scan import scan
+from paratime.ops.scan import scan, transfer
 from paratime.solvers.base import restart
 
 
@@ -88,7 +88,7 @@ class LinearRNN(Mixer):
         u = self.projection(x)
         state = self._start(u, state)
         a, b = self.coefficients(u.to(state.dtype))
-        h = a * restart(state, reset) + b
+        h = transfer(a, restart(state, reset)) + b
         return h.to(u.dtype), h.clone()
 
     def _start(self, u: Tensor, h0: Tensor | None) -> Tensor:

@@ -2,6 +2,11 @@
 
 The compiled kernels of ``paratime::scan`` run on a CPU, and on CUDA (``native/device.py``). A
 parallel scan in torch runs where there are none, and the loop, ``scan_loop``, is the truth of both.
+
+A zero in a transition passes on nothing, not even infinity or NaN, so a transition of zero is a
+reset: what follows equals a sequence of its own. The same holds for gradients: they cross no zero
+on their way back, and a transition gets none from a state that it forgot and that is not finite.
+Only an exact zero forgets; products of small transitions that vanish do not.
 """
 
 from functools import partial
@@ -117,8 +122,10 @@ def _adjoint(
     lam = _scan(_shift(a_t, None, not ctx.reverse), g, None, not ctx.reverse)
     previous = _shift(h, h0, ctx.reverse)
     grad_a = blocks.outer(lam, previous) if block else lam * previous
+    if not _known_finite(previous):
+        grad_a = grad_a.masked_fill(_forgotten(a, previous.unsqueeze(-3) if block else previous), 0)
     first = -1 if ctx.reverse else 0
-    grad_h0 = None if h0 is None else blocks.apply(a_t[:, first], lam[:, first])
+    grad_h0 = None if h0 is None else transfer(a_t[:, first], lam[:, first])
     return grad_a, lam, grad_h0
 
 
@@ -135,19 +142,40 @@ _scan.register_autograd(_gradient, setup_context=_save)
 
 
 def scan_loop(a: Tensor, b: Tensor, h0: Tensor | None = None, *, reverse: bool = False) -> Tensor:
-    """Run h[t] = a[t] h[t-1] + b[t] one step after another: the truth of every other scan.
-
-    A scalar transition of zero forgets even a state that is not finite.
-    """
+    """Run h[t] = a[t] h[t-1] + b[t] one step after another: the truth of every other scan."""
     h = torch.zeros_like(b[:, 0]) if h0 is None else h0
     states = [h] * b.shape[1]
     order = range(b.shape[1])
     for t in reversed(order) if reverse else order:
-        if a.dim() == b.dim():
-            h = h.masked_fill((a[:, t] == 0) & ~h.isfinite(), 0)
-        h = blocks.apply(a[:, t], h) + b[:, t]
+        h = transfer(a[:, t], h) + b[:, t]
         states[t] = h
     return torch.stack(states, dim=1)
+
+
+def transfer(a: Tensor, h: Tensor) -> Tensor:
+    """Apply transitions a to states h, where a zero passes on nothing, finite or not.
+
+    Args:
+        a: Transitions, (..., D), or blocks (..., K, K, D).
+        h: States, (..., D) or (..., K, D).
+    """
+    if a.dim() == h.dim():
+        return a * h.masked_fill(_forgotten(a, h), 0)
+    finite = h.isfinite()
+    others = h.masked_fill(finite, 0).unsqueeze(-3)
+    passed = (a * others).masked_fill((a == 0) | finite.unsqueeze(-3), 0).sum(-2)
+    return blocks.apply(a, h.masked_fill(~finite, 0)) + passed
+
+
+def _known_finite(x: Tensor) -> bool:
+    """Return whether x is finite where that is cheap to learn: on a GPU one would wait."""
+    eager = type(x) is Tensor and not torch.compiler.is_compiling()
+    return eager and x.device.type == "cpu" and bool(x.detach().sum().isfinite())
+
+
+def _forgotten(a: Tensor, h: Tensor) -> Tensor:
+    """Return where a zero transition meets a state that is not finite."""
+    return (a == 0) & ~h.isfinite()
 
 
 def scan_odd_even(

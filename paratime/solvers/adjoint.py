@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from paratime.cells.base import Cell
+from paratime.cells.base import Cell, vjp
 from paratime.ops import blocks
 from paratime.ops.operator import without_autocast
 from paratime.ops.scan import scan
@@ -55,7 +55,24 @@ class _Adjoint(Function):
             last = torch.zeros(1, dtype=jac.dtype, device=jac.device)
             jac = torch.cat([jac, last.expand(jac.shape[0], 1, *jac.shape[2:])], dim=1)
             lam = scan(jac, g, reverse=True)
+            if not lam.isfinite().all():
+                lam = _adjoint_loop(ctx.cell, u, previous, reset, g)
         return _FirstOrder.apply(lam, g, solved), None, None, None, None
+
+
+def _adjoint_loop(
+    cell: Cell, u: Tensor, previous: Tensor, reset: Tensor | None, g: Tensor
+) -> Tensor:
+    """Return lam step by step, from gradients of ``step`` itself.
+
+    Where lam is not finite, a zero of J says nothing: either no path exists, and nothing passes,
+    or its slope vanishes, and infinity becomes NaN, as in back-propagation through the loop.
+    """
+    lam = g.clone()
+    for t in reversed(range(1, g.shape[1])):
+        _, (passed,) = vjp(cell, u[:, t], previous[:, t], [lam[:, t]])
+        lam[:, t - 1] += restart(passed, None if reset is None else reset[:, t])
+    return lam
 
 
 class _FirstOrder(Function):
