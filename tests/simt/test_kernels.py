@@ -156,8 +156,8 @@ MUTANTS = {
     "the state before a tile is read early": Mutant(
         "scan1",
         "look_back.h",
-        "  __syncthreads();\n\n  if (steep) {",
-        "\n  if (steep) {",
+        "  __syncthreads();\n\n  if (const int told = number.load(1)) {",
+        "\n  if (const int told = number.load(1)) {",
         "is read before it is written|data race",
     ),
     "sums overwrite a tile that is still read": Mutant(
