@@ -1,5 +1,7 @@
 """The one exception for values that a caller can mend."""
 
+from numbers import Real
+
 
 class InputError(ValueError):
     """A value is unusable as given; the message is one line with the remedy.
@@ -30,7 +32,10 @@ def describe_error(error: Exception) -> str:
 
 
 def check_at_least(least: int, **numbers: int) -> None:
-    """Refuse numbers that are too small, by the names that they are given under."""
+    """Refuse what is no number, or too small, by the names that they are given under."""
     for name, number in numbers.items():
+        if not isinstance(number, Real):
+            got = f"{type(number).__name__} {number!r}"
+            raise InputError(name, f"a number of at least {least}", got, "pass a number")
         if number < least:
             raise InputError(name, f"at least {least}", str(number), "raise it")

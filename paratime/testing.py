@@ -166,6 +166,13 @@ def check_cell(cell: Cell, x: Tensor) -> None:
     _, truth = Cell.linearize(cell, u, h)
     error = _gap(jac, truth)
     assert error <= allowed.value, f"linearize: its Jacobian is off by {error:.1e}"
+    half = copy.deepcopy(cell).bfloat16()
+    try:
+        half.step(u.float(), h.float())
+    except RuntimeError as failure:
+        remedy = "cast them by .to(h.dtype)"
+        message = f"step: it fails with parameters in bfloat16 and states in float32; {remedy}"
+        raise AssertionError(message) from failure
     if cell.bound is not None:
         largest = float(stepped.detach().abs().max())
         assert largest <= cell.bound, f"bound: {cell.bound} was left, |h'| = {largest}"

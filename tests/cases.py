@@ -76,7 +76,7 @@ class DenseCell(Cell):
         return self.projection(x).unsqueeze(-1)
 
     def step(self, u: Tensor, h: Tensor) -> Tensor:
-        return torch.tanh(u + self.weight_hh @ h)
+        return torch.tanh(u + self.weight_hh.to(h.dtype) @ h)
 
 
 def _elman(scale: float, hidden: int = HIDDEN) -> Cell:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.cells.base import describe
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 
 
 class Projection(nn.Module):
@@ -36,6 +36,7 @@ class Projection(nn.Module):
         super().__init__()
         self.input_size, self.gates = input_size, gates
         self.hidden_size, self.heads = hidden_size, heads
+        check_at_least(1, input_size=input_size, hidden_size=hidden_size)
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if heads < 1 or size % heads:
                 raise InputError(

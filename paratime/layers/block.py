@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from paratime.cells.base import describe
 from paratime.cells.projection import check_width
+from paratime.errors import InputError
 from paratime.layers.conv import CausalConv
 from paratime.layers.mixer import Mixer, check_sequence, check_step, check_tuple, mask_padding
 from paratime.layers.norm import RMSNorm
@@ -59,8 +60,15 @@ def build_mixer(
     dtype: torch.dtype | None = None,
 ) -> Mixer:
     """Build a mixer from its widths alone, on a device, and cast what it drew to a precision."""
+    if not callable(mixer) or isinstance(mixer, nn.Module):
+        given = "a layer" if isinstance(mixer, nn.Module) else repr(mixer)
+        what = "what builds a layer from its width, such as the class ParaGRU"
+        raise InputError("mixer", expected=what, got=given, remedy="pass the class itself")
     with nullcontext() if device is None else torch.device(device):
         made = mixer(*widths)
+    if not isinstance(made, Mixer):
+        remedy = "wrap a Cell in Recurrent; torch.nn.GRU is paratime.baselines.TorchGRU"
+        raise InputError("mixer", expected="a Mixer", got=type(made).__name__, remedy=remedy)
     return made if dtype is None else made.to(dtype=dtype)
 
 

@@ -62,9 +62,13 @@ class Mixer(nn.Module, ABC):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Map sequences of any form by ``forward``, and run its hooks; see ``run_sequence``."""
-        x = args[0] if args else kwargs.get("x")
-        if not is_batch(x, kwargs.get("reset"), kwargs.get("lengths")):
-            return run_sequence(self.__call__, *args, **kwargs)
+        x, lengths = args[0] if args else kwargs.pop("x", None), kwargs.get("lengths")
+        if not is_batch(x, kwargs.get("reset"), lengths):
+            return run_sequence(self.__call__, x, *args[1:], **kwargs)
+        if lengths is not None:  # padding may be anything, and zero times NaN is NaN
+            check_lengths(lengths, torch.Size(x.shape[:1]), x.shape[1])
+            x = mask_padding(x, lengths)
+        args = (x, *args[1:])
         if torch.compiler.is_compiling():
             return super().__call__(*args, **kwargs)
         try:

@@ -93,9 +93,22 @@ class Recurrent(Mixer):
 
     def __init__(self, cell: Cell, solver: Solver | None = None) -> None:
         super().__init__()
+        _check_part("cell", cell, Cell, "GRUCell(4, 8)")
+        if solver is not None:
+            _check_part("solver", solver, Solver, "Newton()")
         self.cell = cell
         self.solver = solver
         self._report: SolveReport | None = None
+
+    @property
+    def input_size(self) -> int:
+        """Width of the input, of cells that keep theirs."""
+        return self.cell.input_size  # type: ignore[return-value]
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the output."""
+        return self.cell.hidden_size
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the last report, which may be on a device that a copy is not made for."""
@@ -257,6 +270,13 @@ class Recurrent(Mixer):
             return drive.new_zeros(shape, dtype=dtype)
         check_state("h0", h0, shape, like=drive)
         return h0.to(dtype)
+
+
+def _check_part(name: str, part: object, kind: type, example: str) -> None:
+    if not isinstance(part, kind):
+        got = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+        remedy = f"pass an instance, such as {example}"
+        raise InputError(name, expected=f"a {kind.__name__}", got=got, remedy=remedy)
 
 
 def _check_export(solver: Solver, steps: int) -> None:

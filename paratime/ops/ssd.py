@@ -64,6 +64,8 @@ def ssd(
     """
     _check(query, key, value, weight, log_decay, skip, state, reset)
     log_decay = log_decay.clamp(min=LEAST)
+    if reset is not None:
+        state = state.masked_fill(reset[:, 0, None, None, None], 0)
     y, final = _ssd(query, key, value, weight, log_decay, skip, state, reset)
     return y, final
 

@@ -14,11 +14,13 @@ from torch.nn.utils.rnn import pack_sequence
 from paratime.baselines.mamba import Mamba
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
+from paratime.cells.gru import GRUCell
 from paratime.errors import InputError
 from paratime.layers.encoder import Encoder
-from paratime.layers.recurrent import ParaGRU, ParaLSTM
+from paratime.layers.recurrent import ParaGRU, ParaLSTM, Recurrent
 from paratime.layers.stacked import Stacked
 from paratime.layers.state import leaves
+from paratime.solvers.newton import Newton
 from paratime.testing import TOLERANCE, check_mixer
 
 HIDDEN = 6
@@ -233,3 +235,30 @@ def test_a_layer_of_a_user_may_take_such_arguments():
     assert Own(4, num_layers=2).cell.hidden_size == 4
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         ParaGRU(4, colour=2)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: Stacked(torch.nn.GRU, 4, 8), "got GRU; wrap a Cell in Recurrent"),
+        (lambda: Stacked(GRUCell, 4, 8), "got GRUCell; wrap a Cell in Recurrent"),
+        (lambda: Stacked(ParaGRU(4, 8), 4, 8), "got a layer; pass the class itself"),
+        (lambda: Stacked("ParaGRU", 4, 8), "got 'ParaGRU'; pass the class itself"),
+        (lambda: Stacked(ParaGRU, 4, 8, num_layers=None), "num_layers: expected a number"),
+        (lambda: ParaGRU(0, 8), "input_size: expected at least 1, got 0"),
+        (lambda: ParaGRU("4", 8), "input_size: expected a number of at least 1, got str '4'"),
+        (lambda: ParaGRU(4, 8, solver=Newton), "solver: expected a Solver, got the class Newton"),
+        (lambda: ParaGRU(4, 8, solver="newton"), "solver: expected a Solver, got str"),
+        (lambda: Recurrent(torch.nn.GRUCell(4, 8)), "cell: expected a Cell, got GRUCell"),
+    ],
+    ids=range(10),
+)
+def test_parts_of_another_kind_are_refused(build, said):
+    with pytest.raises(InputError) as error:
+        build()
+    assert said in str(error.value)
+
+
+def test_layers_have_the_widths_of_torch():
+    layer = ParaGRU(4, 8)
+    assert (layer.input_size, layer.hidden_size) == (4, 8)
