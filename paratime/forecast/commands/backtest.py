@@ -40,9 +40,8 @@ def run(
         if name not in BASELINES:
             raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
     task = load_forecaster(model)
-    ours = backtest(
-        task, chosen(data, source, series_source).read(), windows=windows, stride=stride
-    )
+    given = chosen(data, source, series_source).at(task.spec.freq).read()
+    ours = backtest(task, given, windows=windows, stride=stride)
     found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
     note = seen_in_training(task, ours.windows)
     print("\n".join([score_table(found), *([f"note: {note}"] if note else [])]))

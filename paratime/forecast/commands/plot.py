@@ -34,10 +34,9 @@ def run(
     from paratime.forecast.evaluation.charts import fans
 
     check_figure(out)
-    task, given = (
-        load_forecaster(model),
-        select_series(chosen(data, source, series_source).read(), items),
-    )
+    task = load_forecaster(model)
+    found = chosen(data, source, series_source).at(task.spec.freq).read()
+    given = select_series(found, items)
     check_ahead(given.entries, task.spec.prediction_length)
     ahead = with_future(given, task.spec.prediction_length)
     save_figure(fans(backtest(task, ahead, windows=1)), out)

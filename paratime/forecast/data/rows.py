@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
+from paratime.forecast.data.calendar import period_frequency, quiet_periods
+from paratime.forecast.data.stamps import DAY, guess_zone, in_days, zone_name
 
 OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 """A time of day, and the zone after it."""
@@ -107,6 +109,8 @@ class SortedRows:
         time: Timestamps without a zone, (N,).
         order: Their places in the table, (N,).
         files: The files of the table.
+        zones: The time zone of each series, None for none.
+        local: Whether timestamps are those of its clock, not UTC.
     """
 
     names: list[str]
@@ -114,6 +118,8 @@ class SortedRows:
     time: pd.DatetimeIndex
     order: Ints
     files: Files
+    zones: list[str | None]
+    local: bool = False
 
     @cached_property
     def lengths(self) -> Ints:
@@ -158,20 +164,25 @@ def format_time(time: pd.Timestamp) -> str:
     return str(time).removesuffix(" 00:00:00")
 
 
-def sort_rows(frame: pd.DataFrame, columns: Columns, files: Files) -> SortedRows:
+def sort_rows(
+    frame: pd.DataFrame, columns: Columns, files: Files, freq: str | None = None
+) -> SortedRows:
     """Sort the rows of a table by series, in order of appearance, and by time.
 
     Raises:
         InputError: A series or a time is missing, unreadable or repeated.
     """
-    time = _times(frame[columns.timestamp], files)
+    times = _times(frame[columns.timestamp], files)
     if columns.item_id is None:
         codes, names = np.zeros(len(frame), dtype=np.int64), ["0"]
     else:
         codes, names = encode_labels(frame[columns.item_id], files)
+    local = times.zoned and _by_local_clock(times, codes, freq)
+    time = times.local if local else times.utc
     order = np.lexsort((time.asi8, codes))
     begin = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    rows = SortedRows(names, begin, time[order], order, files)
+    zones = times.zones(np.split(order, begin[1:]))
+    rows = SortedRows(names, begin, time[order], order, files, zones, local)
     again = np.flatnonzero(rows.follows & (np.diff(rows.time.asi8) == 0))
     if len(again):
         first = table_row(files, int(order[again[0]]))
@@ -196,18 +207,57 @@ def encode_labels(values: pd.Series, files: Files) -> tuple[Ints, list[str]]:
     return as_text[codes], names.tolist()
 
 
-def _times(values: pd.Series, files: Files) -> pd.DatetimeIndex:
-    """Return timestamps without a zone."""
+@dataclass(frozen=True)
+class _Times:
+    """Timestamps of rows, in UTC and on the clock of their zone.
+
+    Attributes:
+        utc: Without a zone, (N,).
+        local: Without a zone, (N,).
+        zoned: Whether they have a zone.
+        zone: Its name, None if only offsets are known.
+    """
+
+    utc: pd.DatetimeIndex
+    local: pd.DatetimeIndex
+    zoned: bool
+    zone: str | None = None
+
+    def zones(self, series: Sequence[Ints]) -> list[str | None]:
+        """Return the zone of each series, given its rows."""
+        if self.zone is not None or not self.zoned:
+            return [self.zone] * len(series)
+        return [guess_zone(self.utc[rows], self.local[rows]) for rows in series]
+
+
+def _by_local_clock(times: _Times, codes: Ints, freq: str | None) -> bool:
+    """Return whether steps are regular on the local clock, rather than in UTC.
+
+    So are days and longer steps at one time of day, and parts of a day that summer time shifts.
+    """
+    days = freq is None or in_days(period_frequency(freq))
+    utc, local = (
+        len(pd.DataFrame({"series": codes, "time": x.asi8 % DAY}).drop_duplicates())
+        for x in (times.utc, times.local)
+    )
+    return bool((days and local == codes.max() + 1) or 2 * local <= utc)
+
+
+def _times(values: pd.Series, files: Files) -> _Times:
+    """Return the timestamps of rows."""
     where = partial(table_row, files)
     if isinstance(values.dtype, pd.PeriodDtype):
-        values = values.dt.to_timestamp()
+        with quiet_periods():
+            values = values.dt.to_timestamp()
     codes, distinct = pd.factorize(values)
     refuse(codes < 0, values, where, expected="a time", remedy="fill it in")
+    zone = None
     if isinstance(distinct, pd.DatetimeIndex):
         bad = ((distinct.year < 1678) | (distinct.year > 2261))[codes]
         refuse(bad, values, where, expected=TIME, remedy="correct it")
         local, zoned = distinct.tz_localize(None), np.array(distinct.tz is not None)
         utc = distinct.tz_convert(None) if zoned else local
+        zone = zone_name(distinct.tz, distinct[-1].utcoffset()) if zoned else None
     else:
         text = [str(x) for x in distinct]
         utc = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).tz_localize(None)
@@ -216,11 +266,11 @@ def _times(values: pd.Series, files: Files) -> pd.DatetimeIndex:
         refuse(bad, values, where, expected=TIME, remedy=remedy)
         zoned = np.array([OFFSET.search(t) is not None for t in text])
         bad = (zoned != zoned[0])[codes]
-        zone = f"{'a' if zoned[0] else 'no'} zone as before"
-        refuse(bad, values, where, expected=zone, remedy="write all alike")
+        expected = f"{'a' if zoned[0] else 'no'} zone as before"
+        refuse(bad, values, where, expected=expected, remedy="write all alike")
         local = pd.to_datetime([OFFSET.sub(r"\1", t) for t in text], format="ISO8601")
-    dates = zoned.all() and (local == local.normalize()).all()
-    return (local if dates else utc).as_unit("ns")[codes]
+    utc, local = (x.as_unit("ns")[codes] for x in (utc, local))
+    return _Times(utc, local, bool(zoned.all()), zone)
 
 
 def refuse(

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import calendar, quiet_periods
-from paratime.forecast.data.frequency import DAY, period_frequency
+from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.rows import format_time
+from paratime.forecast.data.stamps import DAY, STARTS, Stamps
 
 BLOCK = 512
 """Steps whose calendar is computed at a time."""
@@ -56,7 +57,7 @@ class Clock:
         with quiet_periods():
             return format_time(self.period(ordinal).start_time)
 
-    def ordinal(self, timestamp: Any, label: str) -> int:
+    def ordinal(self, timestamp: Any, label: str, stamps: Stamps = STARTS) -> int:
         """Return the step of a timestamp.
 
         Periods have no time zone: a timestamp with one is converted to UTC, but if steps are days
@@ -66,6 +67,7 @@ class Clock:
             timestamp: A period of this frequency; or a date, as text or otherwise, that is the
                 beginning of a period, or its last day, or its first or last business day.
             label: Its name in messages.
+            stamps: The series' own timestamps, which are allowed, too.
 
         Raises:
             InputError: It is not a date, or off the grid.
@@ -75,7 +77,10 @@ class Clock:
         try:
             if not isinstance(timestamp, str | date | np.datetime64):
                 raise ValueError(timestamp)
-            time = self._without_zone(pd.Timestamp(timestamp))
+            given = pd.Timestamp(timestamp)
+            if stamps != STARTS and (own := stamps.find(given, self.freq)) is not None:
+                return int(own.ordinal)
+            time = self._without_zone(given)
             if self._unit:  # as pandas does below, in a tenth of the time
                 ordinal, rest = divmod(time.value, self._unit)
                 if not rest:

@@ -21,6 +21,7 @@ from torch import Tensor
 from paratime.errors import InputError
 from paratime.forecast.data.features import match_features
 from paratime.forecast.data.series import Collection, from_gluonts
+from paratime.forecast.data.stamps import STARTS, Stamps
 from paratime.forecast.data.windows import Floats, to_tensors
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.task import ForecastTask
@@ -59,6 +60,7 @@ class Forecaster:
         self._states = SeriesStates(self._network)
         self._rows: dict[str, int] = {}
         self._last: list[int | None] = []
+        self._stamps: dict[str, Stamps] = {}
         self.late: Counter[str] = Counter()
         """The number of late or repeated observations of each series, which were ignored."""
 
@@ -117,9 +119,10 @@ class Forecaster:
 
         Args:
             item_id: The series.
-            timestamp: A period, or the beginning or the last day of one, as date or text; a time
-                with a zone is converted to UTC, unless it is a midnight and steps are days or
-                longer. Local times without a zone repeat or skip an hour in summer time.
+            timestamp: A period, or the beginning or the last day of one, as date or text, or the
+                moment of it that the timestamps of the series' history are. A time with a zone is
+                converted to UTC, unless it is a midnight and steps are days or longer. Local times
+                without a zone repeat or skip an hour in summer time.
             value: A number, or one a channel; nan or None if it is missing.
             covariates: Values of this step in the user's units, ``{"known": [...], "past": [...]}``
                 or the pair of them; needed if the model has any.
@@ -194,6 +197,7 @@ class Forecaster:
                 "items": [*self._rows],
                 "last": self._last,
                 "late": dict(self.late),
+                "stamps": {name: stamps.plain() for name, stamps in self._stamps.items()},
                 "tables": self._states.slots.content(),
             },
         )
@@ -210,6 +214,7 @@ class Forecaster:
         content = load_states(path, model_fingerprint(made._network, made._spec), device)
         made._rows = {item_id: row for row, item_id in enumerate(content["items"])}
         made._last, made.late = content["last"], Counter(content["late"])
+        made._stamps = {k: Stamps(*plain) for k, plain in content.get("stamps", {}).items()}
         made._states.slots.fill(content["tables"])
         return made
 
@@ -218,7 +223,7 @@ class Forecaster:
     ) -> StreamStep:
         item_id = str(item_id)
         label = f"timestamp of series {item_id!r}"
-        ordinal = self._clock.ordinal(timestamp, label)
+        ordinal = self._clock.ordinal(timestamp, label, self._stamps.get(item_id, STARTS))
         row = self._rows.get(item_id)
         last = None if row is None else self._last[row]
         steps = 1 if last is None else self._clock.steps(last, ordinal, label)
@@ -280,6 +285,8 @@ class Forecaster:
         for entry in entries:
             series = to_tensors(entry, self._reader.standard, 1)
             row = self._begin(series.item_id, series.static_real[None], series.static_cat[None])
+            if (stamps := entry.get("stamps", STARTS)) != STARTS:
+                self._stamps[series.item_id] = stamps
             if len(series.target):
                 self._states.read(row, series)
                 steps = len(series.target) - 1

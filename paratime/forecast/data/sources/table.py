@@ -6,7 +6,9 @@ observed target, in rows whose target is empty. Without covariates known ahead, 
 with a missing target.
 
 Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
-offset are converted to UTC; but if all of them are midnights, they are dates and stay the same.
+offset count in UTC; but days and longer steps at one time of day count on the local clock.
+Forecasts have the table's own timestamps, zone included. A zone without a name keeps its last
+offset, unless its offsets are those of a known summer time.
 """
 
 from collections.abc import Callable, Sequence
@@ -92,7 +94,7 @@ def read_rows(frame: pd.DataFrame, columns: Columns, files: Files, freq: str | N
         raise InputError(
             files[0][0], "at least one row", "a header only", "check that it was written whole"
         )
-    return _Table(frame, columns, sort_rows(frame, columns, files)).collection(freq)
+    return _Table(frame, columns, sort_rows(frame, columns, files, freq)).collection(freq)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class _Table:
             {
                 "item_id": name,
                 "start": grid.start[k],
+                "stamps": grid.stamps[k],
                 "target": target[..., begin : begin + history[k]],
                 "feat_dynamic_real": known[:, begin : begin + steps[k]],
                 "past_feat_dynamic_real": past[:, begin : begin + history[k]],
@@ -274,6 +277,10 @@ class Table(Source):
     static_real: tuple[str, ...] = ()
     static_cat: tuple[str, ...] = ()
     freq: str | None = None
+
+    def at(self, freq: str) -> Source:
+        """Return the source with this frequency, unless it has one."""
+        return replace(self, freq=self.freq or freq)
 
     def read(self) -> Collection:
         """Return the series, in order of appearance."""
