@@ -8,6 +8,7 @@ from gluonts.model.forecast import QuantileForecast
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.features import unseen_labels
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
@@ -44,6 +45,7 @@ def run(
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     table = to_frame(forecast(task, given, kind), given)
     write_table(table, out)
+    print_note(unseen_labels(given, task.spec))
     print(f"{'series':<20} {table['item_id'].nunique():,}")
     print(f"{'forecasts':<20} {out}")
 
@@ -73,6 +75,12 @@ def to_frame(forecasts: Iterable[QuantileForecast], data: Collection) -> pd.Data
     table = pd.concat(parts, ignore_index=True)
     table.insert(3, "mean", table.pop("mean"))
     return table if len(channels) > 1 else table.drop(columns="channel")
+
+
+def print_note(note: str) -> None:
+    """Print a note if there is one."""
+    if note:
+        print(f"note: {note}")
 
 
 def check_format(path: str) -> None:

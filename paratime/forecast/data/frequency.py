@@ -22,7 +22,7 @@ from paratime.forecast.data.stamps import (
     Stamps,
     alignments,
     base_frequency,
-    choose,
+    choose_alignments,
 )
 
 GAP = 1000
@@ -120,7 +120,7 @@ def place(rows: SortedRows, freq: str | None) -> TimeGrid:
 
 
 def _stamps(rows: SortedRows, distances: Ints, fits: NDArray[np.bool_]) -> list[Stamps]:
-    chosen = choose(distances, fits)
+    chosen = choose_alignments(distances, fits)
     return [
         Stamps(int(distances[k, series]), *ALIGNMENTS[k], zone, rows.local)
         for series, (k, zone) in enumerate(zip(chosen.tolist(), rows.zones, strict=True))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import period_frequency, quiet_periods
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.stamps import DAY, guess_zone, in_days, zone_name
 
 OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
@@ -202,8 +203,10 @@ def encode_labels(values: pd.Series, files: Files) -> tuple[Ints, list[str]]:
         InputError: A row has no value.
     """
     codes, distinct = pd.factorize(values)
-    refuse(codes < 0, values, partial(table_row, files), expected="a name", remedy="fill it in")
-    as_text, names = pd.factorize(np.array([str(x) for x in distinct], dtype=object))
+    text = np.array([*map(label_text, distinct), ""], dtype=object)  # the last if it is missing
+    missing = (text == "")[codes]
+    refuse(missing, values, partial(table_row, files), expected="a name", remedy="fill it in")
+    as_text, names = pd.factorize(text[:-1])
     return as_text[codes], names.tolist()
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paratime.errors import InputError, one_line
 from paratime.forecast.data.calendar import quiet_periods, season_length
 from paratime.forecast.data.frequency import period_frequency
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.rows import format_time
 from paratime.forecast.data.stamps import STARTS, Stamps
 
@@ -141,7 +142,7 @@ class _Entry:
         if not isinstance(entry, Mapping):
             text = f"{type(entry).__name__} {str(entry)[:40]!r}"
             raise InputError(f"entry {number}", "start, target, features by name", text, "fix it")
-        item_id = str(entry.get("item_id", number - 1))
+        item_id = label_text(entry.get("item_id", number - 1))
         return cls(entry, item_id, f"series {item_id!r} (entry {number})")
 
     def start(self, freq: str | None) -> tuple[pd.Period, Stamps]:

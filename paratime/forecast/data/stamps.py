@@ -61,7 +61,7 @@ class Stamps:
             time = (time if local else time.tz_convert("UTC")).tz_localize(None)
         index = pd.DatetimeIndex([time]).as_unit("ns")
         distances = alignments(index, freq)
-        (chosen,) = choose(distances, distances != NEVER)
+        (chosen,) = choose_alignments(distances, distances != NEVER)
         with quiet_periods():
             period = index.to_period(freq)[0]
         return period, cls(int(distances[chosen, 0]), *ALIGNMENTS[chosen], zone, local)
@@ -134,7 +134,7 @@ def alignments(time: pd.DatetimeIndex, freq: str) -> Ints:
     return found
 
 
-def choose(distances: Ints, fits: NDArray[np.bool_]) -> Ints:
+def choose_alignments(distances: Ints, fits: NDArray[np.bool_]) -> Ints:
     """Return the alignment of each series, (S,), among those that fit it.
 
     A month has a first or last day, or business day, more often than a 31st or a 22nd business day.

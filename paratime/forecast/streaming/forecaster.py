@@ -20,6 +20,7 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.data.features import match_features
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.stamps import STARTS, Stamps
 from paratime.forecast.data.windows import Floats, to_tensors
@@ -68,7 +69,7 @@ class Forecaster:
         return len(self._rows)
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._rows
+        return label_text(item_id) in self._rows
 
     def start(
         self,
@@ -86,7 +87,7 @@ class Forecaster:
         Raises:
             InputError: The series exists already, or the values do not fit the model.
         """
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         self._check_new(item_id)
         where = f"series {item_id!r}"
         self._begin(item_id, *self._reader.statics(static_real, static_cat, lambda: where))
@@ -171,7 +172,7 @@ class Forecaster:
         Raises:
             InputError: The series has no observation, or other arguments are unusable.
         """
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         last = self._last[self._rows[item_id]] if item_id in self._rows else None
         if last is None:
             raise InputError(
@@ -221,7 +222,7 @@ class Forecaster:
     def _read(
         self, item_id: str, timestamp: Any, value: Any, covariates: Covariates | None = None
     ) -> StreamStep:
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         label = f"timestamp of series {item_id!r}"
         ordinal = self._clock.ordinal(timestamp, label, self._stamps.get(item_id, STARTS))
         row = self._rows.get(item_id)
