@@ -31,6 +31,9 @@ UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "D": DAY}
 LONGEST_GAP = 100_000
 """Most steps between two observations; beyond, the date is probably wrong."""
 
+YEARS = 10
+"""Most years between two observations, unless they are fewer than a hundred steps."""
+
 
 class Clock:
     """Timestamps, steps and calendars of one frequency.
@@ -44,6 +47,8 @@ class Clock:
         self.stride = int(self.period(0).freq.n)
         """Ordinals between neighbouring steps, such as 15 for ``15min``."""
         self._code = self.freq.lstrip("0123456789")
+        self.longest_gap = min(LONGEST_GAP, max(100, self._years(YEARS)))
+        """Most steps between two observations of a series."""
         self._unit = UNITS.get(self._code)
         self._block = lru_cache(BLOCKS)(self._compute)
 
@@ -107,8 +112,8 @@ class Clock:
         if rest:
             nearest = f"give the beginning of a step, such as {self.shown(ordinal - rest)}"
             raise InputError(label, f"steps of {self.freq}", self.shown(ordinal), nearest)
-        if steps > LONGEST_GAP:
-            limit, found = f"at most {LONGEST_GAP} steps after the last", self.shown(ordinal)
+        if steps > self.longest_gap:
+            limit, found = f"at most {self.longest_gap} steps after the last", self.shown(ordinal)
             raise InputError(label, limit, found, "check the date, or begin a new series")
         return steps
 
@@ -124,6 +129,12 @@ class Clock:
     def _compute(self, phase: int, block: int) -> Tensor:
         first = self.period(phase + self.stride * BLOCK * block)
         return torch.from_numpy(calendar(first, BLOCK))
+
+    def _years(self, years: int) -> int:
+        """Return the steps in some years."""
+        with quiet_periods():
+            begin, end = (pd.Period(f"{y}-06-01", self.freq) for y in (2000, 2000 + years))
+        return (end.ordinal - begin.ordinal) // self.stride
 
     def _own(self, period: pd.Period, label: str) -> int:
         freq = period_frequency(period.freqstr)
