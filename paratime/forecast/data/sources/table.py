@@ -3,7 +3,8 @@
 Rows may be in any order: they are sorted by timestamp. Steps without a row are gaps: their target
 is missing. Covariates have a value at every step; only those known ahead continue beyond the last
 observed target, in rows whose target is empty. Without covariates known ahead, such rows are steps
-with a missing target.
+with a missing target. A new item, whose target is empty in all rows, begins its forecast after the
+last observed target of the other series, or else with its first row.
 
 Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
 offset count in UTC; but days and longer steps at one time of day count on the local clock.
@@ -142,11 +143,21 @@ class _Table:
         )
 
     def observed(self, grid: TimeGrid, target: Floats) -> Ints:
-        """Return the steps of each series up to its last observed target, else all of them."""
-        observed = np.where(np.isnan(target).all(0), -1, grid.step)
-        last = np.maximum.reduceat(observed, self.rows.begin)
-        steps = np.maximum.reduceat(grid.step, self.rows.begin)
-        return np.where(last < 0, steps, last) + 1
+        """Return the steps of each series up to its last observed target.
+
+        A new item has none: its history, all missing, ends with the last one of the other series;
+        it is empty if no row of the item follows.
+        """
+        rows, seen = self.rows, ~np.isnan(target).all(0)
+        last = np.maximum.reduceat(np.where(seen, grid.step, -1), rows.begin)
+        with quiet_periods():
+            ordinals = pd.PeriodIndex(grid.start).asi8
+            stride = pd.PeriodIndex(grid.start).freq.n
+        now = np.max((ordinals + last * stride)[last >= 0], initial=ordinals.min() - 1)
+        before = (now - ordinals) // stride  # the step of the last observation anywhere
+        steps = np.maximum.reduceat(grid.step, rows.begin)
+        new = np.where((before >= 0) & (before < steps), before, -1)
+        return np.where(last < 0, new, last) + 1
 
     def numbers(self, column: str) -> Floats:
         """Return a column of numbers in the order of the rows, NaN where missing."""
