@@ -2,7 +2,6 @@
 
 import re
 from datetime import date
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ def label_text(value: Any) -> str:
         return ""
     if isinstance(value, date | np.datetime64):
         return str(pd.Timestamp(value)).removesuffix(" 00:00:00")
-    if isinstance(value, Real) and not isinstance(value, int) and value == value // 1:
+    if isinstance(value, float | np.floating) and value == value // 1:
         return str(int(value))
     return _plain(str(value))
 

@@ -3,12 +3,15 @@
 import difflib
 import re
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_datetime64_any_dtype
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import period_frequency, quiet_periods
@@ -17,6 +20,11 @@ from paratime.forecast.data.stamps import DAY, guess_zone, in_days, zone_name
 
 OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 """A time of day, and the zone after it."""
+
+INDEX = re.compile(r"Unnamed: \d+$|index$|level_\d+$")
+"""A column that pandas wrote, not its user."""
+
+DATE = re.compile(r"\d{4}-\d\d")
 
 TIME = "an ISO 8601 time from 1678 to 2261"
 SUMMER_TIME = "local times repeat or skip an hour when summer time changes: give UTC or an offset"
@@ -62,6 +70,28 @@ class Columns:
         """Return the columns of a table that have no role."""
         return [str(name) for name in frame.columns if name not in self.used]
 
+    def resolve(self, sample: pd.DataFrame) -> "Columns":
+        """Return the columns of a table that lacks some of the default names.
+
+        Without ``item_id`` the table is one series; ``timestamp`` is the only column of times, and
+        ``target`` the only one of numbers.
+
+        Args:
+            sample: Some rows of the table.
+        """
+        found = [*sample.columns, *sample.index.names]
+        free = [x for x in sample.columns if x not in self.used and not INDEX.match(str(x))]
+        dates = [x for x in free if _are_times(sample[x])]
+        numbers = [x for x in free if x not in dates and _are_numbers(sample[x])]
+        roles: dict[str, Any] = {}
+        for role, candidates in (("timestamp", dates), ("target", numbers)):
+            lacks = getattr(self, role) == role and role not in found
+            if lacks and len(candidates) == 1:
+                roles[role] = candidates[0]
+        if self.item_id == "item_id" and "item_id" not in found:
+            roles["item_id"] = None
+        return replace(self, **roles)
+
     def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """Return the columns that have a role; levels of the index count by their names.
 
@@ -98,6 +128,20 @@ class Columns:
                     "several",
                     "use it once",
                 )
+
+
+def _are_times(values: pd.Series) -> bool:
+    """Return whether all values are times, or text that begins with a year and a month."""
+    if isinstance(values.dtype, pd.PeriodDtype) or is_datetime64_any_dtype(values.dtype):
+        return True
+    known = values.dropna()
+    text = known.map(lambda x: isinstance(x, str | date) and bool(DATE.match(str(x))))
+    return bool(len(known) and text.all())
+
+
+def _are_numbers(values: pd.Series) -> bool:
+    known = values.dropna()
+    return bool(len(known)) and bool(pd.to_numeric(known, errors="coerce").notna().all())
 
 
 @dataclass(frozen=True)
@@ -187,11 +231,12 @@ def sort_rows(
     again = np.flatnonzero(rows.follows & (np.diff(rows.time.asi8) == 0))
     if len(again):
         first = table_row(files, int(order[again[0]]))
+        name_it = ", or name the column of series as item_id" * (columns.item_id is None)
         raise InputError(
             columns.timestamp,
             expected="one row a time in a series",
             got=f"a second after {first}: {rows.where(int(again[0]) + 1)}",
-            remedy=f"delete one; {SUMMER_TIME}",
+            remedy=f"delete one{name_it}; {SUMMER_TIME}",
         )
     return rows
 

@@ -18,7 +18,7 @@ def summarize(data: Collection) -> str:
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
         "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
-        "channels": ", ".join(data.channel_names) if len(targets[0]) > 1 else "1",
+        "channels": _channels(data),
         "known ahead": _known(data),
         "known to the present": ", ".join(data.past),
         "numbers of a series": ", ".join(data.static_real),
@@ -27,6 +27,11 @@ def summarize(data: Collection) -> str:
         "official horizon": str(data.prediction_length or ""),
     }
     return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+
+
+def _channels(data: Collection) -> str:
+    """Return the names of channels, and that of a single one unless it is the default."""
+    return ", ".join(data.channel_names) if data.channels not in ((), ("target",)) else "1"
 
 
 def _known(data: Collection) -> str:

@@ -6,6 +6,9 @@ observed target, in rows whose target is empty. Without covariates known ahead, 
 with a missing target. A new item, whose target is empty in all rows, begins its forecast after the
 last observed target of the other series, or else with its first row.
 
+A table without a column ``item_id`` is one series. Where ``timestamp`` or ``target`` are missing
+and no other name is given, they are the only column of times and the only one of numbers.
+
 Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
 offset count in UTC; but days and longer steps at one time of day count on the local clock.
 Forecasts have the table's own timestamps, zone included. A zone without a name keeps its last
@@ -41,6 +44,9 @@ from paratime.forecast.data.sources.base import Source
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 
 Floats = NDArray[np.float32]
+
+SAMPLE = 100
+"""Rows that tell the columns of times and of numbers."""
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
 """Missing numbers in CSV. Names may be ``NA``: they are missing only if they are empty."""
@@ -84,6 +90,7 @@ def read_table(
         static_real=static_real,
         static_cat=static_cat,
     )
+    columns = columns.resolve(frame)
     chosen = columns.select(frame, "the table")
     found = read_rows(chosen, columns, [("the table", len(chosen))], freq)
     return replace(found, unused=tuple(columns.unused(frame)))
@@ -297,7 +304,9 @@ class Table(Source):
         """Return the series, in order of appearance."""
         roles = {x.name: getattr(self, x.name) for x in fields(Columns)}
         columns = Columns(**roles)
-        frame, files, unused = read_frames(find(self.path, (*CSV, *PARQUET)), columns)
+        paths = find(self.path, (*CSV, *PARQUET))
+        columns = columns.resolve(_sample(paths[0]))
+        frame, files, unused = read_frames(paths, columns)
         return replace(read_rows(frame, columns, files, self.freq), unused=unused)
 
 
@@ -314,6 +323,14 @@ def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, File
     frames = [columns.select(x, path.name) for path, x in zip(paths, whole, strict=True)]
     files = [(path.name, len(frame)) for path, frame in zip(paths, frames, strict=True)]
     return pd.concat(frames, ignore_index=True), files, tuple(unused)
+
+
+def _sample(path: Path) -> pd.DataFrame:
+    """Return some rows of a table."""
+    if path.name.endswith(PARQUET):
+        return _parquet(path)
+    with reading_csv(path):
+        return pd.read_csv(path, nrows=SAMPLE, **CSV_OPTIONS)
 
 
 def _csv(path: Path, columns: Columns) -> pd.DataFrame:

@@ -150,6 +150,51 @@ def test_dates_in_any_form_are_the_same_dates(convert):
     same(read_table(frame.assign(timestamp=convert(frame["timestamp"]))), read_table(frame))
 
 
+ONE = {
+    "no item": ("timestamp,target", 1),
+    "other names": ("date,value", 1),
+    "an index": (",date,value", 1),
+    "a label": ("date,shop,value", 1),
+}
+
+
+@pytest.mark.parametrize("form", ("csv", "parquet", "memory"))
+@pytest.mark.parametrize("name", ONE)
+def test_a_table_of_one_series_needs_no_names(name, form, tmp_path):
+    frame = frame_of(items=("a",))[["timestamp", "target"]]
+    truth = read_table(frame, item_id=None)
+    other = frame if name == "no item" else frame.set_axis(["date", "value"], axis=1)
+    other = other.assign(shop="x")[["date", "shop", "value"]] if name == "a label" else other
+    path = tmp_path / f"data.{form}"
+    if form == "memory":
+        return same(read_table(other), truth)
+    other.to_csv(path, index=name == "an index") if form == "csv" else other.to_parquet(path)
+    same(Table(str(path)).read(), truth)
+
+
+@pytest.mark.parametrize(
+    ("columns", "pattern"),
+    (
+        (["date", "low", "high"], "'target': expected a column of the table"),
+        (["date", "value", "other"], "'target': expected a column of the table"),
+        (["day", "date", "value"], "'timestamp': expected a column of the table"),
+        (["date", "shop"], "'target': expected a column of the table"),
+    ),
+)
+def test_columns_in_doubt_are_refused(columns, pattern):
+    frame = frame_of(items=("a",))
+    values = {"date": "timestamp", "day": "timestamp", "shop": "kind"}
+    table = pd.DataFrame({c: frame[values.get(c, "target")] for c in columns})
+    refused(pattern, lambda: read_table(table))
+
+
+def test_several_series_without_their_names_are_refused():
+    refused(
+        r"timestamp: .* got a second .*delete one, or name the column of series as item_id",
+        lambda: read_table(frame_of()[["timestamp", "target", "kind"]]),
+    )
+
+
 HOURS = "".join(f"b,2024-01-01T0{i}:00,{i},{i}\n" for i in range(8))
 KNOWN, PAST, REAL, CAT = ({k: ("x",)} for k in ("known", "past", "static_real", "static_cat"))
 
