@@ -14,7 +14,7 @@ from pandas.tseries.frequencies import to_offset
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import MONTHS, period_frequency, quiet_periods
-from paratime.forecast.data.rows import SUMMER_TIME, Ints, SortedRows, format_time
+from paratime.forecast.data.rows import SUMMER_TIME, Ints, SortedRows
 from paratime.forecast.data.stamps import (
     ALIGNMENTS,
     DAY,
@@ -122,7 +122,7 @@ def place(rows: SortedRows, freq: str | None) -> TimeGrid:
 def _stamps(rows: SortedRows, distances: Ints, fits: NDArray[np.bool_]) -> list[Stamps]:
     chosen = choose_alignments(distances, fits)
     return [
-        Stamps(int(distances[k, series]), *ALIGNMENTS[k], zone, rows.local)
+        Stamps(int(distances[k, series]), *ALIGNMENTS[k], zone, rows.local, rows.counted)
         for series, (k, zone) in enumerate(zip(chosen.tolist(), rows.zones, strict=True))
     ]
 
@@ -168,7 +168,7 @@ def _check_gaps(rows: SortedRows, step: Ints, freq: str) -> None:
             stray, other = (row + 1, row) if late else (row, row + 1)
             raise InputError(
                 "timestamp",
-                expected=f"a row of {freq} nearer to {format_time(rows.time[other])}",
+                expected=f"a row of {freq} nearer to {rows.shown(rows.time[other])}",
                 got=f"{gap[row]:,} steps away, {rows.where(stray)}",
                 remedy="correct it; if the gap is real, begin another series after it",
             )

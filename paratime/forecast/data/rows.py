@@ -16,13 +16,15 @@ from pandas.api.types import is_datetime64_any_dtype
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import period_frequency, quiet_periods
 from paratime.forecast.data.labels import label_text
-from paratime.forecast.data.stamps import DAY, guess_zone, in_days, zone_name
+from paratime.forecast.data.stamps import DAY, SECOND, guess_zone, in_days, zone_name
 
 OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 """A time of day, and the zone after it."""
 
 INDEX = re.compile(r"Unnamed: \d+$|index$|level_\d+$")
 """A column that pandas wrote, not its user."""
+
+NUMBER = re.compile(r"-?\d{1,9}")
 
 DATE = re.compile(r"\d{4}-\d\d")
 
@@ -156,6 +158,7 @@ class SortedRows:
         files: The files of the table.
         zones: The time zone of each series, None for none.
         local: Whether timestamps are those of its clock, not UTC.
+        counted: Whether they are numbers of steps, as seconds from 1970.
     """
 
     names: list[str]
@@ -165,6 +168,7 @@ class SortedRows:
     files: Files
     zones: list[str | None]
     local: bool = False
+    counted: bool = False
 
     @cached_property
     def lengths(self) -> Ints:
@@ -192,7 +196,11 @@ class SortedRows:
     def where(self, row: int) -> str:
         """Describe the place of a row."""
         name, place = self.names[self.series(row)], table_row(self.files, int(self.order[row]))
-        return f"series {name!r} at {format_time(self.time[row])} ({place})"
+        return f"series {name!r} at {self.shown(self.time[row])} ({place})"
+
+    def shown(self, time: pd.Timestamp) -> str:
+        """Return a timestamp as the table writes it."""
+        return str(time.value // SECOND) if self.counted else format_time(time)
 
 
 def table_row(files: Files, row: int) -> str:
@@ -217,7 +225,7 @@ def sort_rows(
     Raises:
         InputError: A series or a time is missing, unreadable or repeated.
     """
-    times = _times(frame[columns.timestamp], files)
+    times = _times(frame[columns.timestamp], files, freq)
     if columns.item_id is None:
         codes, names = np.zeros(len(frame), dtype=np.int64), ["0"]
     else:
@@ -227,7 +235,7 @@ def sort_rows(
     order = np.lexsort((time.asi8, codes))
     begin = np.flatnonzero(np.diff(codes[order], prepend=-1))
     zones = times.zones(np.split(order, begin[1:]))
-    rows = SortedRows(names, begin, time[order], order, files, zones, local)
+    rows = SortedRows(names, begin, time[order], order, files, zones, local, times.counted)
     again = np.flatnonzero(rows.follows & (np.diff(rows.time.asi8) == 0))
     if len(again):
         first = table_row(files, int(order[again[0]]))
@@ -264,12 +272,14 @@ class _Times:
         local: Without a zone, (N,).
         zoned: Whether they have a zone.
         zone: Its name, None if only offsets are known.
+        counted: Whether they are numbers of steps.
     """
 
     utc: pd.DatetimeIndex
     local: pd.DatetimeIndex
     zoned: bool
     zone: str | None = None
+    counted: bool = False
 
     def zones(self, series: Sequence[Ints]) -> list[str | None]:
         """Return the zone of each series, given its rows."""
@@ -291,7 +301,23 @@ def _by_local_clock(times: _Times, codes: Ints, freq: str | None) -> bool:
     return bool((days and local == codes.max() + 1) or 2 * local <= utc)
 
 
-def _times(values: pd.Series, files: Files) -> _Times:
+def _step_numbers(text: Sequence[str], freq: str | None) -> Ints | None:
+    """Return timestamps that are the numbers of steps, None if they are dates.
+
+    Years and dates in digits are dates; years only if steps may be months or longer.
+    """
+    if not all(NUMBER.fullmatch(x) for x in text):
+        return None
+    numbers = np.array([*map(int, text)], dtype=np.int64)
+    longer = freq is None or period_frequency(freq).lstrip("0123456789")[0] in "MQY"
+    for digits, first, last in ((4, 1678, 2261), (6, 167801, 226112), (8, 16780101, 22611231)):
+        written = all(len(x) == digits for x in text) and (longer or digits > 4)
+        if written and ((first <= numbers) & (numbers <= last)).all():
+            return None
+    return numbers
+
+
+def _times(values: pd.Series, files: Files, freq: str | None) -> _Times:
     """Return the timestamps of rows."""
     where = partial(table_row, files)
     if isinstance(values.dtype, pd.PeriodDtype):
@@ -306,6 +332,9 @@ def _times(values: pd.Series, files: Files) -> _Times:
         local, zoned = distinct.tz_localize(None), np.array(distinct.tz is not None)
         utc = distinct.tz_convert(None) if zoned else local
         zone = zone_name(distinct.tz, distinct[-1].utcoffset()) if zoned else None
+    elif (numbers := _step_numbers([label_text(x) for x in distinct], freq)) is not None:
+        steps = pd.DatetimeIndex((numbers * SECOND)[codes])
+        return _Times(steps, steps, False, counted=True)
     else:
         text = [str(x) for x in distinct]
         utc = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).tz_localize(None)

@@ -15,7 +15,8 @@ from paratime.forecast.data.calendar import quiet_periods
 
 Ints = NDArray[np.int64]
 
-DAY = 86_400 * 10**9
+SECOND = 10**9
+DAY = 86_400 * SECOND
 NEVER = np.iinfo(np.int64).min
 
 ALIGNMENTS = ((False, False), (True, False), (False, True), (True, True))
@@ -41,6 +42,7 @@ class Stamps:
         business: Whether the days of the distance are business days.
         zone: Time zone, None for none.
         local: Whether periods follow the clock of the zone, not UTC.
+        counted: Whether timestamps are the numbers of steps, which count as seconds from 1970.
     """
 
     distance: int = 0
@@ -48,6 +50,7 @@ class Stamps:
     business: bool = False
     zone: str | None = None
     local: bool = False
+    counted: bool = False
 
     @classmethod
     def of(cls, time: pd.Timestamp, freq: str) -> tuple[pd.Period, Self]:
@@ -66,9 +69,11 @@ class Stamps:
             period = index.to_period(freq)[0]
         return period, cls(int(distances[chosen, 0]), *ALIGNMENTS[chosen], zone, local)
 
-    def times(self, periods: pd.PeriodIndex) -> pd.DatetimeIndex:
+    def times(self, periods: pd.PeriodIndex) -> pd.DatetimeIndex | pd.Index:
         """Return the timestamps of periods."""
         time = self._unzoned(periods)
+        if self.counted:
+            return pd.Index(time.asi8 // SECOND)
         if self.zone is None:
             return time
         if not self.local:

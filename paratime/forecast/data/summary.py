@@ -4,6 +4,7 @@ import numpy as np
 
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
+from paratime.forecast.data.stamps import STARTS
 
 
 def summarize(data: Collection) -> str:
@@ -11,10 +12,11 @@ def summarize(data: Collection) -> str:
     targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
     steps = np.array([target.shape[1] for target in targets])
     missing = sum(int(np.isnan(target).sum()) for target in targets)
-    season = data.seasonality
+    season, counted = data.seasonality, data.entries[0].get("stamps", STARTS).counted
+    freq = "numbered steps" if counted else data.freq
     rows = {
         "series": f"{len(targets):,}",
-        "frequency": f"{data.freq}, a season of {season} steps" if season > 1 else data.freq,
+        "frequency": f"{freq}, a season of {season} steps" if season > 1 else freq,
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
         "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",

@@ -80,6 +80,8 @@ class Clock:
         if isinstance(timestamp, pd.Period):
             return self._own(timestamp, label)
         try:
+            if stamps.counted and isinstance(timestamp, int | np.integer):
+                timestamp = pd.Timestamp(int(timestamp), unit="s")
             if not isinstance(timestamp, str | date | np.datetime64):
                 raise ValueError(timestamp)
             given = pd.Timestamp(timestamp)

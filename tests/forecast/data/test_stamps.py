@@ -165,6 +165,27 @@ def test_an_entry_is_stamped_like_its_start(start, freq, second):
     assert following(data, 1).tolist() == [pd.Timestamp(second)]
 
 
+@pytest.mark.parametrize("form", ("memory", "csv", "parquet"))
+@pytest.mark.parametrize(
+    ("first", "step"), ((0, 1), (-5, 1), (1, 1), (1690, 1), (7, 5), (1000, 3600), (0, 7)), ids=str
+)
+def test_numbers_of_steps_continue(form, first, step, tmp_path):
+    time = np.arange(first, first + 900 * step, step)
+    data = read_back(np.delete(time[:-LATER], [5, 6]), form, tmp_path)
+    assert not data.dated and data.seasonality == 1
+    assert data.entries[0]["target"].size == len(time) - LATER
+    assert following(data).tolist() == time[-LATER:].tolist()
+    clock, stamps = Clock(data.freq), data.entries[0]["stamps"]
+    steps = [clock.ordinal(t, "x", stamps) for t in time[-LATER:]]
+    assert np.diff(steps).tolist() == [clock.stride] * (LATER - 1)
+
+
+def test_years_and_digits_are_dates():
+    for time, freq in ((np.arange(1990, 2020), "Y-DEC"), (np.arange(20240101, 20240120), "D")):
+        data = read_back(time, "memory", None)
+        assert data.freq == freq and data.dated
+
+
 def test_by_default_timestamps_are_the_beginnings_of_periods():
     periods = pd.period_range("2024-01", periods=3, freq="M")
     assert Stamps().times(periods).equals(periods.start_time)

@@ -9,7 +9,8 @@ last observed target of the other series, or else with its first row.
 A table without a column ``item_id`` is one series. Where ``timestamp`` or ``target`` are missing
 and no other name is given, they are the only column of times and the only one of numbers.
 
-Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
+Timestamps are ISO 8601, dates included, or the numbers of steps, which have neither calendar nor
+season; numbers like 1990 are years. Periods have no time zone, so times with a zone or an
 offset count in UTC; but days and longer steps at one time of day count on the local clock.
 Forecasts have the table's own timestamps, zone included. A zone without a name keeps its last
 offset, unless its offsets are those of a known summer time.
@@ -35,7 +36,6 @@ from paratime.forecast.data.rows import (
     Ints,
     SortedRows,
     encode_labels,
-    format_time,
     refuse,
     sort_rows,
 )
@@ -147,6 +147,8 @@ class _Table:
             static_real=tuple(names.static_real),
             categories=categories,
             channels=tuple(names.targets),
+            dated=not rows.counted,
+            season=1 if rows.counted else None,
         )
 
     def observed(self, grid: TimeGrid, target: Floats) -> Ints:
@@ -266,7 +268,7 @@ class _Layout:
         series = self.rows.series(row)
         with quiet_periods():
             time = (self.grid.start[series] + int(step - self.begin[series])).start_time
-        return f"series {self.rows.names[series]!r} at {format_time(time)} (no row)"
+        return f"series {self.rows.names[series]!r} at {self.rows.shown(time)} (no row)"
 
 
 @dataclass(frozen=True)
