@@ -176,8 +176,12 @@ class SeriesData(DataModule):
         for name, some in zip(names, np.any(seen, axis=0), strict=True):
             if not some:
                 label = f"target, channel {name!r}" if len(names) > 1 else "target"
-                got = f"none in {len(entries)} series{where}"
-                raise InputError(label, "values", got, "check its column")
+                raise InputError(
+                    label,
+                    expected="values",
+                    got=f"none in {len(entries)} series{where}",
+                    remedy="check its column",
+                )
 
     def _cut(self, held_out: int) -> list[dict[str, Any]]:
         """Return the longer series, without their last steps."""
