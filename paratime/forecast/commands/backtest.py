@@ -4,6 +4,7 @@ from pathlib import Path
 
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
+from paratime.forecast.data.features import unseen_labels
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.evaluation.backtest import backtest
@@ -40,11 +41,11 @@ def run(
         if name not in BASELINES:
             raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
     task = load_forecaster(model)
-    ours = backtest(
-        task, chosen(data, source, series_source).read(), windows=windows, stride=stride
-    )
+    given = chosen(data, source, series_source).at(task.spec.freq).read()
+    ours = backtest(task, given, windows=windows, stride=stride)
     found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
-    note = seen_in_training(task, ours.windows)
+    notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec))
+    note = "; ".join(x for x in notes if x)
     print("\n".join([score_table(found), *([f"note: {note}"] if note else [])]))
     if out is not None:
         write_series(found, Path(out) / "series.csv")

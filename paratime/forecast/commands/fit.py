@@ -6,6 +6,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError, check_at_least
+from paratime.forecast.commands.predict import print_note
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
@@ -74,6 +75,7 @@ def run(
     if not resume:
         clear(out, overwrite)
     print(summarize(series.collection))
+    print_note(series.left_out)
     estimator.train_on(series, ckpt_path=last).serialize(Path(out))
     print(f"{'forecaster':<20} {out}")
 

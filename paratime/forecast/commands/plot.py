@@ -5,7 +5,9 @@ from difflib import get_close_matches
 
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
-from paratime.forecast.data.features import check_ahead
+from paratime.forecast.commands.predict import print_note
+from paratime.forecast.data.features import check_ahead, unseen_labels
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
@@ -34,19 +36,20 @@ def run(
     from paratime.forecast.evaluation.charts import fans
 
     check_figure(out)
-    task, given = (
-        load_forecaster(model),
-        select_series(chosen(data, source, series_source).read(), items),
-    )
+    task = load_forecaster(model)
+    found = chosen(data, source, series_source).at(task.spec.freq).read()
+    given = select_series(found, items)
     check_ahead(given.entries, task.spec.prediction_length)
     ahead = with_future(given, task.spec.prediction_length)
     save_figure(fans(backtest(task, ahead, windows=1)), out)
+    print_note(unseen_labels(given, task.spec))
     print(f"{'figure':<20} {out}")
 
 
 def select_series(data: Collection, items: tuple[str, ...]) -> Collection:
     """Return the named series, by default all."""
     named = {entry["item_id"]: entry for entry in data.entries}
+    items = tuple(map(label_text, items))
     for name in items:
         if name not in named:
             near = get_close_matches(name, named, n=1)

@@ -1,14 +1,18 @@
 """``paratime forecast predict``: forecasts after the end of each series, as a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 from gluonts.model.forecast import QuantileForecast
 
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
+from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.features import unseen_labels
+from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
+from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
@@ -37,30 +41,48 @@ def run(
     """
     check_format(out)
     kind = AsQuantiles(levels)
-    given = chosen(data, source, series_source).read()
-    table = to_frame(forecast(load_forecaster(model), given, kind), given.channel_names)
+    task = load_forecaster(model)
+    given = chosen(data, source, series_source).at(task.spec.freq).read()
+    table = to_frame(forecast(task, given, kind), given)
     write_table(table, out)
+    print_note(unseen_labels(given, task.spec))
     print(f"{'series':<20} {table['item_id'].nunique():,}")
     print(f"{'forecasts':<20} {out}")
 
 
-def to_frame(forecasts: Iterable[QuantileForecast], channels: Sequence[str]) -> pd.DataFrame:
+def to_frame(forecasts: Iterable[QuantileForecast], data: Collection) -> pd.DataFrame:
     """Return forecasts in long form: ``item_id, timestamp, mean`` and a column for each level.
 
-    A multivariate target has another column ``channel``, with the given names.
+    Timestamps continue those of the data. A multivariate target has another column ``channel``.
+
+    Args:
+        forecasts: A forecast for each series.
+        data: The series, in the same order.
     """
-    parts = []
-    for found in forecasts:
+    parts, channels = [], data.channel_names
+    for found, entry in zip(forecasts, data.entries, strict=True):
+        with quiet_periods():
+            times = entry.get("stamps", STARTS).times(found.index)
         values = found.forecast_array.reshape(*found.forecast_array.shape[:2], -1)
         for number, channel in enumerate(channels):
             part = pd.DataFrame(values[:, :, number].T, columns=found.forecast_keys)
-            part.insert(0, "timestamp", found.index.start_time)
+            part.insert(0, "timestamp", times)
             part.insert(0, "channel", channel)
             part.insert(0, "item_id", found.item_id)
             parts.append(part)
+    if (
+        len({getattr(part["timestamp"].dtype, "tz", None) for part in parts}) > 1
+    ):  # a column has one zone
+        parts = [x.assign(timestamp=x["timestamp"].dt.tz_convert("UTC")) for x in parts]
     table = pd.concat(parts, ignore_index=True)
     table.insert(3, "mean", table.pop("mean"))
     return table if len(channels) > 1 else table.drop(columns="channel")
+
+
+def print_note(note: str) -> None:
+    """Print a note if there is one."""
+    if note:
+        print(f"note: {note}")
 
 
 def check_format(path: str) -> None:

@@ -1,5 +1,6 @@
 """Calendar features of the steps of a series, and the season of a frequency."""
 
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,10 +23,13 @@ from gluonts.time_feature import (
 )
 from gluonts.time_feature.seasonality import DEFAULT_SEASONALITIES
 from numpy.typing import NDArray
+from pandas.tseries.frequencies import to_offset
 
 from paratime.errors import InputError
 
 Index = Callable[[pd.PeriodIndex], NDArray[np.float64]]
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 PERIODS: dict[str, tuple[Index, int, int]] = {
     "second_of_minute": (second_of_minute_index, 60, 1),
@@ -61,6 +65,30 @@ def check_frequency(freq: str) -> str:
             "freq", "minutely to yearly", repr(freq), "give a pandas frequency, such as h, D or M"
         ) from error
     return spelled
+
+
+@cache
+def period_frequency(freq: str) -> str:
+    """Return a frequency in pandas' spelling for periods.
+
+    Starts and ends name the same period (``MS`` and ``ME`` are ``M``), a year of quarters that
+    starts in October ends in September, and old spellings such as ``H`` are accepted.
+
+    Raises:
+        InputError: The frequency is unknown, or has no calendar features.
+    """
+    with quiet_periods():
+        try:
+            offset = to_offset(freq)
+        except ValueError:
+            return check_frequency(freq)
+        code, _, anchor = offset.rule_code.partition("-")
+        if calendar := re.fullmatch(r"B?([MQY])([SE])", code):
+            if anchor and calendar[2] == "S":
+                anchor = MONTHS[MONTHS.index(anchor) - 1]
+            code = calendar[1]
+        count = "" if offset.n == 1 else offset.n
+        return check_frequency(f"{count}{code}-{anchor}".removesuffix("-"))
 
 
 def season_length(freq: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +20,9 @@ from paratime.training.samplers import EpochSampler, ResumableLoader
 
 SPACING = 32
 """Steps of a long series for each origin drawn from it."""
+
+SHORTEST = 2
+"""Fewest steps of a series in training."""
 
 Example = tuple[SeriesTensors, Tensor]
 
@@ -81,14 +85,29 @@ class SeriesData(DataModule):
     def spec(self) -> SeriesSpec:
         """What the task must know of the series."""
         data, length = self.collection, self.prediction_length
-        held_out = length * (self.validation_windows + self.test_windows)
-        standard = CovariateScaler.of(self._cut(held_out), data.dated)
-        return SeriesSpec.describe(data, length, standard, held_out)
+        standard = CovariateScaler.of(self._training_part(), data.dated)
+        return SeriesSpec.describe(data, length, standard, self._held_out)
+
+    @property
+    def left_out(self) -> str:
+        """A note on the series that training leaves out, and why; empty if it has all."""
+        held, entries = self._held_out, self.collection.entries
+        cut = [_until(e, e["target"].shape[-1] - held) for e in entries]
+        short = [e["item_id"] for e in cut if e["target"].shape[-1] < SHORTEST]
+        long = [e for e in cut if e["target"].shape[-1] >= SHORTEST]
+        empty = [e["item_id"] for e in long if not _has_values(e)]
+        limit, where = f"fewer than {held + SHORTEST} steps", "no value"
+        if held:
+            limit += f", of which {held} are held out"
+            where += f" before the {held} steps that are held out"
+        found = ((short, limit), (empty, where))
+        parts = [f"{len(names)} with {why} ({_listed(names)})" for names, why in found if names]
+        left = len(entries) - len(short) - len(empty)
+        return f"trains on {left} of {len(entries)} series, not on {', '.join(parts)}" * bool(parts)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
-        held_out = self.prediction_length * (self.validation_windows + self.test_windows)
-        series = TrainingSeries(self._prepared(held_out), self.origins)
+        series = TrainingSeries(self._tensors(self._training_part()), self.origins)
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
@@ -133,8 +152,36 @@ class SeriesData(DataModule):
         return with_origins(series, origins, self.prediction_length)
 
     def _prepared(self, held_out: int) -> list[SeriesTensors]:
+        return self._tensors(self._cut(held_out))
+
+    def _tensors(self, entries: list[dict[str, Any]]) -> list[SeriesTensors]:
         standard, length = self.spec.standard, self.prediction_length
-        return [to_tensors(x, standard, length) for x in self._cut(held_out)]
+        return [to_tensors(x, standard, length) for x in entries]
+
+    @property
+    def _held_out(self) -> int:
+        return self.prediction_length * (self.validation_windows + self.test_windows)
+
+    def _training_part(self) -> list[dict[str, Any]]:
+        """Return the series of the training, checked to have values in every channel."""
+        self._check_values(self.collection.entries, "")
+        cut, held = self._cut(self._held_out), self._held_out
+        self._check_values(cut, f" before the {held} steps held out" * bool(held))
+        return [entry for entry in cut if _has_values(entry)]
+
+    def _check_values(self, entries: list[dict[str, Any]], where: str) -> None:
+        """Refuse a channel without any value."""
+        names = self.collection.channel_names
+        seen = [~np.isnan(np.atleast_2d(e["target"])).all(axis=1) for e in entries]
+        for name, some in zip(names, np.any(seen, axis=0), strict=True):
+            if not some:
+                label = f"target, channel {name!r}" if len(names) > 1 else "target"
+                raise InputError(
+                    label,
+                    expected="values",
+                    got=f"none in {len(entries)} series{where}",
+                    remedy="check its column",
+                )
 
     def _cut(self, held_out: int) -> list[dict[str, Any]]:
         """Return the longer series, without their last steps."""
@@ -163,12 +210,12 @@ class TrainingSeries(Dataset[Example]):
     """Series with random origins, indexed by (series, seed).
 
     Args:
-        series: The series; those of fewer than two steps are left out.
+        series: The series; those of fewer than ``SHORTEST`` steps are left out.
         origins: Origins of a series, or one in ``SPACING`` steps if that is more.
     """
 
     def __init__(self, series: Sequence[SeriesTensors], origins: int) -> None:
-        self._series = [x for x in series if len(x.target) > 1]
+        self._series = [x for x in series if len(x.target) >= SHORTEST]
         self._origins = origins
         if not self._series:
             raise InputError("series", "some of at least 2 steps", "none", "give longer series")
@@ -192,6 +239,15 @@ class ShuffledSeries(EpochSampler):
         seeds = random.integers(2**63, size=count)
         for index in random.permutation(count):
             yield int(index), int(seeds[index])
+
+
+def _has_values(entry: dict[str, Any]) -> bool:
+    return not np.isnan(entry["target"]).all()
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names."""
+    return ", ".join([*names[:3], *["..."] * (len(names) > 3)])
 
 
 def _until(entry: dict[str, Any], steps: int) -> dict[str, Any]:

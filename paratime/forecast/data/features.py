@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratime.errors import InputError
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection, numbered
 from paratime.forecast.data.spec import COVARIATES, SeriesSpec
 
@@ -32,6 +33,18 @@ def match_features(data: Collection, series: SeriesSpec) -> list[dict[str, Any]]
     return [entry | {"feat_static_cat": _recoded(entry, codes)} for entry in data.entries]
 
 
+def unseen_labels(data: Collection, series: SeriesSpec) -> str:
+    """Return a note on the labels that training never saw, empty without any."""
+    notes = []
+    for name, found in data.categories.items():
+        codes = _codes(series.categories[name], found)[:-1]
+        new = [repr(x) for x, code in zip(found, codes, strict=True) if code < 0]
+        if new:
+            shown = ", ".join([*new[:3], *["..."] * (len(new) > 3)])
+            notes.append(f"{len(new)} of {len(found)} labels of {name}: {shown}")
+    return f"training never saw {'; '.join(notes)}" if notes else ""
+
+
 def check_ahead(entries: Iterable[dict[str, Any]], prediction_length: int) -> None:
     """Refuse series whose known covariates end before a forecast from their last step."""
     for entry in entries:
@@ -54,8 +67,8 @@ def _same(name: str, expected: Any, got: Any) -> None:
 
 def _codes(expected: Iterable[str], categories: Iterable[str]) -> np.ndarray:
     """Return the trained code of each category, and of -1."""
-    known = {name: code for code, name in enumerate(expected)}
-    return np.array([*(known.get(name, -1) for name in categories), -1])
+    known = {label_text(name): code for code, name in enumerate(expected)}
+    return np.array([*(known.get(label_text(name), -1) for name in categories), -1])
 
 
 def _recoded(entry: dict[str, Any], codes: list[np.ndarray]) -> np.ndarray:

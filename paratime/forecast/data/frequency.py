@@ -4,10 +4,7 @@ The frequency is the most common step between neighbouring rows of a series, so 
 a stray row changes it. Every row must lie on its grid; steps without a row are gaps.
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,36 +13,22 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import check_frequency, quiet_periods
+from paratime.forecast.data.calendar import MONTHS, period_frequency, quiet_periods
 from paratime.forecast.data.rows import SUMMER_TIME, Ints, SortedRows
+from paratime.forecast.data.stamps import (
+    ALIGNMENTS,
+    DAY,
+    NEVER,
+    Stamps,
+    alignments,
+    base_frequency,
+    choose_alignments,
+)
 
-DAY = 86_400 * 10**9
-MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+GAP = 1000
+"""Steps without a row that any series may have; more if it has many rows, or several such gaps."""
+
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-
-
-@cache
-def period_frequency(freq: str) -> str:
-    """Return a frequency in pandas' spelling for periods.
-
-    Starts and ends name the same period (``MS`` and ``ME`` are ``M``), a year of quarters that
-    starts in October ends in September, and old spellings such as ``H`` are accepted.
-
-    Raises:
-        InputError: The frequency is unknown, or has no calendar features.
-    """
-    with quiet_periods():
-        try:
-            offset = to_offset(freq)
-        except ValueError:
-            return check_frequency(freq)
-        code, _, anchor = offset.rule_code.partition("-")
-        if calendar := re.fullmatch(r"B?([MQY])([SE])", code):
-            if anchor and calendar[2] == "S":
-                anchor = MONTHS[MONTHS.index(anchor) - 1]
-            code = calendar[1]
-        count = "" if offset.n == 1 else offset.n
-        return check_frequency(f"{count}{code}-{anchor}".removesuffix("-"))
 
 
 def infer_frequency(rows: SortedRows) -> str:
@@ -100,11 +83,13 @@ class TimeGrid:
         freq: Frequency of the periods.
         start: First period of each series, S.
         step: Step of each row in its series, from 0, (N,).
+        stamps: The timestamps of each series, S.
     """
 
     freq: str
     start: list[pd.Period]
     step: Ints
+    stamps: list[Stamps]
 
 
 def place(rows: SortedRows, freq: str | None) -> TimeGrid:
@@ -120,43 +105,26 @@ def place(rows: SortedRows, freq: str | None) -> TimeGrid:
     with quiet_periods():
         periods = rows.time.to_period(wanted)
         start = list(periods[rows.begin])
-    repeated = rows.follows & (np.diff(periods.asi8) < 1)
-    on_grid = np.zeros(len(rows.begin), dtype=bool)
-    for alignment in _alignments(rows.time, wanted):
-        stray = alignment != alignment[rows.first]
-        stray[1:] |= repeated
-        on_grid |= ~np.logical_or.reduceat(stray, rows.begin)
-        if on_grid.all():
-            break
-    else:
-        raise _off_grid(rows, int(on_grid.argmin()), wanted)
+    distances = alignments(rows.time, wanted)
+    phase = periods.asi8 % periods.freq.n
+    stray = (distances != distances[:, rows.first]) | (distances == NEVER)
+    stray |= phase != phase[rows.first]
+    stray[:, 1:] |= rows.follows & (np.diff(periods.asi8) < 1)
+    fits = ~np.logical_or.reduceat(stray, rows.begin, axis=1)
+    if not fits.any(axis=0).all():
+        raise _off_grid(rows, int(fits.any(axis=0).argmin()), wanted)
     step = (periods.asi8 - periods.asi8[rows.first]) // periods.freq.n
     _check_steps(rows, step, wanted, freq)
-    return TimeGrid(wanted, start, step)
+    _check_gaps(rows, step, wanted)
+    return TimeGrid(wanted, start, step, _stamps(rows, distances[:, rows.begin], fits))
 
 
-def _alignments(time: pd.DatetimeIndex, freq: str) -> Iterator[Ints]:
-    """Yield the distances of timestamps from the beginnings and from the ends of their periods.
-
-    For a multiple of a period, each phase has values of its own.
-    """
-    base = freq.lstrip("0123456789")
-    count = int(freq.removesuffix(base) or 1)
-    with quiet_periods():
-        periods = time.to_period(base)
-        begin, end = periods.start_time, (periods + 1).start_time
-
-    def phased(position: Ints) -> Ints:
-        if count == 1:
-            return position
-        return np.unique(position, return_inverse=True)[1] * count + periods.asi8 % count
-
-    yield phased(time.asi8 - begin.asi8)
-    yield phased(end.asi8 - time.asi8)
-    if base[0] in "MQY":
-        first, day, last = (t.to_numpy().astype("datetime64[D]") for t in (begin, time, end))
-        yield phased(np.busday_count(first, day) * DAY + time.asi8 % DAY)
-        yield phased(np.busday_count(day, last) * DAY - time.asi8 % DAY)
+def _stamps(rows: SortedRows, distances: Ints, fits: NDArray[np.bool_]) -> list[Stamps]:
+    chosen = choose_alignments(distances, fits)
+    return [
+        Stamps(int(distances[k, series]), *ALIGNMENTS[k], zone, rows.local, rows.counted)
+        for series, (k, zone) in enumerate(zip(chosen.tolist(), rows.zones, strict=True))
+    ]
 
 
 def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
@@ -164,7 +132,7 @@ def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
     own = _regular(rows.time[part])
     if own is not None:
         return _mixed(rows, series, own, freq)
-    found = [a[part] for a in _alignments(rows.time, freq)]
+    found = _phased(rows.time[part], freq)
     strays = [np.flatnonzero(a != most_common(a)) for a in found]
     stray = min((s for s in strays if len(s)), key=len)[0]
     where = rows.where(part.start + int(stray))
@@ -174,6 +142,36 @@ def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
         got=f"a row off that grid, {where}",
         remedy=f"correct it, or give freq; {SUMMER_TIME}",
     )
+
+
+def _phased(time: pd.DatetimeIndex, freq: str) -> list[Ints]:
+    """Return the alignments; for a multiple of a period, each phase has values of its own."""
+    count, base = base_frequency(freq)
+    with quiet_periods():
+        phase = time.to_period(base).asi8 % count
+    distances = alignments(time, freq)
+    return [np.unique(d, return_inverse=True)[1] * count + phase for d in distances]
+
+
+def _check_gaps(rows: SortedRows, step: Ints, freq: str) -> None:
+    """Refuse a gap that only a mistyped date explains: it would take up memory and mean nothing.
+
+    Up to ``GAP`` steps it may be any, else three steps a row, or ten times the third longest gap.
+    """
+    gap = np.diff(step) * rows.follows
+    for row in np.flatnonzero(gap > GAP).tolist():
+        part = rows.part(rows.series(row))
+        others = np.sort(gap[part.start : part.stop - 1])[-3:]
+        third = others[0] if len(others) == 3 else GAP
+        if gap[row] > max(GAP, 3 * (part.stop - part.start), 10 * third):
+            late = 2 * (row + 1 - part.start) >= part.stop - part.start
+            stray, other = (row + 1, row) if late else (row, row + 1)
+            raise InputError(
+                "timestamp",
+                expected=f"a row of {freq} nearer to {rows.shown(rows.time[other])}",
+                got=f"{gap[row]:,} steps away, {rows.where(stray)}",
+                remedy="correct it; if the gap is real, begin another series after it",
+            )
 
 
 def _check_steps(rows: SortedRows, step: Ints, freq: str, given: str | None) -> None:

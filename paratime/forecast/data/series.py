@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from paratime.errors import InputError, one_line
 from paratime.forecast.data.calendar import quiet_periods, season_length
 from paratime.forecast.data.frequency import period_frequency
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.rows import format_time
+from paratime.forecast.data.stamps import STARTS, Stamps
 
 DYNAMIC = ("feat_dynamic_real", "past_feat_dynamic_real")
 STATIC = ("feat_static_cat", "feat_static_real")
@@ -25,7 +27,8 @@ class Collection:
     Attributes:
         freq: Frequency of the periods, in pandas' spelling.
         entries: A GluonTS data entry for each series, with exactly these keys: ``item_id`` (str),
-            ``start`` (period), ``target`` (T,) or (C, T), NaN where missing;
+            ``start`` (period), ``stamps`` (``Stamps``; if absent, the beginnings of periods),
+            ``target`` (T,) or (C, T), NaN where missing;
             ``feat_dynamic_real`` (F, T and any number of steps ahead),
             ``past_feat_dynamic_real`` (P, T), ``feat_static_cat`` (L,), ``feat_static_real`` (R,).
             Codes are int64, other values float32. Absent features have no rows.
@@ -89,9 +92,10 @@ def from_gluonts(
     entries: list[dict[str, Any]] = []
     for number, entry in enumerate(dataset, start=1):
         reader = _Entry.of(entry, number)
-        start = reader.start(freq)
+        start, stamps = reader.start(freq)
         freq = freq or start.freqstr
-        entries.append({"item_id": reader.item_id, "start": start} | reader.values(start))
+        known = {"item_id": reader.item_id, "start": start, "stamps": stamps}
+        entries.append(known | reader.values(start))
         first, last = _kinds(entries[0]), _kinds(entries[-1])
         if first != last:
             raise InputError(
@@ -138,28 +142,27 @@ class _Entry:
         if not isinstance(entry, Mapping):
             text = f"{type(entry).__name__} {str(entry)[:40]!r}"
             raise InputError(f"entry {number}", "start, target, features by name", text, "fix it")
-        item_id = str(entry.get("item_id", number - 1))
+        item_id = label_text(entry.get("item_id", number - 1))
         return cls(entry, item_id, f"series {item_id!r} (entry {number})")
 
-    def start(self, freq: str | None) -> pd.Period:
+    def start(self, freq: str | None) -> tuple[pd.Period, Stamps]:
         """Return the start as a period; its own frequency counts if ``freq`` is None."""
         start = self._required("start")
         if isinstance(start, pd.Period):
             own, wanted = (period_frequency(x) for x in (start.freqstr, freq or start.freqstr))
             if own != wanted:
                 raise self._error("start", f"periods of {wanted}", own, "give all series one")
-            return start
+            return start, self.entry.get("stamps", STARTS)
         if freq is None:
             raise self._error("start", "a period, or a frequency", repr(start), "give freq")
         freq = period_frequency(freq)
         try:
             if not isinstance(start, str | datetime | np.datetime64):
                 raise ValueError(start)
-            time = pd.Timestamp(start)
-            time = time.tz_convert("UTC").tz_localize(None) if time.tzinfo else time
-            with quiet_periods():
-                return time.to_period(freq)
-        except (ValueError, AttributeError):  # NaT has no period
+            if pd.isna(time := pd.Timestamp(start)):
+                raise ValueError(start)
+            return Stamps.of(time, freq)
+        except ValueError:
             raise self._error("start", "a date", repr(start), "write 2024-03-31 13:30") from None
 
     def values(self, start: pd.Period) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
+from paratime.forecast.data.stamps import STARTS
 
 
 def summarize(data: Collection) -> str:
@@ -11,14 +12,15 @@ def summarize(data: Collection) -> str:
     targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
     steps = np.array([target.shape[1] for target in targets])
     missing = sum(int(np.isnan(target).sum()) for target in targets)
-    season = data.seasonality
+    season, counted = data.seasonality, data.entries[0].get("stamps", STARTS).counted
+    freq = "numbered steps" if counted else data.freq
     rows = {
         "series": f"{len(targets):,}",
-        "frequency": f"{data.freq}, a season of {season} steps" if season > 1 else data.freq,
+        "frequency": f"{freq}, a season of {season} steps" if season > 1 else freq,
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
         "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
-        "channels": ", ".join(data.channel_names) if len(targets[0]) > 1 else "1",
+        "channels": _channels(data),
         "known ahead": _known(data),
         "known to the present": ", ".join(data.past),
         "numbers of a series": ", ".join(data.static_real),
@@ -27,6 +29,11 @@ def summarize(data: Collection) -> str:
         "official horizon": str(data.prediction_length or ""),
     }
     return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+
+
+def _channels(data: Collection) -> str:
+    """Return the names of channels, and that of a single one unless it is the default."""
+    return ", ".join(data.channel_names) if data.channels not in ((), ("target",)) else "1"
 
 
 def _known(data: Collection) -> str:

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
+from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.evaluation.backtest import Backtest
 from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, spread
 
@@ -73,14 +74,17 @@ def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
     with quiet_periods():
         start = w.period[window] - (origin - first)
         times = pd.period_range(start, periods=origin + h + 1 - first, freq=start.freq)
-        dates = times.to_timestamp().to_numpy()
+        dates = w.collection.entries[w.series[window]].get("stamps", STARTS).times(times)
+    dated = isinstance(dates, pd.DatetimeIndex)
+    dates = (dates.tz_localize(None) if dated else dates).to_numpy()  # as on the zone's clock
     split = origin + 1 - first
     axes.set_title(shorten_title(w.item_id[window]) + _channel(w.collection, channel))
     axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
     _bands(axes, backtest, window, channel, dates[split:])
     axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
     axes.axvline(dates[split - 1], color=PALE, lw=0.8, ls=(0, (2, 3)))
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    if dated:
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.margins(x=0.005)
 
 

@@ -84,7 +84,7 @@ class RollingWindows:
         """
         entry, known = self.collection.entries[self.series[window]], int(self.origin[window]) + 1
         dynamic = entry["feat_dynamic_real"][:, : known + self.prediction_length]
-        cut = entry | {
+        cut = {key: x for key, x in entry.items() if key != "stamps"} | {
             "target": entry["target"][..., :known],
             "feat_dynamic_real": dynamic,
             "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :known],

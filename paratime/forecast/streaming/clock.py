@@ -15,8 +15,9 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import calendar, quiet_periods
-from paratime.forecast.data.frequency import DAY, period_frequency
+from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.rows import format_time
+from paratime.forecast.data.stamps import DAY, STARTS, Stamps
 
 BLOCK = 512
 """Steps whose calendar is computed at a time."""
@@ -29,6 +30,9 @@ UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "D": DAY}
 
 LONGEST_GAP = 100_000
 """Most steps between two observations; beyond, the date is probably wrong."""
+
+YEARS = 10
+"""Most years between two observations, unless they are fewer than a hundred steps."""
 
 
 class Clock:
@@ -43,6 +47,8 @@ class Clock:
         self.stride = int(self.period(0).freq.n)
         """Ordinals between neighbouring steps, such as 15 for ``15min``."""
         self._code = self.freq.lstrip("0123456789")
+        self.longest_gap = min(LONGEST_GAP, max(100, self._years(YEARS)))
+        """Most steps between two observations of a series."""
         self._unit = UNITS.get(self._code)
         self._block = lru_cache(BLOCKS)(self._compute)
 
@@ -56,7 +62,7 @@ class Clock:
         with quiet_periods():
             return format_time(self.period(ordinal).start_time)
 
-    def ordinal(self, timestamp: Any, label: str) -> int:
+    def ordinal(self, timestamp: Any, label: str, stamps: Stamps = STARTS) -> int:
         """Return the step of a timestamp.
 
         Periods have no time zone: a timestamp with one is converted to UTC, but if steps are days
@@ -66,6 +72,7 @@ class Clock:
             timestamp: A period of this frequency; or a date, as text or otherwise, that is the
                 beginning of a period, or its last day, or its first or last business day.
             label: Its name in messages.
+            stamps: The series' own timestamps, which are allowed, too.
 
         Raises:
             InputError: It is not a date, or off the grid.
@@ -73,9 +80,14 @@ class Clock:
         if isinstance(timestamp, pd.Period):
             return self._own(timestamp, label)
         try:
+            if stamps.counted and isinstance(timestamp, int | np.integer):
+                timestamp = pd.Timestamp(int(timestamp), unit="s")
             if not isinstance(timestamp, str | date | np.datetime64):
                 raise ValueError(timestamp)
-            time = self._without_zone(pd.Timestamp(timestamp))
+            given = pd.Timestamp(timestamp)
+            if stamps != STARTS and (own := stamps.find(given, self.freq)) is not None:
+                return int(own.ordinal)
+            time = self._without_zone(given)
             if self._unit:  # as pandas does below, in a tenth of the time
                 ordinal, rest = divmod(time.value, self._unit)
                 if not rest:
@@ -102,8 +114,8 @@ class Clock:
         if rest:
             nearest = f"give the beginning of a step, such as {self.shown(ordinal - rest)}"
             raise InputError(label, f"steps of {self.freq}", self.shown(ordinal), nearest)
-        if steps > LONGEST_GAP:
-            limit, found = f"at most {LONGEST_GAP} steps after the last", self.shown(ordinal)
+        if steps > self.longest_gap:
+            limit, found = f"at most {self.longest_gap} steps after the last", self.shown(ordinal)
             raise InputError(label, limit, found, "check the date, or begin a new series")
         return steps
 
@@ -119,6 +131,12 @@ class Clock:
     def _compute(self, phase: int, block: int) -> Tensor:
         first = self.period(phase + self.stride * BLOCK * block)
         return torch.from_numpy(calendar(first, BLOCK))
+
+    def _years(self, years: int) -> int:
+        """Return the steps in some years."""
+        with quiet_periods():
+            begin, end = (pd.Period(f"{y}-06-01", self.freq) for y in (2000, 2000 + years))
+        return (end.ordinal - begin.ordinal) // self.stride
 
     def _own(self, period: pd.Period, label: str) -> int:
         freq = period_frequency(period.freqstr)

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.data.features import match_features
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection, from_gluonts
+from paratime.forecast.data.stamps import STARTS, Stamps
 from paratime.forecast.data.windows import Floats, to_tensors
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.task import ForecastTask
@@ -59,6 +61,7 @@ class Forecaster:
         self._states = SeriesStates(self._network)
         self._rows: dict[str, int] = {}
         self._last: list[int | None] = []
+        self._stamps: dict[str, Stamps] = {}
         self.late: Counter[str] = Counter()
         """The number of late or repeated observations of each series, which were ignored."""
 
@@ -66,7 +69,7 @@ class Forecaster:
         return len(self._rows)
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._rows
+        return label_text(item_id) in self._rows
 
     def start(
         self,
@@ -84,7 +87,7 @@ class Forecaster:
         Raises:
             InputError: The series exists already, or the values do not fit the model.
         """
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         self._check_new(item_id)
         where = f"series {item_id!r}"
         self._begin(item_id, *self._reader.statics(static_real, static_cat, lambda: where))
@@ -117,9 +120,10 @@ class Forecaster:
 
         Args:
             item_id: The series.
-            timestamp: A period, or the beginning or the last day of one, as date or text; a time
-                with a zone is converted to UTC, unless it is a midnight and steps are days or
-                longer. Local times without a zone repeat or skip an hour in summer time.
+            timestamp: A period, or the beginning or the last day of one, as date or text, or the
+                moment of it that the timestamps of the series' history are. A time with a zone is
+                converted to UTC, unless it is a midnight and steps are days or longer. Local times
+                without a zone repeat or skip an hour in summer time.
             value: A number, or one a channel; nan or None if it is missing.
             covariates: Values of this step in the user's units, ``{"known": [...], "past": [...]}``
                 or the pair of them; needed if the model has any.
@@ -168,7 +172,7 @@ class Forecaster:
         Raises:
             InputError: The series has no observation, or other arguments are unusable.
         """
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         last = self._last[self._rows[item_id]] if item_id in self._rows else None
         if last is None:
             raise InputError(
@@ -194,6 +198,7 @@ class Forecaster:
                 "items": [*self._rows],
                 "last": self._last,
                 "late": dict(self.late),
+                "stamps": {name: stamps.plain() for name, stamps in self._stamps.items()},
                 "tables": self._states.slots.content(),
             },
         )
@@ -210,15 +215,16 @@ class Forecaster:
         content = load_states(path, model_fingerprint(made._network, made._spec), device)
         made._rows = {item_id: row for row, item_id in enumerate(content["items"])}
         made._last, made.late = content["last"], Counter(content["late"])
+        made._stamps = {k: Stamps(*plain) for k, plain in content.get("stamps", {}).items()}
         made._states.slots.fill(content["tables"])
         return made
 
     def _read(
         self, item_id: str, timestamp: Any, value: Any, covariates: Covariates | None = None
     ) -> StreamStep:
-        item_id = str(item_id)
+        item_id = label_text(item_id)
         label = f"timestamp of series {item_id!r}"
-        ordinal = self._clock.ordinal(timestamp, label)
+        ordinal = self._clock.ordinal(timestamp, label, self._stamps.get(item_id, STARTS))
         row = self._rows.get(item_id)
         last = None if row is None else self._last[row]
         steps = 1 if last is None else self._clock.steps(last, ordinal, label)
@@ -280,6 +286,8 @@ class Forecaster:
         for entry in entries:
             series = to_tensors(entry, self._reader.standard, 1)
             row = self._begin(series.item_id, series.static_real[None], series.static_cat[None])
+            if (stamps := entry.get("stamps", STARTS)) != STARTS:
+                self._stamps[series.item_id] = stamps
             if len(series.target):
                 self._states.read(row, series)
                 steps = len(series.target) - 1

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
+from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, Floats, standardised
 
@@ -131,7 +132,7 @@ class Reader:
         """Return static values (1, R) and codes (1, L) of a series, -1 for unseen labels."""
         real = _floats("static_real", () if values is None else values, where)
         self._check_count("static_real", real, self.static_real, where)
-        names = ["" for _ in self.categories] if labels is None else [str(x) for x in labels]
+        names = ["" for _ in self.categories] if labels is None else [label_text(x) for x in labels]
         if len(names) != len(self.categories):
             wanted = f"{len(self.categories)} labels: {', '.join(self.categories)}"
             raise _error("static_cat", wanted, str(len(names)), "give one of each", where)
@@ -166,7 +167,8 @@ class Reader:
 
 def _place(category: str, categories: Sequence[str]) -> int:
     """Return the code of a category, -1 for an unseen one."""
-    return list(categories).index(category) if category in categories else -1
+    known = [label_text(x) for x in categories]
+    return known.index(category) if category in known else -1
 
 
 def _floats(name: str, values: Any, where: Where, *, dimensions: int = 1) -> Floats:

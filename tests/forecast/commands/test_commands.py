@@ -2,12 +2,16 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from forecast.tables import frame_of
+from gluonts.model.forecast import QuantileForecast
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from paratime.forecast.commands.predict import to_frame, write_table
+from paratime.forecast.data.series import Collection
+from paratime.forecast.data.sources.table import read_table
 
 
 @pytest.fixture
@@ -154,16 +158,39 @@ def test_mistakes_end_in_one_line(name, paratime, table, tmp_path, monkeypatch):
 
 
 def test_tables_of_several_channels(tmp_path):
-    from gluonts.model.forecast import QuantileForecast
-
     start, keys = pd.Period("2024-01", "M"), ["0.5", "mean"]
     joint = QuantileForecast(pd.Series(range(12)).to_numpy().reshape(2, 3, 2), start, keys, "a")
-    table = to_frame([joint], ("rain", "wind"))
+    entry = {"item_id": "a", "start": start - 3, "target": np.zeros((2, 3))}
+    table = to_frame([joint], Collection("M", [entry], channels=("rain", "wind")))
     assert [*table] == ["item_id", "channel", "timestamp", "mean", "0.5"]
     assert table["0.5"].tolist() == [0, 2, 4, 1, 3, 5]
     assert table["channel"].tolist() == 3 * ["rain"] + 3 * ["wind"]
     write_table(table, str(tmp_path / "f.csv"))
     assert pd.read_csv(tmp_path / "f.csv")["mean"].tolist() == table["mean"].tolist()
+
+
+@pytest.mark.parametrize("suffix", ("csv", "parquet"))
+@pytest.mark.parametrize("zones", (("+05:30", "+05:30"), ("Europe/Berlin",) * 2, ("UTC", "+02:00")))
+def test_tables_of_forecasts_join_the_rows_that_come_later(zones, suffix, tmp_path):
+    rows = {
+        name: [f"{t}" for t in pd.date_range("2024-03-30", periods=40, freq="h", tz=zone)]
+        for name, zone in zip("ab", zones, strict=True)
+    }
+    frame = pd.DataFrame({"item_id": [*rows], "timestamp": [*rows.values()]}).explode("timestamp")
+    data = read_table(frame.assign(target=1.0).groupby("item_id").head(34))
+    found = [
+        QuantileForecast(np.ones((2, 6)), e["start"] + 34, ["0.5", "mean"], e["item_id"])
+        for e in data.entries
+    ]
+    write_table(to_frame(found, data), str(tmp_path / f"f.{suffix}"))
+    read = pd.read_csv if suffix == "csv" else pd.read_parquet
+    table = read(tmp_path / f"f.{suffix}")
+    made, truth = (
+        x.assign(timestamp=pd.to_datetime(x["timestamp"], utc=True)) for x in (table, frame)
+    )
+    assert len(made.merge(truth.groupby("item_id").tail(6), on=["item_id", "timestamp"])) == 12
+    if suffix == "csv" and len({*zones}) == 1:
+        assert table["timestamp"].tolist() == [*rows["a"][34:], *rows["b"][34:]]
 
 
 def test_scores_and_pictures(paratime, table, tmp_path):

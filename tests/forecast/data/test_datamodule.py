@@ -1,11 +1,15 @@
 """Series to batches: splits by time, and origins by seed."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from forecast.sources import LENGTHS, Waves
+from forecast.tables import frame_of, refused
 
 from paratime.forecast.data.datamodule import SeriesData, ShuffledSeries, TrainingSeries
+from paratime.forecast.data.sources.base import InMemory
+from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.data.windows import CovariateScaler, pack_series, to_tensors, with_origins
 
 
@@ -43,6 +47,39 @@ def test_splits_are_by_time_and_never_overlap():
     assert val["origin"].tolist() == [41, 47, 54 + 71, 54 + 77, 54 + 84 + 14, 54 + 84 + 20]
     assert test["origin"].tolist() == [53, 60 + 83, 150 + 26]
     assert ends["origin"].tolist() == [59, 149, 182, 187]
+
+
+def of_lengths(*lengths, **options):
+    frame = pd.concat([frame_of(steps=n, items=(f"{n} {k}",)) for k, n in enumerate(lengths)])
+    return frame, lambda f: SeriesData(
+        InMemory(read_table(f)), 3, validation_windows=0, test_windows=1, **options
+    )
+
+
+def test_what_training_leaves_out_is_said():
+    frame, series = of_lengths(20, 20, 4, 3, 2, 5, 6)
+    assert series(frame[frame["item_id"].str.startswith("20")]).left_out == ""
+    frame.loc[frame["item_id"].isin(["20 1", "6 6"]), "target"] = np.nan
+    data = series(frame)
+    assert data.left_out == (
+        "trains on 2 of 7 series, not on 3 with fewer than 5 steps, of which 3 are held out"
+        " (4 2, 3 3, 2 4), 2 with no value before the 3 steps that are held out (20 1, 6 6)"
+    )
+    (batch,) = data.train_dataloader()
+    assert batch["target"].shape[1] == 17 + 2
+
+
+@pytest.mark.parametrize("known", ([], ["price"]), ids=("plain", "known"))
+def test_a_target_without_values_is_refused(known):
+    frame, _ = of_lengths(20, 9)
+    empty = frame.assign(target=np.nan)
+    for target in ("target", ["second", "target"]):
+        data = SeriesData(InMemory(read_table(empty, target=target, known=known)), 3)
+        for use in (lambda data=data: data.spec, data.train_dataloader):
+            refused("target.*: expected values, got none in 2 series; check its column$", use)
+    early = frame.assign(target=frame["target"].where(frame.groupby("item_id").cumcount() > 14))
+    data = SeriesData(InMemory(read_table(early)), 3)
+    refused("target: expected values, got none in 2 series before the 6", data.train_dataloader)
 
 
 def test_covariates_are_standardised_by_the_training_part_alone():

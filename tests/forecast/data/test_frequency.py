@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from forecast.tables import frame_of
+from forecast.tables import frame_of, refused
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from paratime.errors import InputError
 from paratime.forecast.data.frequency import period_frequency
@@ -118,3 +121,42 @@ def test_the_finest_frequency_may_be_given():
     data = read_table(pd.concat([days, hours]), freq="h")
     assert [e["target"].size for e in data.entries] == [49, 3]
     assert np.isfinite(data.entries[0]["target"]).sum() == 3
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@drawn(
+    freq=st.sampled_from(("min", "15min", "h", "D", "B", "W-MON")),
+    rows=st.integers(8, 120),
+    place=st.floats(0, 1),
+    year=st.sampled_from((1924, 1999, 2042, 2124, 2204)),
+)
+def test_a_mistyped_year_is_refused_with_its_row(freq, rows, place, year):
+    time = pd.date_range("2024-03-04", periods=rows, freq=freq)
+    wrong = int(place * (rows - 1))
+    stray = time[wrong].replace(year=year)
+    if freq in ("B", "W-MON"):
+        stray += (time[wrong].dayofweek - stray.dayofweek) % 7 * pd.Timedelta("1D")
+    steps = abs(stray - time[0]) / pd.Timedelta("1D" if freq == "B" else time[1] - time[0])
+    frame = pd.DataFrame({"item_id": "a", "timestamp": [*time], "target": 1.0})
+    frame.loc[wrong, "timestamp"] = stray
+    if steps * (5 / 7 if freq == "B" else 1) > 1100:
+        pattern = (
+            rf"steps away, series 'a' at {year}-.*\(row {wrong + 1} of the table\); correct it"
+        )
+        refused(pattern, lambda: read_table(frame))
+
+
+@pytest.mark.parametrize("rows", (2, 5, 50, 2000))
+def test_gaps_that_data_has(rows):
+    random = np.random.default_rng(0)
+    for typical in (3, 200):  # steps between rows, as in sales of spare parts
+        steps = np.cumsum(1 + random.poisson(typical, size=rows))
+        time = pd.Timestamp("1990-01-01") + pd.to_timedelta(steps % 80_000, "D")
+        data = read_table(
+            pd.DataFrame({"timestamp": time, "target": 1.0}).drop_duplicates("timestamp"),
+            item_id=None,
+            freq="D",
+        )
+        assert np.isfinite(data.entries[0]["target"]).sum() <= rows
+    year = pd.date_range("2023-01-01", periods=40).append(pd.date_range("2025-01-01", periods=40))
+    assert read_table(pd.DataFrame({"timestamp": year, "target": 1.0}), item_id=None).freq == "D"

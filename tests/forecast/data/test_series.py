@@ -31,13 +31,16 @@ def test_entries(start):
     assert [*data.entries[0]] == [
         "item_id",
         "start",
+        "stamps",
         "target",
         "feat_dynamic_real",
         "past_feat_dynamic_real",
         "feat_static_cat",
         "feat_static_real",
     ]
-    kinds = {k: v.dtype for k, v in data.entries[0].items() if k not in ("item_id", "start")}
+    kinds = {
+        k: v.dtype for k, v in data.entries[0].items() if k not in ("item_id", "start", "stamps")
+    }
     assert kinds.pop("feat_static_cat") == np.int64 and {*kinds.values()} == {np.dtype("float32")}
 
 

@@ -96,8 +96,10 @@ def test_multiples_go_on_from_where_a_series_began():
         r"x: expected steps of 2h, got 2024-03-01 06:00:00; .* such as 2024-03-01 05:00:00",
         lambda: clock.steps(began, odd, "x"),
     )
-    assert clock.steps(began, began + 2 * LONGEST_GAP, "x") == LONGEST_GAP
-    refused(r"x: expected at most", lambda: clock.steps(began, began + 2 * LONGEST_GAP + 2, "x"))
+    assert clock.steps(began, began + 2 * clock.longest_gap, "x") == clock.longest_gap
+    refused(
+        r"x: expected at most", lambda: clock.steps(began, began + 2 * clock.longest_gap + 2, "x")
+    )
 
 
 @pytest.mark.parametrize("day", ("2024-03-31", "2024-10-27"), ids=("spring", "autumn"))
@@ -123,3 +125,16 @@ def test_no_dates(time):
             r"x: expected a date, got .*; write 2024",
             lambda freq=freq: Clock(freq).ordinal(time, "x"),
         )
+
+
+@pytest.mark.parametrize("freq", FREQUENCIES)
+def test_a_mistyped_year_is_too_far(freq):
+    clock = Clock(freq)
+    assert 100 <= clock.longest_gap <= LONGEST_GAP
+    with quiet_periods():
+        last, wrong = (pd.Period(f"{year}-03-04", freq).ordinal for year in (1700, 2200))
+    wrong -= (wrong - last) % clock.stride
+    refused(
+        r"x: expected at most .* after the last, got (2|1999)",
+        lambda: clock.steps(last, wrong, "x"),
+    )

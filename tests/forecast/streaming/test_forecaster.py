@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from forecast.streams import CASES, LEVELS, H, case, close
+from forecast.streams import CASES, LEVELS, H, case, close, model
 from forecast.tables import frame_of, refused
 
 from paratime.forecast.data.sources.table import read_table
@@ -223,3 +224,34 @@ def test_states_do_not_grow_with_the_history_and_room_doubles():
         (room,) = {shape[0] for shape in sizes().values()}
         rooms.add(room)
     assert rooms == {2, 4, 8, 16, 32}
+
+
+OWN = {
+    "mondays": ("W-MON", "0h", None),
+    "month ends": ("ME", "0h", None),
+    "the 15th": ("MS", "14D", None),
+    "07:00": ("D", "7h", None),
+    "half past": ("h", "30min", None),
+    "an offset": ("h", "0h", "+05:30"),
+    "days of a zone": ("D", "7h", "Europe/Berlin"),
+    "hours of a zone": ("h", "0h", "Europe/Berlin"),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_stream_continues_with_the_timestamps_of_its_table(kind, tmp_path):
+    freq, offset, zone = OWN[kind]
+    frame = frame_of(freq, 40, items=("a",))
+    time = frame["timestamp"].dt.normalize() if freq != "h" else frame["timestamp"]
+    frame["timestamp"] = (time + pd.Timedelta(offset)).dt.tz_localize(zone)
+    data = read_table(frame[:-3])
+    task = model(data, torch.float32)
+    forecaster = Forecaster(task)
+    forecaster.observe(data)
+    forecaster.save(tmp_path / "states")
+    again = Forecaster.restore(tmp_path / "states", task)
+    for known in (forecaster, again):
+        for row in frame[-3:].itertuples():
+            assert known.update("a", row.timestamp, row.target) == 1
+    between = frame["timestamp"].iloc[-1] + pd.Timedelta("11min")
+    refused("expected steps of", lambda: again.update("a", between, 1.0))

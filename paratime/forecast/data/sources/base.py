@@ -13,6 +13,10 @@ class Source(ABC):
     def read(self) -> Collection:
         """Return the series."""
 
+    def at(self, freq: str) -> "Source":
+        """Return the source with the frequency that it has to infer otherwise."""
+        return self
+
 
 @dataclass(frozen=True)
 class InMemory(Source):

@@ -22,6 +22,10 @@ class Channels(Source):
 
     source: Source
 
+    def at(self, freq: str) -> Source:
+        """Return the source with this frequency, unless it has one."""
+        return replace(self, source=self.source.at(freq))
+
     def read(self) -> Collection:
         """Return the channels, series by series."""
         data = self.source.read()

@@ -75,6 +75,10 @@ class JsonLines(Source):
     path: str
     freq: str | None = None
 
+    def at(self, freq: str) -> Source:
+        """Return the source with this frequency, unless it has one."""
+        return replace(self, freq=self.freq or freq)
+
     def read(self) -> Collection:
         """Return the series, in the order of their lines."""
         root = Path(self.path)

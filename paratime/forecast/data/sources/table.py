@@ -3,10 +3,17 @@
 Rows may be in any order: they are sorted by timestamp. Steps without a row are gaps: their target
 is missing. Covariates have a value at every step; only those known ahead continue beyond the last
 observed target, in rows whose target is empty. Without covariates known ahead, such rows are steps
-with a missing target.
+with a missing target. A new item, whose target is empty in all rows, begins its forecast after the
+last observed target of the other series, or else with its first row.
 
-Timestamps are ISO 8601, dates included. Periods have no time zone, so times with a zone or an
-offset are converted to UTC; but if all of them are midnights, they are dates and stay the same.
+A table without a column ``item_id`` is one series. Where ``timestamp`` or ``target`` are missing
+and no other name is given, they are the only column of times and the only one of numbers.
+
+Timestamps are ISO 8601, dates included, or the numbers of steps, which have neither calendar nor
+season; numbers like 1990 are years. Periods have no time zone, so times with a zone or an
+offset count in UTC; but days and longer steps at one time of day count on the local clock.
+Forecasts have the table's own timestamps, zone included. A zone without a name keeps its last
+offset, unless its offsets are those of a known summer time.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +36,6 @@ from paratime.forecast.data.rows import (
     Ints,
     SortedRows,
     encode_labels,
-    format_time,
     refuse,
     sort_rows,
 )
@@ -38,6 +44,9 @@ from paratime.forecast.data.sources.base import Source
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 
 Floats = NDArray[np.float32]
+
+SAMPLE = 100
+"""Rows that tell the columns of times and of numbers."""
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
 """Missing numbers in CSV. Names may be ``NA``: they are missing only if they are empty."""
@@ -81,6 +90,7 @@ def read_table(
         static_real=static_real,
         static_cat=static_cat,
     )
+    columns = columns.resolve(frame)
     chosen = columns.select(frame, "the table")
     found = read_rows(chosen, columns, [("the table", len(chosen))], freq)
     return replace(found, unused=tuple(columns.unused(frame)))
@@ -92,7 +102,7 @@ def read_rows(frame: pd.DataFrame, columns: Columns, files: Files, freq: str | N
         raise InputError(
             files[0][0], "at least one row", "a header only", "check that it was written whole"
         )
-    return _Table(frame, columns, sort_rows(frame, columns, files)).collection(freq)
+    return _Table(frame, columns, sort_rows(frame, columns, files, freq)).collection(freq)
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,7 @@ class _Table:
             {
                 "item_id": name,
                 "start": grid.start[k],
+                "stamps": grid.stamps[k],
                 "target": target[..., begin : begin + history[k]],
                 "feat_dynamic_real": known[:, begin : begin + steps[k]],
                 "past_feat_dynamic_real": past[:, begin : begin + history[k]],
@@ -136,14 +147,26 @@ class _Table:
             static_real=tuple(names.static_real),
             categories=categories,
             channels=tuple(names.targets),
+            dated=not rows.counted,
+            season=1 if rows.counted else None,
         )
 
     def observed(self, grid: TimeGrid, target: Floats) -> Ints:
-        """Return the steps of each series up to its last observed target, else all of them."""
-        observed = np.where(np.isnan(target).all(0), -1, grid.step)
-        last = np.maximum.reduceat(observed, self.rows.begin)
-        steps = np.maximum.reduceat(grid.step, self.rows.begin)
-        return np.where(last < 0, steps, last) + 1
+        """Return the steps of each series up to its last observed target.
+
+        A new item has none: its history, all missing, ends with the last one of the other series;
+        it is empty if no row of the item follows.
+        """
+        rows, seen = self.rows, ~np.isnan(target).all(0)
+        last = np.maximum.reduceat(np.where(seen, grid.step, -1), rows.begin)
+        with quiet_periods():
+            ordinals = pd.PeriodIndex(grid.start).asi8
+            stride = pd.PeriodIndex(grid.start).freq.n
+        now = np.max((ordinals + last * stride)[last >= 0], initial=ordinals.min() - 1)
+        before = (now - ordinals) // stride  # the step of the last observation anywhere
+        steps = np.maximum.reduceat(grid.step, rows.begin)
+        new = np.where((before >= 0) & (before < steps), before, -1)
+        return np.where(last < 0, new, last) + 1
 
     def numbers(self, column: str) -> Floats:
         """Return a column of numbers in the order of the rows, NaN where missing."""
@@ -245,7 +268,7 @@ class _Layout:
         series = self.rows.series(row)
         with quiet_periods():
             time = (self.grid.start[series] + int(step - self.begin[series])).start_time
-        return f"series {self.rows.names[series]!r} at {format_time(time)} (no row)"
+        return f"series {self.rows.names[series]!r} at {self.rows.shown(time)} (no row)"
 
 
 @dataclass(frozen=True)
@@ -275,11 +298,17 @@ class Table(Source):
     static_cat: tuple[str, ...] = ()
     freq: str | None = None
 
+    def at(self, freq: str) -> Source:
+        """Return the source with this frequency, unless it has one."""
+        return replace(self, freq=self.freq or freq)
+
     def read(self) -> Collection:
         """Return the series, in order of appearance."""
         roles = {x.name: getattr(self, x.name) for x in fields(Columns)}
         columns = Columns(**roles)
-        frame, files, unused = read_frames(find(self.path, (*CSV, *PARQUET)), columns)
+        paths = find(self.path, (*CSV, *PARQUET))
+        columns = columns.resolve(_sample(paths[0]))
+        frame, files, unused = read_frames(paths, columns)
         return replace(read_rows(frame, columns, files, self.freq), unused=unused)
 
 
@@ -296,6 +325,14 @@ def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, File
     frames = [columns.select(x, path.name) for path, x in zip(paths, whole, strict=True)]
     files = [(path.name, len(frame)) for path, frame in zip(paths, frames, strict=True)]
     return pd.concat(frames, ignore_index=True), files, tuple(unused)
+
+
+def _sample(path: Path) -> pd.DataFrame:
+    """Return some rows of a table."""
+    if path.name.endswith(PARQUET):
+        return _parquet(path)
+    with reading_csv(path):
+        return pd.read_csv(path, nrows=SAMPLE, **CSV_OPTIONS)
 
 
 def _csv(path: Path, columns: Columns) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pytest
 from forecast.tables import DAYS, HEAD, frame_of, refused, same
 from gluonts.dataset.pandas import PandasDataset
 
+from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.sources.table import Table, read_table
 
@@ -78,7 +79,31 @@ def test_rows_without_a_target_are_future_where_a_covariate_is_known():
     assert entry["target"].shape == (12,) and entry["past_feat_dynamic_real"].shape == (1, 12)
     assert entry["feat_dynamic_real"].shape == (0, 12)
     frame["target"] = np.nan
-    assert read_table(frame, known=["price"]).entries[0]["target"].shape == (12,)
+    assert read_table(frame, known=["price"]).entries[0]["target"].shape == (0,)
+
+
+@pytest.mark.parametrize("freq", ("D", "W-MON", "2h", "MS"))
+@pytest.mark.parametrize(
+    ("first", "steps"), {12: 0, 14: 0, 9: 3, 0: 12}.items(), ids=("next", "later", "early", "old")
+)
+def test_a_new_item_is_forecast_from_the_end_of_the_others(freq, first, steps):
+    frame = frame_of(freq, 20, items=("a",))
+    frame.loc[12:, "target"] = np.nan
+    new = frame[first:].assign(item_id="new", target=np.nan)
+    data = read_table(pd.concat([frame, new]), known=["price"], past=["count"])
+    old, entry = data.entries
+    with quiet_periods():
+        assert entry["start"] == old["start"] + first
+    assert old["target"].shape == (12,) and entry["target"].shape == (steps,)
+    assert entry["feat_dynamic_real"].shape == (1, 20 - first)
+    assert entry["past_feat_dynamic_real"].shape == (1, steps)
+    assert np.isnan(entry["target"]).all()
+
+
+def test_an_item_that_ends_before_the_others_has_no_history_without_values():
+    frame = frame_of(items=("a",))
+    old = frame[:5].assign(item_id="old", target=np.nan)
+    assert read_table(pd.concat([frame, old]), known=["price"]).entries[1]["target"].shape == (0,)
 
 
 def test_channels_end_with_the_last_that_is_observed():
@@ -123,6 +148,51 @@ def test_an_index_counts_as_columns(index):
 def test_dates_in_any_form_are_the_same_dates(convert):
     frame = frame_of()
     same(read_table(frame.assign(timestamp=convert(frame["timestamp"]))), read_table(frame))
+
+
+ONE = {
+    "no item": ("timestamp,target", 1),
+    "other names": ("date,value", 1),
+    "an index": (",date,value", 1),
+    "a label": ("date,shop,value", 1),
+}
+
+
+@pytest.mark.parametrize("form", ("csv", "parquet", "memory"))
+@pytest.mark.parametrize("name", ONE)
+def test_a_table_of_one_series_needs_no_names(name, form, tmp_path):
+    frame = frame_of(items=("a",))[["timestamp", "target"]]
+    truth = read_table(frame, item_id=None)
+    other = frame if name == "no item" else frame.set_axis(["date", "value"], axis=1)
+    other = other.assign(shop="x")[["date", "shop", "value"]] if name == "a label" else other
+    path = tmp_path / f"data.{form}"
+    if form == "memory":
+        return same(read_table(other), truth)
+    other.to_csv(path, index=name == "an index") if form == "csv" else other.to_parquet(path)
+    same(Table(str(path)).read(), truth)
+
+
+@pytest.mark.parametrize(
+    ("columns", "pattern"),
+    (
+        (["date", "low", "high"], "'target': expected a column of the table"),
+        (["date", "value", "other"], "'target': expected a column of the table"),
+        (["day", "date", "value"], "'timestamp': expected a column of the table"),
+        (["date", "shop"], "'target': expected a column of the table"),
+    ),
+)
+def test_columns_in_doubt_are_refused(columns, pattern):
+    frame = frame_of(items=("a",))
+    values = {"date": "timestamp", "day": "timestamp", "shop": "kind"}
+    table = pd.DataFrame({c: frame[values.get(c, "target")] for c in columns})
+    refused(pattern, lambda: read_table(table))
+
+
+def test_several_series_without_their_names_are_refused():
+    refused(
+        r"timestamp: .* got a second .*delete one, or name the column of series as item_id",
+        lambda: read_table(frame_of()[["timestamp", "target", "kind"]]),
+    )
 
 
 HOURS = "".join(f"b,2024-01-01T0{i}:00,{i},{i}\n" for i in range(8))

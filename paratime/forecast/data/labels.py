@@ -1,0 +1,40 @@
+"""The text of names and labels, the same for a value however a file stores it."""
+
+import re
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+WHOLE = re.compile(r"[+-]?\d+\.0*")
+"""A whole number that a column of floats wrote."""
+
+
+def label_text(value: Any) -> str:
+    """Return a name or label as text, empty if it is missing.
+
+    Blanks around it do not count. A whole number has no decimals, in text as well, so that 1 is the
+    same label in CSV and in Parquet; so are ``true`` and ``True``. Text such as ``007`` stays.
+    """
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return _plain(value)
+    if value is None or value is pd.NaT or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, date | np.datetime64):
+        return str(pd.Timestamp(value)).removesuffix(" 00:00:00")
+    if isinstance(value, float | np.floating) and value == value // 1:
+        return str(int(value))
+    return _plain(str(value))
+
+
+def _plain(text: str) -> str:
+    text = text.strip()
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
+    if WHOLE.fullmatch(text):
+        text = text.partition(".")[0]
+        return "0" if text.strip("+-0") == "" else text
+    return text
