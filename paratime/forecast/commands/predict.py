@@ -70,9 +70,8 @@ def to_frame(forecasts: Iterable[QuantileForecast], data: Collection) -> pd.Data
             part.insert(0, "channel", channel)
             part.insert(0, "item_id", found.item_id)
             parts.append(part)
-    if (
-        len({getattr(part["timestamp"].dtype, "tz", None) for part in parts}) > 1
-    ):  # a column has one zone
+    zones = {getattr(part["timestamp"].dtype, "tz", None) for part in parts}
+    if len(zones) > 1:  # a column has one zone
         parts = [x.assign(timestamp=x["timestamp"].dt.tz_convert("UTC")) for x in parts]
     table = pd.concat(parts, ignore_index=True)
     table.insert(3, "mean", table.pop("mean"))
