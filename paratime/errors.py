@@ -35,7 +35,11 @@ def check_at_least(least: int, **numbers: int) -> None:
     """Refuse what is no number, or too small, by the names that they are given under."""
     for name, number in numbers.items():
         if not isinstance(number, Real):
-            got = f"{type(number).__name__} {number!r}"
-            raise InputError(name, f"a number of at least {least}", got, "pass a number")
+            raise InputError(
+                name,
+                expected=f"a number of at least {least}",
+                got=f"{type(number).__name__} {number!r}",
+                remedy="pass a number",
+            )
         if number < least:
             raise InputError(name, f"at least {least}", str(number), "raise it")

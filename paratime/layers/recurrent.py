@@ -274,9 +274,13 @@ class Recurrent(Mixer):
 
 def _check_part(name: str, part: object, kind: type, example: str) -> None:
     if not isinstance(part, kind):
-        got = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
-        remedy = f"pass an instance, such as {example}"
-        raise InputError(name, expected=f"a {kind.__name__}", got=got, remedy=remedy)
+        given = f"the class {part.__name__}" if isinstance(part, type) else type(part).__name__
+        raise InputError(
+            name,
+            expected=f"a {kind.__name__}",
+            got=given,
+            remedy=f"pass an instance, such as {example}",
+        )
 
 
 def _check_export(solver: Solver, steps: int) -> None:

@@ -55,7 +55,7 @@ class _Adjoint(Function):
             last = torch.zeros(1, dtype=jac.dtype, device=jac.device)
             jac = torch.cat([jac, last.expand(jac.shape[0], 1, *jac.shape[2:])], dim=1)
             lam = scan(jac, g, reverse=True)
-            if not lam.isfinite().all():
+            if not (lam.is_meta or lam.isfinite().all()):
                 lam = _adjoint_loop(ctx.cell, u, previous, reset, g)
         return _FirstOrder.apply(lam, g, solved), None, None, None, None
 
