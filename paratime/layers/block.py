@@ -61,14 +61,21 @@ def build_mixer(
 ) -> Mixer:
     """Build a mixer from its widths alone, on a device, and cast what it drew to a precision."""
     if not callable(mixer) or isinstance(mixer, nn.Module):
-        given = "a layer" if isinstance(mixer, nn.Module) else repr(mixer)
-        what = "what builds a layer from its width, such as the class ParaGRU"
-        raise InputError("mixer", expected=what, got=given, remedy="pass the class itself")
+        raise InputError(
+            "mixer",
+            expected="what builds a layer from its width, such as the class ParaGRU",
+            got="a layer" if isinstance(mixer, nn.Module) else repr(mixer),
+            remedy="pass the class itself",
+        )
     with nullcontext() if device is None else torch.device(device):
         made = mixer(*widths)
     if not isinstance(made, Mixer):
-        remedy = "wrap a Cell in Recurrent; torch.nn.GRU is paratime.baselines.TorchGRU"
-        raise InputError("mixer", expected="a Mixer", got=type(made).__name__, remedy=remedy)
+        raise InputError(
+            "mixer",
+            expected="a Mixer",
+            got=type(made).__name__,
+            remedy="wrap a Cell in Recurrent; torch.nn.GRU is paratime.baselines.TorchGRU",
+        )
     return made if dtype is None else made.to(dtype=dtype)
 
 
