@@ -26,6 +26,9 @@ class Mamba2(Mixer):
 
     with a state S (N, P) for each head, whose v has P numbers; heads of a group share b and c.
 
+    A value that is not finite may spoil its sequence beyond the next reset, unless that is at the
+    first step: see ``paratime.ops.ssd``.
+
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.

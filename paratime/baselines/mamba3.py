@@ -39,6 +39,9 @@ class Mamba3(Mixer):
     With a ``rank`` R above 1 (MIMO) there are R keys and queries, whose values are v times learnt
     weights; R outputs, each gated, are added up by weights, too.
 
+    A value that is not finite may spoil its sequence beyond the next reset, unless that is at the
+    first step: see ``paratime.ops.ssd``.
+
     Args:
         input_size: Width of the input.
         hidden_size: Width of the output; ``input_size`` by default.
