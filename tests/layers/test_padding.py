@@ -36,12 +36,13 @@ def test_padding_changes_nothing(name, value):
     assert all(torch.equal(a, b) and a.isfinite().all() for a, b in zip(*runs, strict=True))
 
 
-@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("name", [x for x in MIXERS if not x.startswith("Attention")])
 def test_a_reset_at_a_step_forgets_any_state(name):
-    """As a stream does that goes on after values that are not finite."""
+    """As a stream does that continues after values that are not finite.
+
+    Attention reads its cache by weights of zero, which its docstring says.
+    """
     mixer, x = MIXERS[name](), torch.randn(2, 5, WIDTH)
-    if name.startswith("Attention"):
-        pytest.skip("the cache of attention is read by zero weights, as its docstring says")
     with torch.no_grad():
         state = mixer(x * torch.nan)[1]
         now = torch.tensor([True, True])

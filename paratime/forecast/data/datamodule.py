@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.features import check_ahead
+from paratime.forecast.data.labels import shorten
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
@@ -101,7 +102,7 @@ class SeriesData(DataModule):
             limit += f", of which {held} are held out"
             where += f" before the {held} steps that are held out"
         found = ((short, limit), (empty, where))
-        parts = [f"{len(names)} with {why} ({_listed(names)})" for names, why in found if names]
+        parts = [f"{len(names)} with {why} ({shorten(names)})" for names, why in found if names]
         left = len(entries) - len(short) - len(empty)
         return f"trains on {left} of {len(entries)} series, not on {', '.join(parts)}" * bool(parts)
 
@@ -243,11 +244,6 @@ class ShuffledSeries(EpochSampler):
 
 def _has_values(entry: dict[str, Any]) -> bool:
     return not np.isnan(entry["target"]).all()
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first names."""
-    return ", ".join([*names[:3], *["..."] * (len(names) > 3)])
 
 
 def _until(entry: dict[str, Any], steps: int) -> dict[str, Any]:

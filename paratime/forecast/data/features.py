@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratime.errors import InputError
-from paratime.forecast.data.labels import label_text
+from paratime.forecast.data.labels import label_text, shorten
 from paratime.forecast.data.series import Collection, numbered
 from paratime.forecast.data.spec import COVARIATES, SeriesSpec
 
@@ -40,8 +40,7 @@ def unseen_labels(data: Collection, series: SeriesSpec) -> str:
         codes = _codes(series.categories[name], found)[:-1]
         new = [repr(x) for x, code in zip(found, codes, strict=True) if code < 0]
         if new:
-            shown = ", ".join([*new[:3], *["..."] * (len(new) > 3)])
-            notes.append(f"{len(new)} of {len(found)} labels of {name}: {shown}")
+            notes.append(f"{len(new)} of {len(found)} labels of {name}: {shorten(new)}")
     return f"training never saw {'; '.join(notes)}" if notes else ""
 
 

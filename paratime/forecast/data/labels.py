@@ -1,6 +1,7 @@
 """The text of names and labels, the same for a value however a file stores it."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -28,6 +29,11 @@ def label_text(value: Any) -> str:
     if isinstance(value, float | np.floating) and value == value // 1:
         return str(int(value))
     return _plain(str(value))
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first names, for messages."""
+    return ", ".join([*names[:3], *["..."] * (len(names) > 3)])
 
 
 def _plain(text: str) -> str:

@@ -16,7 +16,14 @@ from pandas.api.types import is_datetime64_any_dtype
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import period_frequency, quiet_periods
 from paratime.forecast.data.labels import label_text
-from paratime.forecast.data.stamps import DAY, SECOND, guess_zone, in_days, zone_name
+from paratime.forecast.data.stamps import (
+    DAY,
+    SECOND,
+    base_frequency,
+    guess_zone,
+    in_days,
+    zone_name,
+)
 
 OFFSET = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-]\d\d(?::?\d\d)?)$")
 """A time of day, and the zone after it."""
@@ -309,7 +316,7 @@ def _step_numbers(text: Sequence[str], freq: str | None) -> Ints | None:
     if not all(NUMBER.fullmatch(x) for x in text):
         return None
     numbers = np.array([*map(int, text)], dtype=np.int64)
-    longer = freq is None or period_frequency(freq).lstrip("0123456789")[0] in "MQY"
+    longer = freq is None or base_frequency(period_frequency(freq))[1][0] in "MQY"
     for digits, first, last in ((4, 1678, 2261), (6, 167801, 226112), (8, 16780101, 22611231)):
         written = all(len(x) == digits for x in text) and (longer or digits > 4)
         if written and ((first <= numbers) & (numbers <= last)).all():

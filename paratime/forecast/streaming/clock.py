@@ -17,7 +17,7 @@ from paratime.errors import InputError
 from paratime.forecast.data.calendar import calendar, quiet_periods
 from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.rows import format_time
-from paratime.forecast.data.stamps import DAY, STARTS, Stamps
+from paratime.forecast.data.stamps import DAY, STARTS, Stamps, base_frequency
 
 BLOCK = 512
 """Steps whose calendar is computed at a time."""
@@ -46,7 +46,7 @@ class Clock:
         self.freq = period_frequency(freq)
         self.stride = int(self.period(0).freq.n)
         """Ordinals between neighbouring steps, such as 15 for ``15min``."""
-        self._code = self.freq.lstrip("0123456789")
+        self._code = base_frequency(self.freq)[1]
         self.longest_gap = min(LONGEST_GAP, max(100, self._years(YEARS)))
         """Most steps between two observations of a series."""
         self._unit = UNITS.get(self._code)
