@@ -13,12 +13,14 @@ class TrainingProgress(TQDMProgressBar):
 
     Args:
         refresh_rate: Batches between updates.
+        label: What the bar says in front.
     """
 
     BAR_FORMAT = "{desc} |{bar:8}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
 
-    def __init__(self, refresh_rate: int = 10) -> None:
+    def __init__(self, refresh_rate: int = 10, label: str = "") -> None:
         super().__init__(refresh_rate=refresh_rate)
+        self._label = label
 
     def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Begin the bar of the run, which may resume within an epoch."""

@@ -2,15 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.data.features import unseen_labels
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
-from paratime.forecast.evaluation.backtest import backtest
+from paratime.forecast.evaluation.backtest import Backtest, backtest
 from paratime.forecast.evaluation.rolling import RollingWindows
 from paratime.forecast.gluonts.predictor import load_forecaster
+from paratime.forecast.model.calibration import APART
 from paratime.forecast.model.task import ForecastTask
+
+ENOUGH = 30
+"""Fewest values that tell a coverage."""
 
 
 def run(
@@ -44,7 +50,7 @@ def run(
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     ours = backtest(task, given, windows=windows, stride=stride)
     found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
-    notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec))
+    notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec), misses(ours))
     note = "; ".join(x for x in notes if x)
     print("\n".join([score_table(found), *([f"note: {note}"] if note else [])]))
     if out is not None:
@@ -65,3 +71,11 @@ def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
         f"the windows are the last {tested} steps, of which training held out {held};"
         f" if these are the series of the training, fit with --held_out {windows_held}"
     )
+
+
+def misses(found: Backtest) -> str:
+    """Return a warning if the intervals contain far more or fewer values than they say."""
+    inside, targets = found.overall["coverage_80"], int(np.isfinite(found.windows.target).sum())
+    if targets >= ENOUGH and abs(inside - 0.8) > APART:
+        return f"{inside:.0%} of the values are inside the 80 % interval: do not rely on it"
+    return ""

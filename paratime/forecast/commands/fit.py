@@ -14,6 +14,7 @@ from paratime.forecast.data.summary import summarize
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.forecast.gluonts.predictor import ABOUT
 from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.model.calibration import doubts
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -40,7 +41,8 @@ def run(
         source: A source with options, instead of a path.
         prediction_length: Steps of a forecast; the data's official horizon by default.
         recipe: The network, and how it learns.
-        max_steps: Optimiser steps; by default they depend on the amount of data.
+        max_steps: Most optimiser steps, of which windows that training holds out choose how many
+            are taken; by default they depend on the amount of data.
         batch_size: Series a batch.
         held_out: Windows of ``prediction_length`` at the end of each series that training leaves
             out, for a backtest.
@@ -76,8 +78,11 @@ def run(
         clear(out, overwrite)
     print(summarize(series.collection))
     print_note(series.left_out)
-    estimator.train_on(series, ckpt_path=last).serialize(Path(out))
+    predictor = estimator.train_on(series, ckpt_path=last)
+    predictor.serialize(Path(out))
+    print("\n".join(f"{name:<20} {value}" for name, value in predictor.choice.summary()))
     print(f"{'forecaster':<20} {out}")
+    print_note(doubts(predictor.task.network.calibration))
 
 
 def clear(out: str, overwrite: bool) -> None:

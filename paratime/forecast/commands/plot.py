@@ -14,6 +14,7 @@ from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.evaluation.backtest import backtest
 from paratime.forecast.evaluation.rolling import with_future
 from paratime.forecast.gluonts.predictor import load_forecaster
+from paratime.forecast.model.calibration import doubts
 from paratime.io.figures import check_figure, save_figure
 
 
@@ -41,8 +42,10 @@ def run(
     given = select_series(found, items)
     check_ahead(given.entries, task.spec.prediction_length)
     ahead = with_future(given, task.spec.prediction_length)
-    save_figure(fans(backtest(task, ahead, windows=1)), out)
+    doubt = doubts(task.network.calibration)
+    save_figure(fans(backtest(task, ahead, windows=1), note=doubt), out)
     print_note(unseen_labels(given, task.spec))
+    print_note(doubt)
     print(f"{'figure':<20} {out}")
 
 

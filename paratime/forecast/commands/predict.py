@@ -16,6 +16,7 @@ from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
+from paratime.forecast.model.calibration import doubts
 from paratime.io.atomic import replacing
 
 FORMATS = (".csv", ".parquet")
@@ -46,6 +47,7 @@ def run(
     table = to_frame(forecast(task, given, kind), given)
     write_table(table, out)
     print_note(unseen_labels(given, task.spec))
+    print_note(doubts(task.network.calibration))
     print(f"{'series':<20} {table['item_id'].nunique():,}")
     print(f"{'forecasts':<20} {out}")
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.features import check_ahead
 from paratime.forecast.data.labels import shorten
-from paratime.forecast.data.series import Collection
+from paratime.forecast.data.series import Collection, until
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
@@ -86,14 +86,14 @@ class SeriesData(DataModule):
     def spec(self) -> SeriesSpec:
         """What the task must know of the series."""
         data, length = self.collection, self.prediction_length
-        standard = CovariateScaler.of(self._training_part(), data.dated)
+        standard = CovariateScaler.of(self.training_part(), data.dated)
         return SeriesSpec.describe(data, length, standard, self._held_out)
 
     @property
     def left_out(self) -> str:
         """A note on the series that training leaves out, and why; empty if it has all."""
         held, entries = self._held_out, self.collection.entries
-        cut = [_until(e, e["target"].shape[-1] - held) for e in entries]
+        cut = [until(e, e["target"].shape[-1] - held) for e in entries]
         short = [e["item_id"] for e in cut if e["target"].shape[-1] < SHORTEST]
         long = [e for e in cut if e["target"].shape[-1] >= SHORTEST]
         empty = [e["item_id"] for e in long if not _has_values(e)]
@@ -108,7 +108,7 @@ class SeriesData(DataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of whole series with origins, in an order that is f(seed, epoch)."""
-        series = TrainingSeries(self._tensors(self._training_part()), self.origins)
+        series = TrainingSeries(self._tensors(self.training_part()), self.origins)
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
@@ -163,7 +163,7 @@ class SeriesData(DataModule):
     def _held_out(self) -> int:
         return self.prediction_length * (self.validation_windows + self.test_windows)
 
-    def _training_part(self) -> list[dict[str, Any]]:
+    def training_part(self) -> list[dict[str, Any]]:
         """Return the series of the training, checked to have values in every channel."""
         self._check_values(self.collection.entries, "")
         cut, held = self._cut(self._held_out), self._held_out
@@ -186,7 +186,7 @@ class SeriesData(DataModule):
 
     def _cut(self, held_out: int) -> list[dict[str, Any]]:
         """Return the longer series, without their last steps."""
-        cut = [_until(e, e["target"].shape[-1] - held_out) for e in self.collection.entries]
+        cut = [until(e, e["target"].shape[-1] - held_out) for e in self.collection.entries]
         known = [entry for entry in cut if entry["target"].size]
         if not known:
             raise InputError(
@@ -244,12 +244,3 @@ class ShuffledSeries(EpochSampler):
 
 def _has_values(entry: dict[str, Any]) -> bool:
     return not np.isnan(entry["target"]).all()
-
-
-def _until(entry: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Return the first steps of a series; its known covariates continue."""
-    steps = max(0, steps)
-    return entry | {
-        "target": entry["target"][..., :steps],
-        "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :steps],
-    }

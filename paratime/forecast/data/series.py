@@ -222,3 +222,12 @@ class _Entry:
 
     def _error(self, key: str, expected: str, got: str, remedy: str) -> InputError:
         return InputError(f"{key} of {self.label}", expected, got, remedy)
+
+
+def until(entry: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Return the first steps of a series; its known covariates continue."""
+    steps = max(0, steps)
+    return entry | {
+        "target": entry["target"][..., :steps],
+        "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :steps],
+    }

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -37,6 +38,9 @@ PANELS = 12
 LONGEST = 50
 """Letters of a title."""
 
+LETTERS = 80
+"""Letters of a line of the note, for each column of panels."""
+
 
 def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
     """Draw one forecast: median, intervals of 80 % and 95 %, history and target.
@@ -52,8 +56,13 @@ def fan(backtest: Backtest, window: int, channel: int = 0) -> Figure:
     return figure
 
 
-def fans(backtest: Backtest) -> Figure:
-    """Draw the first ``PANELS`` forecasts, of any channel, side by side."""
+def fans(backtest: Backtest, note: str = "") -> Figure:
+    """Draw the first ``PANELS`` forecasts, of any channel, side by side.
+
+    Args:
+        backtest: Forecasts.
+        note: A remark on them, written below.
+    """
     channels = backtest.windows.target.shape[-1]
     places = [(i // channels, i % channels) for i in range(len(backtest.windows) * channels)]
     places = places[:PANELS]
@@ -64,6 +73,10 @@ def fans(backtest: Backtest) -> Figure:
         FigureCanvasAgg(figure)
         for i, place in enumerate(places):
             _fan(figure.add_subplot(rows, columns, i + 1), backtest, *place)
+        if note:
+            figure.supxlabel(
+                "\n".join(wrap(note, LETTERS * columns)), x=0.01, ha="left", color=PALE
+            )
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from gluonts.core.component import validated
-from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.common import Dataset
 from gluonts.model.estimator import Estimator
 from gluonts.model.predictor import Predictor
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.datamodule import SeriesData
@@ -23,6 +22,10 @@ from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import InMemory
 from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.fitting.choice import Choice
+from paratime.forecast.fitting.holdout import Holdout, hold_out, last_window
+from paratime.forecast.fitting.trial import Trial
+from paratime.forecast.gluonts.arguments import Arguments
 from paratime.forecast.gluonts.predictor import ParaRNNPredictor
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
@@ -30,69 +33,17 @@ from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.forecast.model.task import ForecastTask
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
-from paratime.training.checkpoint import check_checkpoint
 from paratime.training.progress import TrainingProgress
 from paratime.training.quiet import quiet
 
-CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
-"""Arguments of an estimator that its weights do not depend on."""
-
-
-class Arguments(Callback):
-    """Keeps an estimator's arguments in the checkpoints of its run.
-
-    Args:
-        arguments: Arguments by name, as ``validated`` stores them.
-    """
-
-    def __init__(self, arguments: dict[str, Any]) -> None:
-        kept = {name: x for name, x in arguments.items() if name not in CIRCUMSTANCES}
-        self._texts = {name: dump_json(x) for name, x in kept.items()}
-
-    @property
-    def state_key(self) -> str:
-        """Their name in a checkpoint."""
-        return "arguments of the estimator"
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the arguments as JSON by name."""
-        return self._texts
-
-    def check(self, ckpt_path: str | Path, task: ForecastTask) -> None:
-        """Refuse a checkpoint of a run on other series or with other arguments.
-
-        Raises:
-            InputError: One line with the argument.
-        """
-        check_checkpoint(str(ckpt_path))
-        saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
-        before = saved.get("callbacks", {}).get(self.state_key)
-        same = SeriesSpec.saved_in(saved.get("hyper_parameters", {})) == task.spec
-        if before is None or not same:
-            raise InputError(
-                str(ckpt_path),
-                "a checkpoint of a run on these series",
-                "one of others",
-                "train again",
-            )
-        for name in sorted({*before, *self._texts}):
-            was, now = (texts.get(name, "its default") for texts in (before, self._texts))
-            if was != now and _renewed(was) != now:
-                raise InputError(
-                    name, f"{was}, as in {ckpt_path}", now, "give that, or train again"
-                )
-
-
-def _renewed(text: str) -> str:
-    """Return an argument's JSON with the current paths of its classes."""
-    try:
-        return dump_json(load_json(text))
-    except (ValueError, ImportError, AttributeError):
-        return text
-
-
 EPOCHS, STEPS = 14, (300, 2000)
-"""Default epochs of training, within a least and a largest number of steps."""
+"""Default epochs of training at most, within a least and a largest number of steps."""
+
+REFIT = 0.05
+"""Share of the steps from which on those that were held out are worth training again."""
+
+LAST = Path("checkpoints", "last.ckpt")
+"""The last checkpoint, in the folder of a run."""
 
 
 class ParaRNNEstimator(Estimator):
@@ -101,6 +52,11 @@ class ParaRNNEstimator(Estimator):
     Arguments that ``DeepAREstimator`` also has keep their names. No context length exists: the
     context is the whole history. Features are found in the data. An epoch is every series once,
     with origins drawn from all of its history.
+
+    Training holds out the last windows of the series. They choose how many steps to train, how far
+    to trust the network (its forecast is blended with a statistical one, such as seasonal naive),
+    and the width of the intervals by step of the horizon (``Holdout``). Then a fresh network trains
+    on everything for as many steps, unless what was held out is less than ``REFIT`` of it.
 
     Args:
         freq: Frequency of the series.
@@ -117,8 +73,8 @@ class ParaRNNEstimator(Estimator):
         lr: Peak learning rate.
         weight_decay: Decay of the matrices.
         batch_size: Series a batch.
-        max_steps: Optimiser steps; by default ``EPOCHS`` epochs, within ``STEPS``. The trainer's
-            ``max_epochs`` or ``max_steps`` take precedence.
+        max_steps: Most optimiser steps; by default ``EPOCHS`` epochs, within ``STEPS``. The
+            trainer's ``max_epochs`` or ``max_steps`` take precedence.
         seed: Seed of the weights, of the order of series, of origins and of dropout.
         trainer_kwargs: More arguments of Lightning's ``Trainer``. With ``default_root_dir``,
             checkpoints are written into its folder ``checkpoints``, every ``checkpoint_every``
@@ -183,9 +139,8 @@ class ParaRNNEstimator(Estimator):
 
         Args:
             training_data: Any GluonTS dataset, read into memory once, or a ``Collection``.
-            validation_data: Series whose last ``prediction_length`` steps are forecast after each
-                epoch, to keep the weights of the least mean weighted quantile loss; without it,
-                the last weights are kept.
+            validation_data: Series whose last ``prediction_length`` steps take the place of the
+                windows that training holds out; all of the training data is trained on.
             shuffle_buffer_length: Ignored: the order is a full shuffle.
             cache_data: Ignored: all data is in memory.
             ckpt_path: A checkpoint of an interrupted run, which then ends as if uninterrupted.
@@ -194,7 +149,7 @@ class ParaRNNEstimator(Estimator):
             InputError: The data is unusable.
         """
         data = self._data(training_data, None)
-        held = self._held(validation_data, data)
+        held = None if validation_data is None else self._data(validation_data, data.spec)
         return self.train_on(data, held, ckpt_path=ckpt_path)
 
     def train_from(
@@ -218,7 +173,7 @@ class ParaRNNEstimator(Estimator):
                 "horizon and output", str(theirs), str(ours), "take those of the predictor"
             )
         data = self._data(training_data, predictor.spec)
-        held = self._held(validation_data, data)
+        held = None if validation_data is None else self._data(validation_data, data.spec)
         return self.train_on(data, held, ckpt_path=ckpt_path, predictor=predictor)
 
     def train_on(
@@ -233,39 +188,34 @@ class ParaRNNEstimator(Estimator):
 
         Args:
             data: The series.
-            held: Series whose test windows choose the best weights.
+            held: Series whose test windows take the place of those that training holds out.
             ckpt_path: A checkpoint of an interrupted run.
             predictor: The source of the initial weights.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            series = data.spec.plain()
+        start = None if predictor is None else _trained_weights(predictor.task)
+        with torch.random.fork_rng(), quiet():
             trained = ParaRNNPredictor(
-                self.recipe, series, forecasts=self.forecasts, batch_size=self.batch_size
+                self.recipe, data.spec.plain(), forecasts=self.forecasts, batch_size=self.batch_size
             )
-            if predictor is not None:
-                weights = predictor.task.state_dict()
-                trained.task.on_load_checkpoint({"state_dict": weights})  # refuses other shapes
-                trained.task.load_state_dict(weights)
-            self._fit(trained.task, data, held, ckpt_path)
+            trained.choice, trained.task = self._fit(data, held, ckpt_path, start)
         return trained
 
-    def _held(self, dataset: Dataset | None, data: SeriesData) -> SeriesData | None:
-        return None if dataset is None else self._data(dataset, data.spec, 1)
-
-    def _data(self, dataset: Dataset, spec: SeriesSpec | None, test_windows: int = 0) -> SeriesData:
+    def _data(self, dataset: Dataset, spec: SeriesSpec | None) -> SeriesData:
         """Read a dataset, with its features in the order of a specification if one is given."""
         given = dataset if isinstance(dataset, Collection) else from_gluonts(dataset, self.freq)
         if given.freq != (freq := period_frequency(self.freq)):
             raise InputError("freq", f"{given.freq} as in the data", freq, "correct one of them")
         if spec is not None:
             given = replace(given, entries=match_features(given, spec))
+        return self._series(given, spec)
+
+    def _series(self, collection: Collection, spec: SeriesSpec | None) -> SeriesData:
         data = SeriesData(
-            InMemory(given),
+            InMemory(collection),
             self.prediction_length,
             batch_size=self.batch_size,
             validation_windows=0,
-            test_windows=test_windows,
+            test_windows=0,
             seed=self.seed,
         )
         if spec is not None:
@@ -274,56 +224,94 @@ class ParaRNNEstimator(Estimator):
 
     def _fit(
         self,
-        task: ForecastTask,
         data: SeriesData,
         held: SeriesData | None,
         ckpt_path: str | Path | None,
-    ) -> None:
+        start: dict[str, Tensor] | None,
+    ) -> tuple[Choice, ForecastTask]:
+        """Train while held-out windows choose the steps, then on everything for as many steps."""
+        task, choice = self._task(data.spec, start), Choice()
         arguments = Arguments(self.__init_args__)
         if ckpt_path is not None:
             arguments.check(ckpt_path, task)
-        with TemporaryDirectory() as draft, quiet():
-            root = self.trainer_kwargs.get("default_root_dir")
-            folder = Path(root or draft) / "checkpoints"
-            if ckpt_path is None:
-                for name in ("best", "last"):  # of an earlier run
-                    (folder / f"{name}.ckpt").unlink(missing_ok=True)
-            best, last = self._checkpoints(folder, held is not None)
-            callbacks = [arguments, *[best] * (held is not None), *[last] * (root is not None)]
-            loader = data.train_dataloader()
-            steps = min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
-            trainer = lightning.Trainer(**self._options(self.max_steps or steps, callbacks))
-            trainer.fit(
-                task,
-                loader,
-                None if held is None else held.test_dataloader(),
-                ckpt_path=ckpt_path,
-                weights_only=True,
+            choice.restore(ckpt_path)
+        elif root := self.trainer_kwargs.get("default_root_dir"):
+            (Path(root) / LAST).unlink(missing_ok=True)  # of an earlier run
+        windows = None if choice.calibration else self._hold_out(data, held)
+        if windows is not None:
+            trial = Trial(windows)
+            part = self._series(windows.training, data.spec)
+            self._run(task, part, [arguments, trial], ckpt_path, label="choosing steps")
+            task.load_state_dict(trial.weights)
+            choice.make(windows, task, trial.steps)
+            if windows.share < REFIT:
+                task.network.calibration = choice.calibration
+                return choice, task
+            task, ckpt_path = self._task(data.spec, start), None
+        if choice.calibration is None:
+            choice.fall_back(task.network)
+        self._run(task, data, [arguments, choice], ckpt_path, steps=choice.steps or None)
+        task.network.calibration = choice.calibration
+        return choice, task
+
+    def _task(self, spec: SeriesSpec, start: dict[str, Tensor] | None) -> ForecastTask:
+        """Return a task with fresh weights, or with those of a predictor, not calibrated."""
+        torch.manual_seed(self.seed)
+        task = self.recipe.task(spec)
+        if start is not None:
+            task.on_load_checkpoint({"state_dict": start})  # refuses other shapes
+            task.load_state_dict(start)
+        return task
+
+    def _hold_out(self, data: SeriesData, held: SeriesData | None) -> Holdout | None:
+        training = replace(data.collection, entries=data.training_part())
+        if held is None:
+            return hold_out(training, self.prediction_length)
+        return last_window(held.collection, training, self.prediction_length)
+
+    def _run(
+        self,
+        task: ForecastTask,
+        data: SeriesData,
+        callbacks: list[Callback],
+        ckpt_path: str | Path | None,
+        *,
+        steps: int | None = None,
+        label: str = "training",
+    ) -> None:
+        """Train a task; it ends on the CPU in single precision."""
+        loader = data.train_dataloader()
+        if steps is None and not {"max_epochs", "max_steps"} & self.trainer_kwargs.keys():
+            steps = self.max_steps or min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
+        limits = {} if steps is None else {"max_steps": steps, "max_epochs": -1}
+        with TemporaryDirectory() as draft:
+            folder = Path(self.trainer_kwargs.get("default_root_dir") or draft, LAST).parent
+            last = ModelCheckpoint(
+                folder,
+                LAST.stem,
+                every_n_train_steps=self.checkpoint_every,
+                enable_version_counter=False,
             )
-            if best.best_model_path:
-                kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-                task.load_state_dict(kept["state_dict"])
+            if "default_root_dir" in self.trainer_kwargs:
+                callbacks = [*callbacks, last]
+            trainer = lightning.Trainer(**self._options(callbacks, label) | limits)
+            trainer.fit(task, loader, ckpt_path=ckpt_path, weights_only=True)
         task.cpu().float()
 
-    def _checkpoints(
-        self, folder: Path, validates: bool
-    ) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-        """Return the callbacks that save the best weights, and the last ones."""
-        saves = partial(ModelCheckpoint, folder, enable_version_counter=False)
-        best = saves("best", "val/mean_wQL", save_on_train_epoch_end=False)
-        if validates:  # after the best one, which a resumed run has to know
-            return best, saves("last", save_on_train_epoch_end=False)
-        return best, saves("last", every_n_train_steps=self.checkpoint_every)
-
-    def _options(self, max_steps: int, callbacks: Sequence[Callback]) -> dict[str, Any]:
+    def _options(self, callbacks: Sequence[Callback], label: str) -> dict[str, Any]:
         """Return the trainer's arguments: quiet defaults, overridden by the user's."""
         given = {"callbacks": None} | self.trainer_kwargs
-        steps = {} if {"max_epochs", "max_steps"} & given.keys() else {"max_steps": max_steps}
         users = given.pop("callbacks") or []
         callbacks = [*callbacks, *([users] if isinstance(users, Callback) else users)]
         if given.get("enable_progress_bar"):
-            callbacks.append(TrainingProgress())
+            callbacks.append(TrainingProgress(label=label))
         quiet = {name: False for name in ("logger", "enable_progress_bar", "enable_model_summary")}
         saves = any(isinstance(x, ModelCheckpoint) for x in callbacks)
         rest = {"enable_checkpointing": saves, "gradient_clip_val": 1.0}
-        return quiet | rest | steps | given | {"callbacks": callbacks}
+        return quiet | rest | given | {"callbacks": callbacks}
+
+
+def _trained_weights(task: ForecastTask) -> dict[str, Tensor]:
+    """Return the weights of a task without its calibration."""
+    of = "network.calibration."
+    return {name: x for name, x in task.state_dict().items() if not name.startswith(of)}

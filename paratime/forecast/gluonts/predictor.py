@@ -17,6 +17,7 @@ from gluonts.model.predictor import RepresentablePredictor
 from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.fitting.choice import Choice
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
@@ -49,6 +50,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         self.recipe, self.spec = recipe, SeriesSpec.of(series)
         self.forecasts, self.batch_size = forecasts, batch_size
         self.task = recipe.task(self.spec)
+        self.choice: Choice | None = None
 
     @property
     def freq(self) -> str:

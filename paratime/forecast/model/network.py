@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paratime.forecast.model.calibration import Calibration
 from paratime.forecast.model.outputs import Output
 from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
@@ -123,6 +124,8 @@ class ForecastNetwork(nn.Module):
         self.skip = nn.Parameter(seasonal_weights(shape.prediction_length, lags, shape.season))
         self.amplitude = nn.Linear(width, shape.prediction_length * c)
         self.ahead = Ahead(width, shape.known, decoder_size, c * size) if shape.known else None
+        self.calibration: Calibration | None = None
+        self.register_load_state_dict_pre_hook(_expect_calibration)
         for layer in (self.direct, self.amplitude):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -153,14 +156,15 @@ class ForecastNetwork(nn.Module):
             Memory of N origins without a state: enough to forecast, not to continue.
         """
         read = self._pass(batch)
+        recent = lagged(batch["target"], read.stats.position, origin, self.remembered)
         parts = {
-            "recent": read.recent,
             "loc": read.stats.loc,
             "scale": read.stats.scale,
             "age": read.stats.position + 1,
             "features": read.features,
         }
-        return Memory(**{name: x[0, origin] for name, x in parts.items()}, state=None)
+        known = {name: x[0, origin] for name, x in parts.items()}
+        return Memory(recent=recent[0], **known, state=None)
 
     def memory(self, batch: dict[str, Tensor]) -> Memory:
         """Observe whole histories in one pass, with the result of ``step`` at their last step.
@@ -223,6 +227,8 @@ class ForecastNetwork(nn.Module):
         skip = skip * (1 + self.amplitude(features).unflatten(-1, sizes[:2]))  # seasons that grow
         raw = torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
         loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in (loc, scale))
+        if self.calibration is not None:
+            loc, scale = self.calibration(self.output, raw, loc, scale, memory.recent)
         return raw, loc, scale
 
     @property
@@ -279,6 +285,12 @@ class Ahead(nn.Module):
         """Map features (N, width) and covariates (N, H, known) to (N, H, size)."""
         hidden = self.of_features(features).unsqueeze(1) + self.of_known(future)
         return self.out(functional.gelu(hidden))
+
+
+def _expect_calibration(network: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Make room for a calibration exactly if there is one among the weights to be loaded."""
+    member = state.get(f"{prefix}calibration.member")
+    network.calibration = None if member is None else Calibration(*member.shape)
 
 
 def seasonal_weights(prediction_length: int, lags: int, season: int) -> Tensor:

@@ -7,6 +7,7 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import log, log1p
+from typing import ClassVar
 
 import torch
 from gluonts.torch.distributions import (
@@ -45,6 +46,14 @@ class Output(ABC):
     @abstractmethod
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles (..., levels) in the units of the series."""
+
+    moves: ClassVar[bool] = True
+    """Whether the quantiles are ``loc + scale`` times those in scaled units."""
+
+    def standard(self, raw: Tensor, levels: Levels) -> Tensor:
+        """Return quantiles (..., levels) in scaled units."""
+        zero = torch.zeros_like(raw[..., 0])
+        return self.quantiles(raw, zero, zero + 1, levels)
 
     @abstractmethod
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -102,12 +111,14 @@ class Quantiles(Output):
 
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles; those between the levels are interpolated, with exponential tails."""
+        found = loc.unsqueeze(-1) + scale.unsqueeze(-1) * self.standard(raw, levels)
+        return found.clamp(min=0) if self.nonnegative else found
+
+    def standard(self, raw: Tensor, levels: Levels) -> Tensor:
+        """Return quantiles in scaled units, before the bound of ``nonnegative``."""
         known = self.scaled(raw)
         chosen = torch.stack([self._level(known, level) for level in levels], dim=-1)
-        if self.squash:
-            chosen = chosen.clamp(-FARTHEST, FARTHEST).sinh()
-        found = loc.unsqueeze(-1) + scale.unsqueeze(-1) * chosen
-        return found.clamp(min=0) if self.nonnegative else found
+        return chosen.clamp(-FARTHEST, FARTHEST).sinh() if self.squash else chosen
 
     def _level(self, known: Tensor, level: float) -> Tensor:
         levels = self.levels
@@ -204,6 +215,8 @@ class NegativeBinomial(Parametric):
 
     size = 2
     """Mean and dispersion."""
+
+    moves = False
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""

@@ -1,0 +1,290 @@
+"""Windows before the end of each series: how long to train, what to blend, how wide intervals are.
+
+The width follows split conformal prediction by step of the horizon: the quantile, over held-out
+windows, of the distance from the median in units of the interval's half width (Romano, Patterson
+and Candes, arXiv 1905.03222, with distances scaled instead of shifted). What few windows say is
+taken for as much as it is worth: n windows that do not overlap count n / (n + ``PRIOR``).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from paratime.forecast.data.datamodule import SHORTEST
+from paratime.forecast.data.rows import Ints
+from paratime.forecast.data.series import Collection, until
+from paratime.forecast.evaluation.backtest import Backtest, backtest
+from paratime.forecast.evaluation.metrics import Floats
+from paratime.forecast.evaluation.rolling import RollingWindows, with_future
+from paratime.forecast.fitting.members import Member, members
+from paratime.forecast.model.calibration import FEW, INTERVAL, Calibration, Evidence
+from paratime.forecast.model.task import ForecastTask
+
+ENOUGH = 32
+"""Windows that a collection of few series is asked for."""
+
+SHARE = 4
+"""A series holds out at most one step in so many."""
+
+ORIGINS = 64
+"""Most origins of a series."""
+
+FORECASTS = 4096
+"""Most forecasts of a collection of few series; each of many series has one."""
+
+PROBED = 256
+"""Most series that are scored while a network trains."""
+
+PRIOR = 4
+"""Windows that the statistical forecast, and the width that a model claims, count for."""
+
+TOLERANCE = 1.02
+"""A width may raise the loss by 2 % for the sake of its coverage."""
+
+Flags = NDArray[np.bool_]
+
+WEIGHTS = np.linspace(0, 1, 11)
+BOUNDS = 0.1, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Holdout:
+    """Windows at the end of series, which are not trained on.
+
+    Attributes:
+        collection: Series that end with the steps that are held out.
+        training: All series without them.
+        windows: Origins of a series.
+        stride: Steps from one origin to the next.
+        horizon: Steps H of a forecast.
+        independent: Windows of all series that do not overlap.
+        share: Share of all steps that ``training`` lacks.
+    """
+
+    collection: Collection
+    training: Collection
+    windows: int
+    stride: int
+    horizon: int
+    independent: int
+    share: float
+
+    def loss(self, task: ForecastTask) -> float:
+        """Return the mean weighted quantile loss of a network, on at most ``PROBED`` series."""
+        every = np.ones(len(self.collection.entries), dtype=bool)
+        return _loss(self._forecasts(task, _some(self.collection, every, PROBED)))
+
+    def calibrate(self, task: ForecastTask, steps: int) -> tuple[Calibration, str]:
+        """Return a network's calibration, and the name of the statistical forecast in it.
+
+        Args:
+            task: The network, trained for ``steps`` steps on ``training``.
+            steps: Kept as evidence.
+        """
+        task.network.calibration = None
+        network = self._forecasts(task, self.collection)
+        member = self._member(task)
+        with _alone(task, member):
+            statistical = self._forecasts(task, self.collection)
+        with _alone(task, _members(task)[0]):
+            naive = _loss(self._forecasts(task, self.collection))
+        weight, factor = self._choose(network, statistical)
+        evidence = replace(self._evidence(network, statistical), naive=naive, steps=steps)
+        made = Calibration.of(
+            member.weights,
+            member.spread,
+            weight=weight,
+            factor=torch.from_numpy(factor),
+            evidence=evidence,
+        )
+        return made, member.name
+
+    def _forecasts(self, task: ForecastTask, collection: Collection) -> Backtest:
+        return backtest(task, collection, windows=self.windows, stride=self.stride)
+
+    def _member(self, task: ForecastTask) -> Member:
+        """Return the member that forecasts the whole past best, with its own width."""
+        windows = self._past(task.spec.season)
+        tried = []
+        for member in _members(task):
+            with _alone(task, member):
+                found = backtest(task, self.collection, windows=windows, stride=self.stride)
+            tried.append((member, found))
+        member, found = min(tried, key=lambda pair: _loss(pair[1]))
+        factor = _factor(found, len(found.windows) // max(1, self.horizon // self.stride))
+        return replace(member, spread=member.spread * torch.from_numpy(factor))
+
+    def _past(self, season: int) -> int:
+        """Return the number of windows in the past of a typical series, after two seasons."""
+        steps = np.median([e["target"].shape[-1] for e in self.collection.entries])
+        past = (int(steps) - max(2 * season, SHORTEST) - self.horizon) // self.stride + 1
+        most = max(self.windows, min(ORIGINS, FORECASTS // len(self.collection.entries)))
+        return max(self.windows, min(past, most))
+
+    def _choose(self, network: Backtest, statistical: Backtest) -> tuple[float, Floats]:
+        """Return the network's share, and the factors of the width (H,); none without windows."""
+        if not len(network.windows):
+            return 0.0, np.ones(self.horizon)
+        losses = [_loss(_blended(network, statistical, x)) for x in WEIGHTS]
+        weight = float(WEIGHTS[int(np.argmin(losses))]) * self._trust
+        blended = _blended(network, statistical, weight)
+        return weight, _factor(blended, self.independent)
+
+    @property
+    def _trust(self) -> float:
+        return self.independent / (self.independent + PRIOR)
+
+    def _evidence(self, network: Backtest, statistical: Backtest) -> Evidence:
+        """Score each half of the windows with what the other half chooses."""
+        halves, parts = _halves(network.windows), []
+        for scored, chosen in (halves, halves[::-1]):
+            if not len(scored):
+                continue
+            weight, factor = self._choose(_rows(network, chosen), _rows(statistical, chosen))
+            blend = _blended(_rows(network, scored), _rows(statistical, scored), weight)
+            parts.append(_widened(blend, factor))
+        order = np.argsort(np.concatenate(halves))
+        whole = replace(network, quantiles=np.concatenate([x.quantiles for x in parts])[order])
+        scores = whole.overall
+        return Evidence(self.independent, loss=scores["mean_wQL"], coverage=scores["coverage_80"])
+
+
+def hold_out(collection: Collection, horizon: int) -> Holdout | None:
+    """Choose windows to hold out, or none if the series are too short.
+
+    Series of at least three horizons hold out whole windows, all of them together ``ENOUGH`` if
+    they are long enough. Shorter ones hold out a quarter of their steps, which tell of the first
+    steps of the horizon.
+
+    Args:
+        collection: The series of the training.
+        horizon: Steps H of a forecast.
+    """
+    lengths = np.array([e["target"].shape[-1] for e in collection.entries])
+    long, short = lengths >= 3 * horizon, lengths >= 2 * SHORTEST
+    if long.mean() >= 0.5:
+        return _whole(collection, horizon, lengths, long)
+    return _partial(collection, horizon, lengths, short) if short.any() else None
+
+
+def last_window(collection: Collection, training: Collection, horizon: int) -> Holdout:
+    """Hold out the last window of each series of a collection, apart from those of the training."""
+    share = max(0.0, 1 - _steps(training) / max(1, _steps(collection)))
+    return Holdout(collection, training, 1, 1, horizon, len(collection.entries), share)
+
+
+def _whole(collection: Collection, horizon: int, lengths: Ints, long: Flags) -> Holdout:
+    """Hold out whole windows of the long series."""
+    several = int(np.median(lengths[long])) // (SHARE * horizon)
+    windows = max(1, min(ceil(ENOUGH / long.sum()), several))
+    steps, most = windows * horizon, max(1, min(ORIGINS, FORECASTS // int(long.sum())))
+    stride = max(1, ceil((steps - horizon) / max(1, most - 1)))
+    enough = lengths >= steps + horizon
+    data = _some(collection, enough if enough.any() else long)
+    training = _before(collection, steps)
+    return Holdout(
+        data,
+        training,
+        windows=(steps - horizon) // stride + 1,
+        stride=stride,
+        horizon=horizon,
+        independent=windows * len(data.entries),
+        share=1 - _steps(training) / _steps(collection),
+    )
+
+
+def _partial(collection: Collection, horizon: int, lengths: Ints, short: Flags) -> Holdout:
+    """Hold out the first steps of a window of series that are shorter than three windows."""
+    steps = min(horizon, max(1, int(np.median(lengths[short])) // SHARE))
+    data = with_future(_some(collection, short), horizon - steps)
+    return last_window(data, _before(collection, steps), horizon)
+
+
+def _before(collection: Collection, steps: int) -> Collection:
+    """Return the series without their last steps, but those that are too short whole."""
+    lengths = [e["target"].shape[-1] for e in collection.entries]
+    cut = [
+        until(e, n - steps) if n - steps >= SHORTEST else e
+        for e, n in zip(collection.entries, lengths, strict=True)
+    ]
+    return replace(collection, entries=cut)
+
+
+def _some(collection: Collection, chosen: Flags, most: int = FORECASTS) -> Collection:
+    """Return chosen series, evenly spread if they are too many."""
+    places = np.flatnonzero(chosen)
+    spread = np.unique(np.linspace(0, len(places) - 1, most).round().astype(int))
+    return replace(collection, entries=[collection.entries[i] for i in places[spread]])
+
+
+def _steps(collection: Collection) -> int:
+    return sum(e["target"].shape[-1] for e in collection.entries)
+
+
+def _members(task: ForecastTask) -> list[Member]:
+    network = task.network
+    return members(network.shape.prediction_length, network.shape.season, network.remembered)
+
+
+@contextmanager
+def _alone(task: ForecastTask, member: Member) -> Iterator[None]:
+    """Let a statistical member forecast in a network's place."""
+    before = task.network.calibration
+    task.network.calibration = member.calibration().to(task.device)
+    try:
+        yield
+    finally:
+        task.network.calibration = before
+
+
+def _loss(found: Backtest) -> float:
+    """Return the mean weighted quantile loss, infinite where it is undefined."""
+    return float(np.nan_to_num(found.overall["mean_wQL"], nan=np.inf))
+
+
+def _blended(network: Backtest, other: Backtest, weight: float) -> Backtest:
+    return replace(network, quantiles=weight * network.quantiles + (1 - weight) * other.quantiles)
+
+
+def _widened(found: Backtest, factor: Floats) -> Backtest:
+    centre = found.quantile(0.5)[..., None]
+    wide = centre + factor[:, None, None] * (found.quantiles - centre)
+    return replace(found, quantiles=wide)
+
+
+def _rows(found: Backtest, rows: Ints) -> Backtest:
+    w = found.windows
+    some = RollingWindows(w.collection, w.prediction_length, w.series[rows], w.origin[rows])
+    return Backtest(some, found.levels, found.quantiles[rows], found.mean[rows])
+
+
+def _halves(windows: RollingWindows) -> tuple[Ints, Ints]:
+    """Return the windows of every other series, or the earlier and later ones of one series."""
+    of = np.unique(windows.series, return_inverse=True)[1]
+    first = of % 2 == 0 if of.max() > 0 else np.arange(len(of)) < (len(of) + 1) // 2
+    return np.flatnonzero(first), np.flatnonzero(~first)
+
+
+def _factor(found: Backtest, independent: int) -> Floats:
+    """Return the factor (H,) by which the 80 % interval covers its share of the targets."""
+    low, centre, high = (found.quantile(x) for x in (INTERVAL[0], 0.5, INTERVAL[1]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.abs(found.windows.target - centre) / ((high - low) / 2)
+    steps, trust = distance.shape[1], independent / (independent + PRIOR)
+    share = min(1.0, (INTERVAL[1] - INTERVAL[0]) * (1 + 1 / max(1, independent)))
+    near, least = ceil(100 / max(1, independent)) // 2, 1.0 if independent < FEW else BOUNDS[0]
+    factor = np.ones(steps)
+    for h in range(steps):
+        seen = distance[:, max(0, h - near) : h + near + 1]
+        seen = seen[np.isfinite(seen)]
+        if seen.size:
+            wanted = np.quantile(seen, share, method="higher")
+            factor[h] = np.clip(wanted, least, BOUNDS[1]) ** trust
+        elif h:
+            factor[h] = factor[h - 1]
+    return factor if _loss(_widened(found, factor)) <= TOLERANCE * _loss(found) else np.ones(steps)

@@ -1,0 +1,80 @@
+"""A network that trains while held-out windows decide when to stop."""
+
+import math
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from paratime.forecast.fitting.holdout import Holdout
+from paratime.forecast.model.task import ForecastTask
+
+FIRST, CHECKS = 5, 24
+"""The step of the first score, and the number of scores, in geometric progression."""
+
+PATIENCE = 3
+"""Training stops at so many times the steps of the best score."""
+
+EQUAL = 1.01
+"""Of scores that differ by less than 1 %, the last one counts as the best."""
+
+
+class Trial(Callback):
+    """Scores a task on held-out windows, keeps its best weights, and stops when it gets worse.
+
+    Args:
+        holdout: The windows.
+
+    Attributes:
+        loss: The least mean weighted quantile loss.
+        steps: Optimiser steps of the best weights.
+        weights: The best weights by name.
+    """
+
+    state_key = "trial on held-out windows"
+
+    def __init__(self, holdout: Holdout) -> None:
+        self._holdout, self._scored = holdout, 0
+        self._due: set[int] = set()
+        self.loss, self.steps = math.inf, 0
+        self.weights: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        names = ("_scored", "loss", "steps", "weights")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
+        vars(self).update(state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose the steps of the scores."""
+        self._due = due(int(trainer.estimated_stepping_batches))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *arguments: Any
+    ) -> None:
+        """Score the task where it is due."""
+        assert isinstance(pl_module, ForecastTask)
+        step = trainer.global_step
+        if step > self._scored and step in self._due:
+            self._scored = step
+            self._score(pl_module, step)
+            if step >= PATIENCE * self.steps > 0:
+                trainer.should_stop = True
+
+    def _score(self, task: ForecastTask, step: int) -> None:
+        loss = self._holdout.loss(task)
+        task.log("val/mean_wQL", loss)
+        self.loss = min(loss, self.loss)
+        if loss <= EQUAL * self.loss or not self.weights:
+            self.steps = step
+            self.weights = {n: x.detach().cpu().clone() for n, x in task.state_dict().items()}
+
+
+def due(last: int) -> set[int]:
+    """Return the steps of the scores in a run of ``last`` steps."""
+    return {last, *np.geomspace(min(FIRST, last), last, CHECKS).round().astype(int).tolist()}

@@ -1,0 +1,69 @@
+"""The arguments of an estimator, kept in its checkpoints, so that a run resumes as it began."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from gluonts.core.serde import dump_json, load_json
+from lightning.pytorch.callbacks import Callback
+
+from paratime.errors import InputError
+from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.model.task import ForecastTask
+from paratime.training.checkpoint import check_checkpoint
+
+CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
+"""Arguments of an estimator that its weights do not depend on."""
+
+
+class Arguments(Callback):
+    """Keeps an estimator's arguments in the checkpoints of its run.
+
+    Args:
+        arguments: Arguments by name, as ``validated`` stores them.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        kept = {name: x for name, x in arguments.items() if name not in CIRCUMSTANCES}
+        self._texts = {name: dump_json(x) for name, x in kept.items()}
+
+    @property
+    def state_key(self) -> str:
+        """Their name in a checkpoint."""
+        return "arguments of the estimator"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the arguments as JSON by name."""
+        return self._texts
+
+    def check(self, ckpt_path: str | Path, task: ForecastTask) -> None:
+        """Refuse a checkpoint of a run on other series or with other arguments.
+
+        Raises:
+            InputError: One line with the argument.
+        """
+        check_checkpoint(str(ckpt_path))
+        saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        before = saved.get("callbacks", {}).get(self.state_key)
+        same = SeriesSpec.saved_in(saved.get("hyper_parameters", {})) == task.spec
+        if before is None or not same:
+            raise InputError(
+                str(ckpt_path),
+                "a checkpoint of a run on these series",
+                "one of others",
+                "train again",
+            )
+        for name in sorted({*before, *self._texts}):
+            was, now = (texts.get(name, "its default") for texts in (before, self._texts))
+            if was != now and _renewed(was) != now:
+                raise InputError(
+                    name, f"{was}, as in {ckpt_path}", now, "give that, or train again"
+                )
+
+
+def _renewed(text: str) -> str:
+    """Return an argument's JSON with the current paths of its classes."""
+    try:
+        return dump_json(load_json(text))
+    except (ValueError, ImportError, AttributeError):
+        return text
