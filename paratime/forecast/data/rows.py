@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import period_frequency, quiet_periods
+from paratime.forecast.data.calendar import base_frequency, period_frequency, quiet_periods
 from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.stamps import (
     DAY,
     SECOND,
-    base_frequency,
     guess_zone,
     in_days,
     zone_name,

@@ -19,6 +19,7 @@ from gluonts.torch.model.deepar import DeepAREstimator
 from tqdm import tqdm
 
 from paratime.errors import InputError
+from paratime.forecast.data.calendar import gluonts_frequency
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.evaluation.backtest import Backtest, with_required
 from paratime.forecast.evaluation.metrics import Floats
@@ -110,7 +111,7 @@ def deepar(windows: RollingWindows, levels: Sequence[float] = ()) -> Backtest:
     earlier = [windows.until_origin(i) for i in windows.firsts]
     with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         estimator = DeepAREstimator(
-            data.freq,
+            gluonts_frequency(data.freq),
             windows.prediction_length,
             num_feat_dynamic_real=len(data.known),
             trainer_kwargs={"logger": False, "default_root_dir": folder},

@@ -9,6 +9,10 @@ last observed target of the other series, or else with its first row.
 A table without a column ``item_id`` is one series. Where ``timestamp`` or ``target`` are missing
 and no other name is given, they are the only column of times and the only one of numbers.
 
+Steps are of any length from nanoseconds, or business days, weeks, months, quarters or years, at any
+moment of these, such as the third Friday of a month. Two rows a month, and months of 4 and 5 weeks,
+are refused: such steps can be numbered.
+
 Timestamps are ISO 8601, dates included, or the numbers of steps, which have neither calendar nor
 season; numbers like 1990 are years. Periods have no time zone, so times with a zone or an
 offset count in UTC; but days and longer steps at one time of day count on the local clock.
