@@ -209,8 +209,8 @@ def _phased(time: pd.DatetimeIndex, freq: str) -> list[Ints]:
 def _check_gaps(rows: SortedRows, step: Ints, freq: str) -> None:
     """Refuse a gap that only a mistyped date explains: it would take up memory and mean nothing.
 
-    Up to ``GAP`` steps it may be any, else three steps a row, or ``UNUSUAL`` times the third longest
-    gap. An unusual one is refused, however short, if the year of one row explains it.
+    Up to ``GAP`` steps it may be any, else three steps a row, or ``UNUSUAL`` times the third
+    longest gap. An unusual one is refused, however short, if the year of one row explains it.
     """
     gap = np.diff(step) * rows.follows
     longest = np.repeat(np.maximum.reduceat(np.append(0, gap), rows.begin), rows.lengths)[1:]

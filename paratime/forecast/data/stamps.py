@@ -1,7 +1,8 @@
 """The timestamps of a series: where in their periods they lie, and in which time zone.
 
 A period is a span of time, such as a month; a row is a moment of it: its beginning, its end, the
-15th, the last business day, the third Friday, half past. A forecast continues a series with its own kind of moments.
+15th, the last business day, the third Friday, half past. A forecast continues a series with its own
+kind of moments.
 """
 
 from dataclasses import astuple, dataclass
