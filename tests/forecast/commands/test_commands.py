@@ -125,6 +125,10 @@ MISTAKES = {
         ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "[1.5]"),
         "levels: expected different numbers between 0 and 1",
     ),
+    "no levels": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "high,low"),
+        "levels: Expected a float. Got value: high",
+    ),
     "steps": (
         ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--max_steps", "0"),
         "max_steps: expected at least 1, got 0",
@@ -142,9 +146,9 @@ MISTAKES = {
         "prediction_length: expected at least 1, got 0",
     ),
     "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
-    "brackets": (
+    "no brackets": (
         ("data", "--source", "Table", "--source.path", "x.csv", "--source.known", "promo"),
-        "known: expected several values in brackets, as in [promo]",
+        "x.csv: expected a file, folder or pattern, got none there",
     ),
 }
 
@@ -216,7 +220,7 @@ def test_scores_and_pictures(paratime, table, tmp_path):
     assert "<svg" in (tmp_path / "f.svg").read_text()
     status, _, err = paratime(*plot, "[x]")
     assert status == 2 and "items: expected names of series" in err
-    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "[prophet]")
+    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "prophet")
     assert status == 2 and "seasonal_naive, auto_ets" in err
 
 
