@@ -27,6 +27,7 @@ def run(
     max_steps: int | None = None,
     batch_size: int = 32,
     held_out: int = 0,
+    season: int | None = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -44,6 +45,7 @@ def run(
         batch_size: Series a batch.
         held_out: Windows of ``prediction_length`` at the end of each series that training leaves
             out, for a backtest.
+        season: Steps of a season, such as 7 for days with weeks; by default that of the calendar.
         seed: Seed of all random numbers.
         resume: Whether to continue an interrupted run of the same command.
         overwrite: Whether to replace a forecaster, or a run that makes one.
@@ -56,6 +58,7 @@ def run(
         batch_size,
         validation_windows=0,
         test_windows=held_out,
+        season=season,
         seed=seed,
     )
     estimator = ParaRNNEstimator(
