@@ -28,6 +28,8 @@ def fill_gaps(rows: NDArray[np.float32], fill: Fill) -> NDArray[np.float32]:
     Gaps before the first value have none before them: ``forward`` leaves them. Beyond the first and
     last value, ``interpolate`` repeats these. A row without any value stays, but for a number.
     """
+    if not np.isnan(rows).any():
+        return rows
     table = pd.DataFrame(rows.T)
     if fill == "forward":
         filled = table.ffill()
