@@ -23,6 +23,7 @@ from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
 from paratime.errors import InputError
+from paratime.training.checkpoint import Stopped
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
@@ -114,6 +115,9 @@ def mistakes_in_one_line() -> Iterator[None]:
     """
     try:
         yield
+    except Stopped as stop:
+        sys.stderr.write(f"\nparatime: {stop.text}\n")
+        sys.exit(128 + stop.signal)
     except SIGTERMException:
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)

@@ -14,6 +14,7 @@ from paratime.forecast.data.summary import summarize
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.forecast.gluonts.predictor import ABOUT
 from paratime.forecast.gluonts.recipe import Recipe
+from paratime.training.checkpoint import SaveWhenStopped
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -73,6 +74,7 @@ def run(
             "enable_progress_bar": True,
             "logger": TensorBoardLogger(out, name="", version="logs", default_hp_metric=False),
             "log_every_n_steps": 10,
+            "callbacks": [SaveWhenStopped(str(Path(out, LAST)), "continue with --resume true")],
         },
     )
     if not resume:
