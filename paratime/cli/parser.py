@@ -41,7 +41,9 @@ class Refused(SystemExit):
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line, and whose lists need no brackets."""
 
-    def parse_args(self, args: Sequence[str] | None = None, *given: Any, **options: Any) -> Any:
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *given: Any, **options: Any
+    ) -> Any:
         """Parse a command line, where a list may be written ``a,b`` instead of ``[a,b]``."""
         words = [*(sys.argv[1:] if args is None else args)]
         while True:

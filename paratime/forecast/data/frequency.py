@@ -160,12 +160,12 @@ def _stamps(rows: SortedRows, distances: Ints, fits: NDArray[np.bool_]) -> list[
 
 def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
     part = rows.part(series)
-    if (found := _without_periods(rows.time[part])) is not None:
+    if (other := _without_periods(rows.time[part])) is not None:
         return InputError(
             "timestamp",
             expected="periods of a pandas calendar, such as months or weeks",
-            got=f"{found[0]} in series {rows.names[series]!r}",
-            remedy=f"{NUMBER_THEM}, and give {found[1]} as season",
+            got=f"{other[0]} in series {rows.names[series]!r}",
+            remedy=f"{NUMBER_THEM}, and give {other[1]} as season",
         )
     own = _regular(rows.time[part])
     if own is not None:
