@@ -18,7 +18,7 @@ from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import check_checkpoint
+from paratime.training.checkpoint import SaveWhenStopped, check_checkpoint
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import TrainingProgress
@@ -143,13 +143,14 @@ def main() -> None:
 
 
 def _cli(run: bool = True) -> Cli:
+    callbacks = [TrainingProgress(), SavePredictions(), RolloutVideos()]
     return Cli(
         Task,
         DataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [TrainingProgress(), SavePredictions(), RolloutVideos()]},
+        trainer_defaults={"callbacks": [*callbacks, *[SaveWhenStopped()] * run]},
         parser_class=Parser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},

@@ -177,9 +177,7 @@ COMMANDS = {
     ("generate",): ["unknown command 'generate'; nearest: language generate"],
     ("language", "generate", "--temp", 1): ["unknown key 'temp'; nearest: temperature"],
     ("fit", "--data.help", "TextFiles"): ["'TextFiles' is a class of another kind"],
-    ("fit", "-c", "config.yaml", "--data.source.paths", "*.txt"): [
-        "expected several values in brackets, as in [*.txt]"
-    ],
+    ("fit", "-c", "config.yaml", "--data.source.paths", "*.text"): ["paths", "got '*.text'"],
     ("fit", "-c", "config.yaml", "--data.source", "PreparedCorpus", "--data.source.path", "none"): [
         "none: expected the folder of a corpus",
         "write it with paratime language prepare",

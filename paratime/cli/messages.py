@@ -11,7 +11,7 @@ _CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (
 _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
 _CHOICE = re.compile(r"invalid choice: '([^']+)' \(choose from (.*)\)")
 _ABSTRACT = re.compile(r'Parser key "([^"]+)".*but (\S+) is abstract', re.DOTALL)
-_SCALAR = re.compile(r"Expected a (?:tuple|list)\. Got value: ([^\s\[{]\S*)$")
+_SCALAR = re.compile(r"Expected a (?:tuple|list)\. Got value: ([^\s\[{].*)$")
 _UNION = re.compile(
     r"Does not validate against any of the Union subtypes.*?Errors: - "
     r"(?:Type .*? expects a function or a callable class: )?(.*?)"

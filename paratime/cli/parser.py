@@ -4,8 +4,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback
@@ -19,8 +20,10 @@ from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
+from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
 from paratime.errors import InputError
+from paratime.training.checkpoint import Stopped
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
@@ -28,8 +31,33 @@ BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchL
 MISTAKES = (InputError, MisconfigurationException, OSError)
 
 
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+class Refused(SystemExit):
+    """A parser's message about a command line that it reads."""
+
+
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and whose lists need no brackets."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *given: Any, **options: Any
+    ) -> Any:
+        """Parse a command line, where a list may be written ``a,b`` instead of ``[a,b]``."""
+        words = [*(sys.argv[1:] if args is None else args)]
+        while True:
+            token = _reading.set(True)
+            try:
+                return super().parse_args(words, *given, **options)
+            except Refused as refusal:
+                message = str(refusal.code)
+            finally:
+                _reading.reset(token)
+            other = with_lists(words, message)
+            if other is None:
+                self._refuse(message, words)
+            words = other
 
     def add_subclass_arguments(self, *arguments: Any, **options: Any) -> Any:
         """Add a class and its options, but for the ``spec`` of a task: it follows from the data."""
@@ -38,12 +66,17 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, where, and the nearest names; exit with status 2."""
+        if _reading.get():
+            raise Refused(message)
+        self._refuse(message, sys.argv)
+
+    def _refuse(self, message: str, args: Sequence[str]) -> NoReturn:
         keys = [action.dest for action in self._actions]
         for parser in getattr(self._subcommands_action, "choices", {}).values():
             keys += [action.dest for action in parser._actions]
-        text = explain(message, keys=keys, classes=_known_classes(), args=sys.argv)
+        text = explain(message, keys=keys, classes=_known_classes(), args=args)
         sys.stderr.write(f"paratime: {text}\n")
-        self.exit(2)
+        sys.exit(2)
 
 
 def commands_in(package: str, names: Sequence[str]) -> dict[str, Callable[..., None]]:
@@ -84,6 +117,9 @@ def mistakes_in_one_line() -> Iterator[None]:
     """
     try:
         yield
+    except Stopped as stop:
+        sys.stderr.write(f"\nparatime: {stop.text}\n")
+        sys.exit(128 + stop.signal)
     except SIGTERMException:
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
 from paratime.io.html import printable
+from paratime.io.packages import import_package
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ def check_figure(path: str) -> str:
     """Return the format of a figure, from the suffix of its name.
 
     Raises:
-        InputError: The format is unknown.
+        InputError: The format is unknown, or matplotlib is not installed.
     """
     _, dot, kind = path.rpartition(".")
     if not dot or kind not in FORMATS:
@@ -35,6 +36,7 @@ def check_figure(path: str) -> str:
             got=repr(path),
             remedy="rename it",
         )
+    import_package("matplotlib", what="out")
     return kind
 
 

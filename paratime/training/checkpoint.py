@@ -1,5 +1,7 @@
-"""Checkpoints of ``paratime fit``: whether a file is one, what it holds, and its task."""
+"""Checkpoints of ``paratime fit``: of a run that a signal ends, what one holds, and its task."""
 
+import signal
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +9,8 @@ from typing import Any, TypeVar
 from zipfile import is_zipfile
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
@@ -16,6 +19,78 @@ META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
 
 TaskT = TypeVar("TaskT", bound=LightningModule)
+
+
+class Stopped(SIGTERMException):
+    """A signal has ended a run, in good order.
+
+    Attributes:
+        signal: Its number.
+        text: What to tell the user.
+    """
+
+    def __init__(self, signal: int, text: str) -> None:
+        super().__init__(128 + signal)
+        self.signal, self.text = signal, text
+
+
+class SaveWhenStopped(Callback):
+    """Saves a run that SIGTERM or Ctrl-C ends, after the step that it is in.
+
+    A second signal ends it at once. Runs of several processes are left to Lightning.
+
+    Args:
+        path: The checkpoint; by default ``stopped.ckpt`` next to the folder of the others.
+        remedy: How to continue from ``{path}``.
+    """
+
+    def __init__(
+        self, path: str | None = None, remedy: str = "continue with --ckpt_path {path}"
+    ) -> None:
+        self.path, self.remedy = path, remedy
+        self._before: dict[int, Any] = {}
+        self._received: int | None = None
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Listen to signals, instead of Lightning."""
+        self._received = None
+        alone = trainer.world_size == 1 and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        if alone and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Save the run and end it, if there was a signal."""
+        if self._received is None:
+            return
+        self._forget()
+        at, path = f"stopped at step {trainer.global_step}", self._path(trainer)
+        if path is None:
+            raise Stopped(self._received, f"{at}; nothing was saved, as the run has no checkpoints")
+        trainer.save_checkpoint(path, weights_only=False)
+        raise Stopped(self._received, f"{at}, saved; {self.remedy.format(path=path)}")
+
+    def on_train_end(self, *_: Any) -> None:
+        """Leave signals to others."""
+        self._forget()
+
+    def on_exception(self, *_: Any) -> None:
+        """Leave signals to others."""
+        self._forget()
+
+    def _receive(self, number: int, _: Any) -> None:
+        if self._received is not None:
+            self._forget()
+            raise KeyboardInterrupt
+        self._received = number
+
+    def _forget(self) -> None:
+        for number in [*self._before]:
+            signal.signal(number, self._before.pop(number))
+
+    def _path(self, trainer: Trainer) -> str | None:
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
+        return self.path or (folder and str(Path(folder).with_name("stopped.ckpt")))
 
 
 def check_checkpoint(path: str) -> None:

@@ -1,9 +1,13 @@
 """The progress bar of training."""
 
+from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+
+SECONDS = 1.0
+"""Longest time between updates, if steps end."""
 
 
 class TrainingProgress(TQDMProgressBar):
@@ -12,15 +16,21 @@ class TrainingProgress(TQDMProgressBar):
     A run with ``max_steps`` has one bar, a run of epochs one for each.
 
     Args:
-        refresh_rate: Batches between updates.
+        refresh_rate: Batches between updates; fewer where they are slow.
         label: What the bar says in front.
     """
 
     BAR_FORMAT = "{desc} |{bar:8}| {n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}"
 
-    def __init__(self, refresh_rate: int = 10, label: str = "") -> None:
+    def __init__(self, refresh_rate: int = 10, label: str = "Training") -> None:
         super().__init__(refresh_rate=refresh_rate)
         self._label = label
+        self._updated = 0.0
+
+    @property
+    def train_description(self) -> str:
+        """The text in front."""
+        return self._label
 
     def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Begin the bar of the run, which may resume within an epoch."""
@@ -49,6 +59,13 @@ class TrainingProgress(TQDMProgressBar):
         elif self._should_update(trainer.global_step, bar.total):
             bar.n = trainer.global_step
             bar.set_postfix(self.get_metrics(trainer, pl_module))
+
+    def _should_update(self, current: int, total: int) -> bool:
+        due = self.is_enabled and monotonic() - self._updated >= SECONDS
+        if not due and not super()._should_update(current, total):
+            return False
+        self._updated = monotonic()
+        return True
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the figures to show: ``train/`` dropped, rates in whole numbers."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from paratime.cli.arguments import chosen
-from paratime.errors import InputError
 from paratime.forecast.data.features import unseen_labels
+from paratime.forecast.data.labels import amount
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.evaluation.backtest import Backtest, backtest
@@ -14,6 +14,7 @@ from paratime.forecast.evaluation.rolling import RollingWindows
 from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.forecast.model.calibration import APART
 from paratime.forecast.model.task import ForecastTask
+from paratime.io.packages import import_package
 
 ENOUGH = 30
 """Fewest values that tell a coverage."""
@@ -25,7 +26,7 @@ def run(
     source: Source | None = None,
     windows: int = 1,
     stride: int | None = None,
-    baselines: tuple[str, ...] = ("seasonal_naive",),
+    baselines: tuple[str, ...] = (),
     out: str | None = None,
 ) -> None:
     """Score forecasts of the last windows of each series, next to other models.
@@ -36,23 +37,23 @@ def run(
         source: As for fit.
         windows: Windows of a series; the last one ends with the series.
         stride: Steps from one window to the next; the horizon by default.
-        baselines: Models to compare with: seasonal_naive, auto_ets, auto_theta (both fitted at
-            every origin, by the package statsforecast) and deepar (GluonTS's, trained first).
+        baselines: Models to compare with next to seasonal_naive: auto_ets, auto_theta (both fitted
+            at every origin, by the package statsforecast) and deepar (GluonTS's, trained first),
+            such as auto_ets,auto_theta.
         out: Folder for report.html and series.csv; by default neither is written.
     """
-    from paratime.forecast.evaluation.baselines import BASELINES
+    import_package("matplotlib", what="backtest", extra="forecast")
+    from paratime.forecast.evaluation.baselines import chosen_baselines
     from paratime.forecast.evaluation.report import score_table, write_backtest_report, write_series
 
-    for name in baselines:
-        if name not in BASELINES:
-            raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
+    others = chosen_baselines(baselines)
     task = load_forecaster(model)
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     ours = backtest(task, given, windows=windows, stride=stride)
-    found = {"paratime": ours} | {name: BASELINES[name](ours.windows) for name in baselines}
+    found = {"paratime": ours} | {name: other(ours.windows) for name, other in others.items()}
     notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec), misses(ours))
     note = "; ".join(x for x in notes if x)
-    print("\n".join([score_table(found), *([f"note: {note}"] if note else [])]))
+    print("\n".join([score_table(found), ours.windows.scope, *([f"note: {note}"] if note else [])]))
     if out is not None:
         write_series(found, Path(out) / "series.csv")
         write_backtest_report(found, Path(out) / "report.html", note=note)
@@ -68,7 +69,7 @@ def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
         return ""
     windows_held = -(-tested // task.spec.prediction_length)
     return (
-        f"the windows are the last {tested} steps, of which training held out {held};"
+        f"the windows are the last {amount(tested, 'step')}, of which training held out {held};"
         f" if these are the series of the training, fit with --held_out {windows_held}"
     )
 
@@ -77,5 +78,6 @@ def misses(found: Backtest) -> str:
     """Return a warning if the intervals contain far more or fewer values than they say."""
     inside, targets = found.overall["coverage_80"], int(np.isfinite(found.windows.target).sum())
     if targets >= ENOUGH and abs(inside - 0.8) > APART:
-        return f"{inside:.0%} of the values are inside the 80 % interval: do not rely on it"
+        wrong = "wide" if inside > 0.8 else "narrow"
+        return f"{inside:.0%} of the values are inside the 80 % interval, which is too {wrong}"
     return ""

@@ -15,6 +15,7 @@ from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.forecast.gluonts.predictor import ABOUT
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.model.calibration import doubts
+from paratime.training.checkpoint import SaveWhenStopped
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -28,6 +29,7 @@ def run(
     max_steps: int | None = None,
     batch_size: int = 32,
     held_out: int = 0,
+    season: int | None = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -46,6 +48,7 @@ def run(
         batch_size: Series a batch.
         held_out: Windows of ``prediction_length`` at the end of each series that training leaves
             out, for a backtest.
+        season: Steps of a season, such as 7 for days with weeks; by default that of the calendar.
         seed: Seed of all random numbers.
         resume: Whether to continue an interrupted run of the same command.
         overwrite: Whether to replace a forecaster, or a run that makes one.
@@ -58,6 +61,7 @@ def run(
         batch_size,
         validation_windows=0,
         test_windows=held_out,
+        season=season,
         seed=seed,
     )
     estimator = ParaRNNEstimator(
@@ -72,6 +76,7 @@ def run(
             "enable_progress_bar": True,
             "logger": TensorBoardLogger(out, name="", version="logs", default_hp_metric=False),
             "log_every_n_steps": 10,
+            "callbacks": [SaveWhenStopped(str(Path(out, LAST)), "continue with --resume true")],
         },
     )
     if not resume:

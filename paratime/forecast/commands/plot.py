@@ -7,7 +7,7 @@ from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.commands.predict import print_note
 from paratime.forecast.data.features import check_ahead, unseen_labels
-from paratime.forecast.data.labels import label_text
+from paratime.forecast.data.labels import label_text, shorten
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
@@ -34,17 +34,23 @@ def run(
         source: As for fit.
         items: Names of the series to draw; the first twelve by default.
     """
-    from paratime.forecast.evaluation.charts import fans
-
     check_figure(out)
+    from paratime.forecast.evaluation.charts import PANELS, fans
+
     task = load_forecaster(model)
     found = chosen(data, source, series_source).at(task.spec.freq).read()
     given = select_series(found, items)
     check_ahead(given.entries, task.spec.prediction_length)
+    if not any(entry["target"].size for entry in given.entries):
+        raise InputError("series", "some with a history", "none", "plot other items")
     ahead = with_future(given, task.spec.prediction_length)
+    drawn = backtest(task, ahead, windows=1)
     doubt = doubts(task.network.calibration)
-    save_figure(fans(backtest(task, ahead, windows=1), note=doubt), out)
+    save_figure(fans(drawn, note=doubt), out)
     print_note(unseen_labels(given, task.spec))
+    empty, panels = drawn.windows.left_out, drawn.mean.shape[0] * drawn.mean.shape[2]
+    print_note(f"{len(empty)} series without history not drawn ({shorten(empty)})" * bool(empty))
+    print_note(f"drew the first {PANELS} of {panels} forecasts; see --items" * (panels > PANELS))
     print_note(doubt)
     print(f"{'figure':<20} {out}")
 

@@ -18,6 +18,7 @@ from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.calibration import doubts
 from paratime.io.atomic import replacing
+from paratime.io.packages import import_package
 
 FORMATS = (".csv", ".parquet")
 
@@ -87,9 +88,11 @@ def print_note(note: str) -> None:
 
 
 def check_format(path: str) -> None:
-    """Refuse the name of a table that is neither CSV nor Parquet."""
+    """Refuse the name of a table that is neither CSV nor Parquet, or that cannot be written."""
     if not path.endswith(FORMATS):
         raise InputError("out", " or ".join(FORMATS), repr(path), "end its name in one of these")
+    if path.endswith(".parquet"):
+        import_package("pyarrow", what="out")
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:

@@ -13,7 +13,6 @@ from gluonts.time_feature import (
     day_of_month_index,
     day_of_week_index,
     day_of_year_index,
-    get_seasonality,
     hour_of_day_index,
     minute_of_hour_index,
     month_of_year_index,
@@ -21,7 +20,6 @@ from gluonts.time_feature import (
     time_features_from_frequency_str,
     week_of_year_index,
 )
-from gluonts.time_feature.seasonality import DEFAULT_SEASONALITIES
 from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
@@ -43,8 +41,14 @@ PERIODS: dict[str, tuple[Index, int, int]] = {
 }
 """The index, the steps of a cycle and its harmonics, by GluonTS's name of a feature."""
 
-SEASONS = {"D": 7, "B": 5, "min": 1440, "s": 3600}
-"""Seasons in steps where they differ from GluonTS's defaults."""
+SEASONS = {"s": 3600, "min": 1440, "h": 24, "D": 7, "B": 5, "M": 12, "Q": 4}
+"""Steps of a season by unit of time, as in GluonTS but for days, whose season is a week."""
+
+BELOW_A_SECOND = ("ms", "us", "ns")
+"""Units whose calendar is that of seconds."""
+
+NUMBER_THEM = "number the steps 1, 2, 3, ... in the column of times"
+"""What helps for every calendar."""
 
 LONGEST_SEASON = 288
 """Longer cycles are left to the encoder's state and the calendar."""
@@ -59,20 +63,35 @@ def check_frequency(freq: str) -> str:
     try:
         with quiet_periods():
             spelled = str(pd.Period("2000-01-01", freq=freq).freqstr)
-            time_features_from_frequency_str(spelled)
+            _names(spelled)
     except (ValueError, RuntimeError, AttributeError) as error:
         raise InputError(
-            "freq", "minutely to yearly", repr(freq), "give a pandas frequency, such as h, D or M"
+            "freq",
+            expected="steps of equal length, or business days, months, quarters or years",
+            got=repr(freq),
+            remedy=f"give a pandas frequency, such as h, D or M, or {NUMBER_THEM}",
         ) from error
     return spelled
+
+
+def base_frequency(freq: str) -> tuple[int, str]:
+    """Return the count and the unit of a frequency of periods."""
+    base = freq.lstrip("0123456789")
+    return int(freq.removesuffix(base) or 1), base
+
+
+def gluonts_frequency(freq: str) -> str:
+    """Return the frequency whose features GluonTS has: seconds for parts of a second."""
+    return "s" if base_frequency(freq)[1] in BELOW_A_SECOND else freq
 
 
 @cache
 def period_frequency(freq: str) -> str:
     """Return a frequency in pandas' spelling for periods.
 
-    Starts and ends name the same period (``MS`` and ``ME`` are ``M``), a year of quarters that
-    starts in October ends in September, and old spellings such as ``H`` are accepted.
+    Starts and ends name the same period (``MS`` and ``ME`` are ``M``), as does a day of a month's
+    weeks (``WOM-3FRI``); a year of quarters that starts in October ends in September, and old
+    spellings such as ``H`` are accepted.
 
     Raises:
         InputError: The frequency is unknown, or has no calendar features.
@@ -83,6 +102,8 @@ def period_frequency(freq: str) -> str:
         except ValueError:
             return check_frequency(freq)
         code, _, anchor = offset.rule_code.partition("-")
+        if code in ("WOM", "LWOM"):
+            code, anchor = "ME", ""
         if calendar := re.fullmatch(r"B?([MQY])([SE])", code):
             if anchor and calendar[2] == "S":
                 anchor = MONTHS[MONTHS.index(anchor) - 1]
@@ -93,9 +114,9 @@ def period_frequency(freq: str) -> str:
 
 def season_length(freq: str) -> int:
     """Return the default season of a frequency in steps, 1 for none."""
-    with quiet_periods():
-        season = int(get_seasonality(freq, seasonalities=DEFAULT_SEASONALITIES | SEASONS))
-    return season if season <= LONGEST_SEASON else 1
+    count, unit = base_frequency(period_frequency(freq))
+    season, rest = divmod(SEASONS.get(unit.partition("-")[0], 1), count)
+    return season if not rest and season <= LONGEST_SEASON else 1
 
 
 def calendar_features(freq: str) -> int:
@@ -124,4 +145,5 @@ def quiet_periods() -> AbstractContextManager[Any]:
 @cache
 def _names(freq: str) -> tuple[str, ...]:
     with quiet_periods():
-        return tuple(feature.__name__ for feature in time_features_from_frequency_str(freq))
+        features = time_features_from_frequency_str(gluonts_frequency(freq))
+    return tuple(feature.__name__ for feature in features)

@@ -1,6 +1,8 @@
 """The data module of forecasting: series, split by time, as batches."""
 
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.features import check_ahead
-from paratime.forecast.data.labels import shorten
+from paratime.forecast.data.labels import amount, shorten
 from paratime.forecast.data.series import Collection, until
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
@@ -43,6 +45,7 @@ class SeriesData(DataModule):
         test_windows: Likewise for testing, at the end of each series.
         seed: Seed of the order of series and of the origins.
         num_workers: Processes that load batches.
+        season: Steps of a season, 1 for none; that of the data, or of its calendar, by default.
 
     Raises:
         InputError: The series are unreadable or all too short (when the data is set up).
@@ -58,19 +61,22 @@ class SeriesData(DataModule):
         test_windows: int = 1,
         seed: int = 0,
         num_workers: int = 0,
+        season: int | None = None,
     ) -> None:
         super().__init__()
-        check_at_least(1, batch_size=batch_size, origins=origins)
+        given = 1 if season is None else season
+        check_at_least(1, batch_size=batch_size, origins=origins, season=given)
         check_at_least(0, validation_windows=validation_windows, test_windows=test_windows)
         self.source, self.batch_size, self.origins = source, batch_size, origins
         self.validation_windows, self.test_windows = validation_windows, test_windows
         self.seed, self.num_workers = seed, num_workers
-        self._prediction_length = prediction_length
+        self._prediction_length, self.season = prediction_length, season
 
     @cached_property
     def collection(self) -> Collection:
         """The series, read once a process."""
-        return self.source.read()
+        read = self.source.read()
+        return read if self.season is None else replace(read, season=self.season)
 
     @property
     def prediction_length(self) -> int:
@@ -99,8 +105,8 @@ class SeriesData(DataModule):
         empty = [e["item_id"] for e in long if not _has_values(e)]
         limit, where = f"fewer than {held + SHORTEST} steps", "no value"
         if held:
-            limit += f", of which {held} are held out"
-            where += f" before the {held} steps that are held out"
+            limit += f", {held:,} of them held out"
+            where += f" before the {amount(held, 'step')} held out"
         found = ((short, limit), (empty, where))
         parts = [f"{len(names)} with {why} ({shorten(names)})" for names, why in found if names]
         left = len(entries) - len(short) - len(empty)
@@ -128,6 +134,10 @@ class SeriesData(DataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the ends of all series: the data does not hold what follows."""
         check_ahead(self.collection.entries, self.prediction_length)
+        empty = [e["item_id"] for e in self.collection.entries if not e["target"].size]
+        if empty:
+            text = f"{len(empty)} series without history are left out ({shorten(empty)})"
+            warnings.warn(f"{text}; paratime forecast predict forecasts them", stacklevel=2)
         series = self._prepared(0)
         return self._loader([(x, torch.tensor([len(x.target) - 1])) for x in series])
 
@@ -135,7 +145,7 @@ class SeriesData(DataModule):
         series = self._prepared(after * self.prediction_length)
         examples = last_windows(series, self.prediction_length, windows)
         if windows and not examples:
-            steps = f"one of more than {self.prediction_length} steps"
+            steps = f"one of more than {amount(self.prediction_length, 'step')}"
             raise InputError("series", steps, "none", "give longer series")
         return self._loader(examples)
 
@@ -167,7 +177,7 @@ class SeriesData(DataModule):
         """Return the series of the training, checked to have values in every channel."""
         self._check_values(self.collection.entries, "")
         cut, held = self._cut(self._held_out), self._held_out
-        self._check_values(cut, f" before the {held} steps held out" * bool(held))
+        self._check_values(cut, f" before the {amount(held, 'step')} held out" * bool(held))
         return [entry for entry in cut if _has_values(entry)]
 
     def _check_values(self, entries: list[dict[str, Any]], where: str) -> None:
@@ -191,7 +201,7 @@ class SeriesData(DataModule):
         if not known:
             raise InputError(
                 "series",
-                f"more than {held_out} steps",
+                f"more than {amount(held_out, 'step')}",
                 "none",
                 "give longer ones, or hold out fewer",
             )

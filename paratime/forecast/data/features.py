@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratime.errors import InputError
-from paratime.forecast.data.labels import label_text, shorten
+from paratime.forecast.data.labels import amount, label_text, shorten
 from paratime.forecast.data.series import Collection, numbered
 from paratime.forecast.data.spec import COVARIATES, SeriesSpec
 
@@ -40,7 +40,7 @@ def unseen_labels(data: Collection, series: SeriesSpec) -> str:
         codes = _codes(series.categories[name], found)[:-1]
         new = [repr(x) for x, code in zip(found, codes, strict=True) if code < 0]
         if new:
-            notes.append(f"{len(new)} of {len(found)} labels of {name}: {shorten(new)}")
+            notes.append(f"{len(new)} of {amount(len(found), 'label')} of {name}: {shorten(new)}")
     return f"training never saw {'; '.join(notes)}" if notes else ""
 
 
@@ -51,7 +51,7 @@ def check_ahead(entries: Iterable[dict[str, Any]], prediction_length: int) -> No
         if len(rows) and rows.shape[1] < steps + prediction_length:
             raise InputError(
                 f"known covariates of series {entry['item_id']!r}",
-                expected=f"{prediction_length} steps after the last of the target",
+                expected=f"{amount(prediction_length, 'step')} after the last of the target",
                 got=str(rows.shape[1] - steps),
                 remedy="give them for the forecast's steps",
             )

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import MONTHS, period_frequency, quiet_periods
+from paratime.forecast.data.calendar import (
+    MONTHS,
+    NUMBER_THEM,
+    base_frequency,
+    period_frequency,
+    quiet_periods,
+)
 from paratime.forecast.data.rows import SUMMER_TIME, Ints, SortedRows
 from paratime.forecast.data.stamps import (
     ALIGNMENTS,
@@ -21,12 +27,15 @@ from paratime.forecast.data.stamps import (
     NEVER,
     Stamps,
     alignments,
-    base_frequency,
     choose_alignments,
+    in_days,
 )
 
 GAP = 1000
 """Steps without a row that any series may have; more if it has many rows, or several such gaps."""
+
+UNUSUAL = 10
+"""A gap that many times as long as the third longest of a series needs an explanation."""
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
@@ -46,10 +55,19 @@ def infer_frequency(rows: SortedRows) -> str:
     if step % (7 * DAY) == 0:
         day = WEEKDAYS[most_common(time.dayofweek.to_numpy())]
         return period_frequency(f"{step // (7 * DAY)}W-{day}")
-    if step == DAY and not (time.dayofweek >= 5).any():
+    if step % DAY == 0 and not (time.dayofweek >= 5).any():
         over_a_weekend = np.diff(time.dayofweek)[rows.follows] < 0
-        return period_frequency("B" if over_a_weekend.any() else "D")
+        if over_a_weekend.any() and (count := _business_days(rows)):
+            return period_frequency(f"{count}B")
     return period_frequency(to_offset(pd.Timedelta(step, "ns")).freqstr)
+
+
+def _business_days(rows: SortedRows) -> int:
+    """Return the most common step between rows in business days, 0 if others are no multiples."""
+    day = rows.time.to_numpy().astype("datetime64[D]")
+    steps = np.busday_count(day[:-1], day[1:])[rows.follows]
+    count = most_common(steps)
+    return count if count and not (steps % count).any() else 0
 
 
 def _in_months(time: pd.DatetimeIndex, rest: Ints) -> bool:
@@ -61,12 +79,19 @@ def _months(rows: SortedRows) -> str:
     month = 12 * rows.time.year.to_numpy() + rows.time.month.to_numpy() - 1
     between = np.diff(month)[rows.follows]
     count = most_common(between[between > 0])
-    last = month if rows.time.is_month_end.mean() > 0.5 else month - 1  # of the period
+    at_end = rows.time.is_month_end.mean() > 0.5 or _in_last_week(rows.time)
+    last = month if at_end else month - 1  # of the period
     if count % 12 == 0:
         return period_frequency(f"{count // 12}YE-{MONTHS[most_common(last % 12)]}")
     if count % 3 == 0:
         return period_frequency(f"{count // 3}QE-{('JAN', 'FEB', 'DEC')[most_common(last % 3)]}")
     return period_frequency(f"{count}ME")
+
+
+def _in_last_week(time: pd.DatetimeIndex) -> bool:
+    """Return whether all rows are the last of their day of the week in the month."""
+    one_day = time.dayofweek.nunique() == 1 and time.day.nunique() > 1
+    return bool(one_day and (time.day + 7 > time.days_in_month).all())
 
 
 def most_common(values: NDArray[Any]) -> int:
@@ -122,13 +147,26 @@ def place(rows: SortedRows, freq: str | None) -> TimeGrid:
 def _stamps(rows: SortedRows, distances: Ints, fits: NDArray[np.bool_]) -> list[Stamps]:
     chosen = choose_alignments(distances, fits)
     return [
-        Stamps(int(distances[k, series]), *ALIGNMENTS[k], zone, rows.local, rows.counted)
+        Stamps(
+            int(distances[k, series]),
+            zone=zone,
+            local=rows.local,
+            counted=rows.counted,
+            **ALIGNMENTS[k],
+        )
         for series, (k, zone) in enumerate(zip(chosen.tolist(), rows.zones, strict=True))
     ]
 
 
 def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
     part = rows.part(series)
+    if (other := _without_periods(rows.time[part])) is not None:
+        return InputError(
+            "timestamp",
+            expected="periods of a pandas calendar, such as months or weeks",
+            got=f"{other[0]} in series {rows.names[series]!r}",
+            remedy=f"{NUMBER_THEM}, and give {other[1]} as season",
+        )
     own = _regular(rows.time[part])
     if own is not None:
         return _mixed(rows, series, own, freq)
@@ -136,12 +174,27 @@ def _off_grid(rows: SortedRows, series: int, freq: str) -> InputError:
     strays = [np.flatnonzero(a != most_common(a)) for a in found]
     stray = min((s for s in strays if len(s)), key=len)[0]
     where = rows.where(part.start + int(stray))
+    hint = f"for other calendars, {NUMBER_THEM}" if in_days(freq) else SUMMER_TIME
     return InputError(
         "timestamp",
         expected=f"steps of {freq}",
         got=f"a row off that grid, {where}",
-        remedy=f"correct it, or give freq; {SUMMER_TIME}",
+        remedy=f"correct it, or give freq; {hint}",
     )
+
+
+def _without_periods(time: pd.DatetimeIndex) -> tuple[str, int] | None:
+    """Return a known kind of steps that no periods have, and the steps of its year."""
+    steps, days = np.diff(time.asi8), np.where(time.is_month_end, 31, time.day)
+    if len(time) < 4 or steps.min() < 5 * DAY:
+        return None
+    distinct, counts = np.unique(days, return_counts=True)
+    if len(distinct) == 2 and 3 * counts.min() >= len(time):
+        return "two rows a month", 24
+    weeks, rest = np.divmod(steps, 7 * DAY)
+    if not rest.any() and set(weeks) <= {4, 5, 6} and 4.2 < weeks.mean() < 4.6:
+        return "months of 4 and 5 weeks", 12
+    return None
 
 
 def _phased(time: pd.DatetimeIndex, freq: str) -> list[Ints]:
@@ -156,22 +209,53 @@ def _phased(time: pd.DatetimeIndex, freq: str) -> list[Ints]:
 def _check_gaps(rows: SortedRows, step: Ints, freq: str) -> None:
     """Refuse a gap that only a mistyped date explains: it would take up memory and mean nothing.
 
-    Up to ``GAP`` steps it may be any, else three steps a row, or ten times the third longest gap.
+    Up to ``GAP`` steps it may be any, else three steps a row, or ``UNUSUAL`` times the third
+    longest gap. An unusual one is refused, however short, if the year of one row explains it.
     """
     gap = np.diff(step) * rows.follows
-    for row in np.flatnonzero(gap > GAP).tolist():
+    longest = np.repeat(np.maximum.reduceat(np.append(0, gap), rows.begin), rows.lengths)[1:]
+    for row in np.flatnonzero((gap > GAP) | ((gap > UNUSUAL) & (gap == longest))).tolist():
         part = rows.part(rows.series(row))
         others = np.sort(gap[part.start : part.stop - 1])[-3:]
         third = others[0] if len(others) == 3 else GAP
-        if gap[row] > max(GAP, 3 * (part.stop - part.start), 10 * third):
-            late = 2 * (row + 1 - part.start) >= part.stop - part.start
-            stray, other = (row + 1, row) if late else (row, row + 1)
+        late = 2 * (row + 1 - part.start) >= part.stop - part.start
+        stray, other = (row + 1, row) if late else (row, row + 1)
+        far = gap[row] > max(GAP, 3 * (part.stop - part.start), UNUSUAL * third)
+        if far or (gap[row] > UNUSUAL * third and _fits_another_year(rows, part, row, late, freq)):
             raise InputError(
                 "timestamp",
                 expected=f"a row of {freq} nearer to {rows.shown(rows.time[other])}",
                 got=f"{gap[row]:,} steps away, {rows.where(stray)}",
                 remedy="correct it; if the gap is real, begin another series after it",
             )
+
+
+def _fits_another_year(rows: SortedRows, part: slice, row: int, late: bool, freq: str) -> bool:
+    """Return whether a row alone at an end of a series, in another year, is a neighbour of others.
+
+    The end of a real gap is a step that the other rows lack, next to one that they have, only by
+    chance; and a year is always next to the others.
+
+    Args:
+        rows: The rows.
+        part: Those of the series.
+        row: The row before the gap.
+        late: Whether the end is the one after the gap, or else the one before it.
+        freq: Frequency.
+    """
+    halves = rows.time[part.start : row + 1], rows.time[row + 1 : part.stop]
+    rest, end = halves if late else halves[::-1]
+    if rows.counted or len(end) > 1:
+        return False
+    step = base_frequency(freq)[0]
+    with quiet_periods():
+        known = rest.to_period(freq).asi8
+        years = range(rest[0].year - 1, rest[-1].year + 2)
+        moved = [(end[0] + pd.DateOffset(year=year)).to_period(freq).ordinal for year in years]
+    if "Y" in freq:
+        moved = [x for x in moved if known[0] < x < known[-1]]
+    free = np.setdiff1d(moved, known)
+    return bool(np.isin([free - step, free + step], known).any())
 
 
 def _check_steps(rows: SortedRows, step: Ints, freq: str, given: str | None) -> None:

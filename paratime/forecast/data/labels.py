@@ -1,4 +1,4 @@
-"""The text of names and labels, the same for a value however a file stores it."""
+"""The text of names, labels and counts; of a value, the same however a file stores it."""
 
 import re
 from collections.abc import Sequence
@@ -29,6 +29,11 @@ def label_text(value: Any) -> str:
     if isinstance(value, float | np.floating) and value == value // 1:
         return str(int(value))
     return _plain(str(value))
+
+
+def amount(number: int, unit: str) -> str:
+    """Return a number with its unit, in the plural unless it is one."""
+    return f"{number:,} {unit if number == 1 else unit + 's'}"
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import period_frequency, quiet_periods
+from paratime.forecast.data.calendar import base_frequency, period_frequency, quiet_periods
 from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.stamps import (
     DAY,
     SECOND,
-    base_frequency,
     guess_zone,
     in_days,
     zone_name,
@@ -93,6 +92,8 @@ class Columns:
         dates = [x for x in free if _are_times(sample[x])]
         numbers = [x for x in free if x not in dates and _are_numbers(sample[x])]
         roles: dict[str, Any] = {}
+        if isinstance(self.target, str) and "," in self.target and self.target not in found:
+            return replace(self, target=[x.strip() for x in self.target.split(",")]).resolve(sample)
         for role, candidates in (("timestamp", dates), ("target", numbers)):
             lacks = getattr(self, role) == role and role not in found
             if lacks and len(candidates) == 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from paratime.errors import InputError, one_line
 from paratime.forecast.data.calendar import quiet_periods, season_length
 from paratime.forecast.data.frequency import period_frequency
-from paratime.forecast.data.labels import label_text
+from paratime.forecast.data.labels import amount, label_text
 from paratime.forecast.data.rows import format_time
 from paratime.forecast.data.stamps import STARTS, Stamps
 
@@ -60,7 +60,10 @@ class Collection:
     @property
     def seasonality(self) -> int:
         """Steps of a season, 1 for none."""
-        return self.season or season_length(self.freq)
+        if self.season is not None:
+            return self.season
+        counted = any(entry.get("stamps", STARTS).counted for entry in self.entries[:1])
+        return 1 if counted else season_length(self.freq)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -124,7 +127,7 @@ def numbered(key: str, count: int) -> tuple[str, ...]:
 
 
 def _kinds(entry: Mapping[str, Any]) -> str:
-    channels = "1 channel" if entry["target"].ndim == 1 else f"{len(entry['target'])} channels"
+    channels = amount(len(np.atleast_2d(entry["target"])), "channel")
     return ", ".join([channels, *(f"{len(entry[k])} {k}" for k in (*DYNAMIC, *STATIC))])
 
 
@@ -179,11 +182,12 @@ class _Entry:
         given = values["feat_dynamic_real"].shape[1]
         if given < steps:
             raise self._error(
-                "feat_dynamic_real", f"at least {steps} steps", str(given), "add them"
+                "feat_dynamic_real", f"at least {amount(steps, 'step')}", str(given), "add them"
             )
         given = values["past_feat_dynamic_real"].shape[1]
         if given != steps:
-            raise self._error("past_feat_dynamic_real", f"{steps} steps", str(given), "align them")
+            wanted = amount(steps, "step")
+            raise self._error("past_feat_dynamic_real", wanted, str(given), "align them")
         for key in STATIC:
             rows = self.entry.get(key)
             values[key] = self._numbers(key, () if rows is None else rows, start).reshape(-1)
@@ -195,7 +199,7 @@ class _Entry:
             with np.errstate(over="ignore"):
                 numbers = np.asarray(values, dtype=np.float32)
             if numbers.ndim not in (1, 2):
-                raise ValueError(f"{numbers.ndim} dimensions")
+                raise ValueError(amount(numbers.ndim, "dimension"))
         except (ValueError, TypeError) as error:
             text = one_line(error)
             raise self._error(key, "numbers, or rows of them", text, "correct them") from None

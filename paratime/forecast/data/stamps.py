@@ -1,7 +1,8 @@
 """The timestamps of a series: where in their periods they lie, and in which time zone.
 
 A period is a span of time, such as a month; a row is a moment of it: its beginning, its end, the
-15th, the last business day, half past. A forecast continues a series with its own kind of moments.
+15th, the last business day, the third Friday, half past. A forecast continues a series with its own
+kind of moments.
 """
 
 from dataclasses import astuple, dataclass
@@ -11,16 +12,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.calendar import base_frequency, quiet_periods
 
 Ints = NDArray[np.int64]
+Days = NDArray[np.datetime64]
 
 SECOND = 10**9
 DAY = 86_400 * SECOND
 NEVER = np.iinfo(np.int64).min
 
-ALIGNMENTS = ((False, False), (True, False), (False, True), (True, True))
-"""Whether distances are from the end of a period, and whether in business days."""
+ALIGNMENTS: tuple[dict[str, bool], ...] = (
+    *({}, {"from_end": True}),
+    *({"business": True}, {"from_end": True, "business": True}),
+    *({"weekday": True}, {"from_end": True, "weekday": True}),
+)
+"""Ways of measuring the distance of a moment, as arguments of ``Stamps``."""
 
 SUMMER_TIMES = (
     *(f"Europe/{city}" for city in ("Berlin", "London", "Athens", "Chisinau")),
@@ -43,6 +49,8 @@ class Stamps:
         zone: Time zone, None for none.
         local: Whether periods follow the clock of the zone, not UTC.
         counted: Whether timestamps are the numbers of steps, which count as seconds from 1970.
+        weekday: Whether the distance is a day of the week, from Monday, plus the weeks between the
+            first (or last) such day of the period and that of the moment.
     """
 
     distance: int = 0
@@ -51,6 +59,7 @@ class Stamps:
     zone: str | None = None
     local: bool = False
     counted: bool = False
+    weekday: bool = False
 
     @classmethod
     def of(cls, time: pd.Timestamp, freq: str) -> tuple[pd.Period, Self]:
@@ -67,7 +76,8 @@ class Stamps:
         (chosen,) = choose_alignments(distances, distances != NEVER)
         with quiet_periods():
             period = index.to_period(freq)[0]
-        return period, cls(int(distances[chosen, 0]), *ALIGNMENTS[chosen], zone, local)
+        distance = int(distances[chosen, 0])
+        return period, cls(distance, zone=zone, local=local, **ALIGNMENTS[chosen])
 
     def times(self, periods: pd.PeriodIndex) -> pd.DatetimeIndex | pd.Index:
         """Return the timestamps of periods."""
@@ -102,6 +112,8 @@ class Stamps:
     def _unzoned(self, periods: pd.PeriodIndex) -> pd.DatetimeIndex:
         begin, end = edges(periods)
         days, rest = divmod(self.distance, DAY)
+        if self.weekday:
+            return _at(self._weekdays(_days(begin), _days(end), days), rest)
         if self.business and self.from_end:
             days = -(-self.distance // DAY)
             day = np.busday_offset(_days(end), -days, roll="forward")
@@ -113,6 +125,15 @@ class Stamps:
         time = begin + pd.Timedelta(self.distance, "ns")
         # The 30th of February is its last day.
         return pd.DatetimeIndex(np.where(time < end, time, end - pd.Timedelta(DAY - rest, "ns")))
+
+    def _weekdays(self, first: Days, end: Days, days: int) -> Days:
+        """Return a day of the week in periods from a day up to another one."""
+        week = np.timedelta64(7, "D")
+        weeks, day = divmod(days, 7)
+        if self.from_end:
+            return end - 1 - (_weekday(end - 1) - day) % 7 - weeks * week
+        found = first + (day - _weekday(first)) % 7 + weeks * week
+        return np.where(found < end, found, found - week)  # the fifth, where a month has four
 
 
 STARTS = Stamps()
@@ -134,8 +155,11 @@ def alignments(time: pd.DatetimeIndex, freq: str) -> Ints:
     distances.append(end.asi8 - time.asi8)
     distances.append(np.busday_count(first, day) * DAY + time.asi8 % DAY)
     distances.append(np.busday_count(day, last) * DAY - time.asi8 % DAY)
+    weekday = _weekday(day) * DAY + time.asi8 % DAY
+    distances.append((day - first).astype(np.int64) // 7 * 7 * DAY + weekday)
+    distances.append((last - 1 - day).astype(np.int64) // 7 * 7 * DAY + weekday)
     found = np.stack(distances)
-    found[2:, time.dayofweek.to_numpy() >= 5] = NEVER
+    found[2:4, time.dayofweek.to_numpy() >= 5] = NEVER
     return found
 
 
@@ -143,17 +167,17 @@ def choose_alignments(distances: Ints, fits: NDArray[np.bool_]) -> Ints:
     """Return the alignment of each series, (S,), among those that fit it.
 
     A month has a first or last day, or business day, more often than a 31st or a 22nd business day.
-    Where a short series fits several of these, it is like most of the others.
+    Where a short series fits several of these, it is like most of the others; likewise elsewhere.
 
     Args:
         distances: Distances of S series, (alignments, S).
         fits: Whether all rows of a series have that distance, (alignments, S).
     """
-    low = np.array([0, 1, 0, 1])[: len(distances), None]
+    low = np.array([0, 1, 0, 1, NEVER, NEVER])[: len(distances), None]
     usual = (distances >= low) & (distances < DAY + low)
-    order = np.arange(len(distances))[:, None]
-    score = 10 * usual * (1 + fits.sum(axis=1, keepdims=True)) - order
-    return np.where(fits, score, -100).argmax(axis=0)
+    order, alike = np.arange(len(distances))[:, None], fits.sum(axis=1, keepdims=True)
+    score = (10 * len(distances) * fits.shape[1] * usual + len(distances)) * (1 + alike) - order
+    return np.where(fits, score, -1).argmax(axis=0)
 
 
 def edges(periods: pd.PeriodIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
@@ -162,12 +186,6 @@ def edges(periods: pd.PeriodIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
         base = base_frequency(periods.freqstr)[1]
         single = pd.PeriodIndex.from_ordinals(periods.asi8, freq=base)
         return single.start_time, (single + 1).start_time
-
-
-def base_frequency(freq: str) -> tuple[int, str]:
-    """Return the count and the unit of a frequency of periods."""
-    base = freq.lstrip("0123456789")
-    return int(freq.removesuffix(base) or 1), base
 
 
 def in_days(freq: str) -> bool:
@@ -212,9 +230,14 @@ def _in_months(freq: str) -> bool:
     return base_frequency(freq)[1][0] in "MQY"
 
 
-def _days(time: pd.DatetimeIndex) -> NDArray[np.datetime64]:
+def _days(time: pd.DatetimeIndex) -> Days:
     return time.to_numpy().astype("datetime64[D]")
 
 
-def _at(day: NDArray[np.datetime64], rest: int) -> pd.DatetimeIndex:
+def _weekday(day: Days) -> Ints:
+    """Return days of the week, 0 for Monday; 1970 began with a Thursday."""
+    return (day.astype(np.int64) + 3) % 7
+
+
+def _at(day: Days, rest: int) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(day.astype("datetime64[ns]")) + pd.Timedelta(rest, "ns")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.labels import amount
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.stamps import STARTS
 
@@ -12,6 +13,7 @@ def summarize(data: Collection) -> str:
     targets = [np.atleast_2d(entry["target"]) for entry in data.entries]
     steps = np.array([target.shape[1] for target in targets])
     missing = sum(int(np.isnan(target).sum()) for target in targets)
+    share = missing / max(1, sum(map(np.size, targets)))
     season, counted = data.seasonality, data.entries[0].get("stamps", STARTS).counted
     freq = "numbered steps" if counted else data.freq
     rows = {
@@ -19,7 +21,7 @@ def summarize(data: Collection) -> str:
         "frequency": f"{freq}, a season of {season} steps" if season > 1 else freq,
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
-        "missing": f"{missing:,} values, {missing / max(1, sum(map(np.size, targets))):.1%}",
+        "missing": f"{amount(missing, 'value')}, {share:.1%}",
         "channels": _channels(data),
         "known ahead": _known(data),
         "known to the present": ", ".join(data.past),
@@ -38,7 +40,7 @@ def _channels(data: Collection) -> str:
 
 def _known(data: Collection) -> str:
     ahead = [e["feat_dynamic_real"].shape[1] - e["target"].shape[-1] for e in data.entries]
-    return f"{', '.join(data.known)}, for {min(ahead):,} steps" if data.known else ""
+    return f"{', '.join(data.known)}, for {amount(min(ahead), 'step')}" if data.known else ""
 
 
 def _span(data: Collection) -> str:

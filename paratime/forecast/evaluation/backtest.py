@@ -138,7 +138,9 @@ def backtest(
         InputError: The series are of another kind, or too short.
     """
     check_at_least(1, batch_size=batch_size)
-    collection = replace(collection, entries=match_features(collection, task.spec))
+    season = task.spec.season if collection.season is None else collection.season
+    entries = match_features(collection, task.spec)
+    collection = replace(collection, entries=entries, season=season)
     chosen = rolling(collection, task.spec.prediction_length, windows, stride)
     levels = with_required(levels)
     with _evaluating(task):

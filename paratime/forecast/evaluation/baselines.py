@@ -19,6 +19,8 @@ from gluonts.torch.model.deepar import DeepAREstimator
 from tqdm import tqdm
 
 from paratime.errors import InputError
+from paratime.forecast.data.calendar import gluonts_frequency
+from paratime.forecast.data.labels import amount
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.evaluation.backtest import Backtest, with_required
 from paratime.forecast.evaluation.metrics import Floats
@@ -110,7 +112,7 @@ def deepar(windows: RollingWindows, levels: Sequence[float] = ()) -> Backtest:
     earlier = [windows.until_origin(i) for i in windows.firsts]
     with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         estimator = DeepAREstimator(
-            data.freq,
+            gluonts_frequency(data.freq),
             windows.prediction_length,
             num_feat_dynamic_real=len(data.known),
             trainer_kwargs={"logger": False, "default_root_dir": folder},
@@ -148,7 +150,8 @@ def statistical(
         if found is not None:
             mean[window, :, channel], quantiles[window, :, channel] = found
     if failed:
-        text = f"{model} failed on {failed} of {len(windows)} windows; seasonal naive stands in"
+        text = f"{model} failed on {failed} of {amount(len(windows), 'window')}"
+        text += "; seasonal naive stands in"
         warnings.warn(text, stacklevel=2)
     return Backtest(windows, levels=levels, quantiles=quantiles, mean=mean)
 
@@ -181,6 +184,21 @@ class _Fit:
         ]
         quantiles = np.stack([found[name] for name in names], axis=-1)
         return (found["mean"], quantiles) if np.isfinite(quantiles).all() else None
+
+
+def chosen_baselines(names: Sequence[str]) -> dict[str, Callable[[RollingWindows], Backtest]]:
+    """Return baselines by name, seasonal naive first, once their packages are found.
+
+    Raises:
+        InputError: A name is unknown, or a package is not installed.
+    """
+    for name in names:
+        if name not in BASELINES:
+            raise InputError("baselines", ", ".join(BASELINES), repr(name), "choose among them")
+    wanted = dict.fromkeys(["seasonal_naive", *names])
+    if any(name.startswith("auto_") for name in wanted):
+        _statsforecast("AutoETS")
+    return {name: BASELINES[name] for name in wanted}
 
 
 def _statsforecast(model: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from paratime.errors import InputError
+from paratime.forecast.data.labels import amount
 from paratime.forecast.evaluation import charts
 from paratime.forecast.evaluation.backtest import Backtest
 from paratime.forecast.evaluation.metrics import METRICS
@@ -61,7 +62,7 @@ def write_backtest_report(
             *_by_channel(backtests),
             *_by_series(backtests),
             "<h2>Forecasts</h2>",
-            f"<p>{escaped(next(iter(backtests)))}, from its worst series to its best.</p>",
+            f"<p>{escaped(next(iter(backtests)))}{_order(ours, fans)}.</p>",
             _figures([charts.fan(ours, *place) for place in _places(ours, fans)]),
         ]
     )
@@ -117,8 +118,7 @@ def _best(backtests: dict[str, Backtest]) -> set[tuple[int, int]]:
 
 def _scope(backtest: Backtest) -> str:
     w = backtest.windows
-    forecasts = "1 forecast" if len(w) == 1 else f"{len(w):,} forecasts"
-    counts = f"{len(w.firsts):,} series, {forecasts} of {w.prediction_length} steps"
+    counts = f"{w.scope}, each forecast of {amount(w.prediction_length, 'step')}"
     span = f"origins from {min(w.period)} to {max(w.period)}"
     return escaped(
         f"{counts}; {span}; frequency {w.collection.freq}, season {w.collection.seasonality}."
@@ -156,6 +156,14 @@ def _by_series(backtests: dict[str, Backtest]) -> Iterator[str]:
             for _, row in rows.iterrows()
         ]
         yield f'<div class="names">{_table(list(frame.columns), texts, set())}</div>'
+
+
+def _order(backtest: Backtest, fans: int) -> str:
+    """Return the order of the charts of forecasts, in words."""
+    series = len(backtest.windows.firsts)
+    if series >= fans and series > 1:
+        return ", from its worst series to its best, by MASE"
+    return ", by series and origin" if series > 1 else ", by origin"
 
 
 def _places(backtest: Backtest, count: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.labels import amount, shorten
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.data.series import Collection
 from paratime.forecast.evaluation.metrics import Floats
@@ -67,6 +68,23 @@ class RollingWindows:
             [seasonal_error(y, o, self.collection.seasonality) for y, o in self.by_series()]
         )
 
+    @cached_property
+    def left_out(self) -> list[str]:
+        """The names of the series that are too short for a window."""
+        entries, known = self.collection.entries, {*self.series.tolist()}
+        return [entry["item_id"] for i, entry in enumerate(entries) if i not in known]
+
+    @property
+    def scope(self) -> str:
+        """How many windows and series there are, and what has no window or no score."""
+        text = f"{amount(len(self), 'window')} of {len(self.firsts):,} series"
+        if self.left_out:
+            short = f"of at most {amount(self.prediction_length, 'step')}"
+            text += f", without {len(self.left_out):,} series {short} ({shorten(self.left_out)})"
+        if empty := int(np.isnan(self.target).all((1, 2)).sum()):
+            text += f"; {amount(empty, 'window')} without a value to score"
+        return text
+
     def by_series(self) -> Iterator[tuple[Floats, Ints]]:
         """Yield the values (T, C) and the origins (W,) of each series that has windows."""
         for origins in np.split(np.arange(len(self)), self.firsts[1:]):
@@ -115,7 +133,8 @@ def rolling(
     origin = lengths[:, None] - 1 - back
     series, place = np.nonzero(origin >= 0)
     if not len(series):
-        steps, longest = f"one of more than {prediction_length} steps", f"at most {lengths.max()}"
+        steps = f"one of more than {amount(prediction_length, 'step')}"
+        longest = f"at most {lengths.max()}"
         raise InputError("series", steps, longest, "give longer series")
     return RollingWindows(collection, prediction_length, series, origin[series, place])
 

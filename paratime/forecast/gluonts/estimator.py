@@ -241,7 +241,7 @@ class ParaRNNEstimator(Estimator):
         if windows is not None:
             trial = Trial(windows)
             part = self._series(windows.training, data.spec)
-            self._run(task, part, [arguments, trial], ckpt_path, label="choosing steps")
+            self._run(task, part, [arguments, trial], ckpt_path, label="Choosing steps")
             task.load_state_dict(trial.weights)
             choice.make(windows, task, trial.steps)
             if windows.share < REFIT:
@@ -277,7 +277,7 @@ class ParaRNNEstimator(Estimator):
         ckpt_path: str | Path | None,
         *,
         steps: int | None = None,
-        label: str = "training",
+        label: str = "Training",
     ) -> None:
         """Train a task; it ends on the CPU in single precision."""
         loader = data.train_dataloader()

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.forecast.data.calendar import calendar, quiet_periods
+from paratime.forecast.data.calendar import base_frequency, calendar, quiet_periods
 from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.rows import format_time
-from paratime.forecast.data.stamps import DAY, STARTS, Stamps, base_frequency
+from paratime.forecast.data.stamps import DAY, SECOND, STARTS, Stamps
 
 BLOCK = 512
 """Steps whose calendar is computed at a time."""
@@ -25,7 +25,8 @@ BLOCK = 512
 BLOCKS = 256
 """Blocks in the cache."""
 
-UNITS = {"s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9, "D": DAY}
+UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": SECOND, "min": 60 * SECOND, "h": 3600 * SECOND}
+UNITS |= {"D": DAY}
 """Nanoseconds between ordinals, of frequencies with equal steps."""
 
 LONGEST_GAP = 100_000

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
-from paratime.forecast.data.labels import label_text
+from paratime.forecast.data.labels import amount, label_text
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, Floats, standardised
 
@@ -121,7 +121,7 @@ class Reader:
         rows = np.zeros((steps, 0)) if future is None else future
         values = _floats("future", rows, where, dimensions=2)
         if values.shape[1] != self.known or len(values) < steps:
-            wanted = f"known covariates of {steps} steps, ({steps}, {self.known})"
+            wanted = f"known covariates of {amount(steps, 'step')}, ({steps}, {self.known})"
             shape = "none" if future is None else str(values.shape)
             raise _error("future", wanted, shape, "give as many as in training", where)
         return self._standardised("known", values[:steps].T, where)
@@ -134,7 +134,7 @@ class Reader:
         self._check_count("static_real", real, self.static_real, where)
         names = ["" for _ in self.categories] if labels is None else [label_text(x) for x in labels]
         if len(names) != len(self.categories):
-            wanted = f"{len(self.categories)} labels: {', '.join(self.categories)}"
+            wanted = f"{amount(len(self.categories), 'label')}: {', '.join(self.categories)}"
             raise _error("static_cat", wanted, str(len(names)), "give one of each", where)
         codes = [_place(n, known) for n, known in zip(names, self.categories.values(), strict=True)]
         return (
@@ -179,8 +179,8 @@ def _floats(name: str, values: Any, where: Where, *, dimensions: int = 1) -> Flo
     except (ValueError, TypeError) as error:
         raise _error(name, "numbers", one_line(error), "correct them", where) from None
     if numbers.ndim > dimensions:
-        found = f"{numbers.ndim} dimensions"
-        raise _error(name, f"{dimensions} dimensions", found, "give the numbers alone", where)
+        found = amount(numbers.ndim, "dimension")
+        raise _error(name, amount(dimensions, "dimension"), found, "give the numbers alone", where)
     return numbers.reshape(-1) if dimensions == 1 else np.atleast_2d(numbers)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from paratime.cli.arguments import chosen
+from paratime.cli.lists import listed
 from paratime.errors import InputError, check_at_least
 from paratime.io import figures
 from paratime.world.data.sources.base import Source
@@ -37,7 +38,7 @@ def run(
         source: As for inspect.
         horizon: Steps of a rollout.
         every: Rows from one rollout's beginning to the next.
-        beside: Checkpoints of other models of the same data, FILE or [FILE, FILE], for further
+        beside: Checkpoints of other models of the same data, FILE or FILE,FILE, for further
             columns of the tables.
         ensemble: Checkpoints of the same model with other seeds, likewise; pictures show mean and
             range of all of them.
@@ -51,14 +52,14 @@ def run(
         raise InputError("ensemble", "a picture to draw it in", "none", "give --out or --gif")
     task = load(ckpt_path)
     others, members = (
-        [load_compatible(path, task) for path in _paths(given)] for given in (beside, ensemble)
+        [load_compatible(path, task) for path in listed(given)] for given in (beside, ensemble)
     )
     recording = chosen(data, source, trajectory_source).read()
     episodes = unseen_episodes(recording, task.spec)
     _print_scores(
         [task, *others],
         episodes,
-        paths=[ckpt_path, *_paths(beside)],
+        paths=[ckpt_path, *listed(beside)],
         trained_on=len(recording.episodes) - len(episodes),
         horizon=horizon,
         every=every,
@@ -66,10 +67,6 @@ def run(
     if out is not None or gif is not None:
         scenes = _scenes([task, *members], episodes, horizon=horizon, samples=samples)
         _write_pictures(scenes, out, gif)
-
-
-def _paths(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else given or []
 
 
 def _check_names(out: str | None, gif: str | None) -> None:

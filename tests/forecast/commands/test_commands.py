@@ -1,6 +1,7 @@
 """``paratime forecast``: from a table to forecasts, and mistakes in one line."""
 
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,10 @@ MISTAKES = {
         ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "[1.5]"),
         "levels: expected different numbers between 0 and 1",
     ),
+    "no levels": (
+        ("predict", "--model", "m", "--data", "{table}", "--out", "f.csv", "--levels", "high,low"),
+        "levels: Expected a float. Got value: high",
+    ),
     "steps": (
         ("fit", "--data", "{table}", "--out", "m", "--prediction_length", "5", "--max_steps", "0"),
         "max_steps: expected at least 1, got 0",
@@ -142,9 +147,9 @@ MISTAKES = {
         "prediction_length: expected at least 1, got 0",
     ),
     "source": (("data", "--source", "TsDatta"), "nearest: TsData"),
-    "brackets": (
+    "no brackets": (
         ("data", "--source", "Table", "--source.path", "x.csv", "--source.known", "promo"),
-        "known: expected several values in brackets, as in [promo]",
+        "x.csv: expected a file, folder or pattern, got none there",
     ),
 }
 
@@ -202,6 +207,7 @@ def test_scores_and_pictures(paratime, table, tmp_path):
     status, out, err = paratime("forecast", "backtest", *about, "--windows", 2, "--out", tmp_path)
     assert status == 0, err
     rows = out.splitlines()
+    assert rows[3] == "6 windows of 3 series"
     assert rows[0].split()[:3] == ["model", "mean_wQL", "MASE"]
     assert [row.split()[0] for row in rows[1:3]] == ["paratime", "seasonal_naive"]
     assert "note:" not in out and (tmp_path / "report.html").stat().st_size > 10_000
@@ -216,8 +222,46 @@ def test_scores_and_pictures(paratime, table, tmp_path):
     assert "<svg" in (tmp_path / "f.svg").read_text()
     status, _, err = paratime(*plot, "[x]")
     assert status == 2 and "items: expected names of series" in err
-    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "[prophet]")
+    status, _, err = paratime("forecast", "backtest", *about, "--baselines", "prophet")
     assert status == 2 and "seasonal_naive, auto_ets" in err
+
+
+def test_what_is_left_out_is_said(paratime, tmp_path):
+    table, new = tmp_path / "sales.csv", tmp_path / "new.csv"
+    about = ("--model", tmp_path / "m", "--data", new)
+    frame_of(steps=60).to_csv(table, index=False)
+    known = frame_of(steps=30, items=[*map(str, range(14))])[["item_id", "timestamp", "target"]]
+    short = known[known["item_id"] != "3"].copy()
+    short = pd.concat([short, known[known["item_id"] == "3"][:4]])
+    short.to_csv(new, index=False)
+    small = ("--recipe.hidden_size", 8, "--recipe.num_layers", 1, "--max_steps", 2, "--season", 3)
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
+    status, out, err = paratime(*fit, *small)
+    assert status == 0 and "D, a season of 3 steps" in out, err
+    status, out, err = paratime("forecast", "backtest", *about, "--out", tmp_path)
+    scope = "13 windows of 13 series, without 1 series of at most 5 steps (3)"
+    assert status == 0 and scope in out, err
+    report = (tmp_path / "report.html").read_text()
+    assert scope in report and "season 3." in report and ", by MASE.</p>" in report
+    status, out, _ = paratime("forecast", "plot", *about, "--out", tmp_path / "f.svg")
+    assert status == 0 and "note: drew the first 12 of 14 forecasts; see --items" in out
+    status, out, _ = paratime("forecast", "plot", *about, "--out", tmp_path / "f.svg", "--items", 7)
+    assert status == 0 and "note" not in out
+
+
+def test_a_missing_package_is_said_before_any_work(paratime, monkeypatch, tmp_path):
+    about = ("--model", tmp_path / "none", "--data", "none.csv")
+    commands = {
+        "statsforecast": ("backtest", *about, "--baselines", "auto_ets,auto_theta"),
+        "pyarrow": ("predict", *about, "--out", "f.parquet"),
+        "matplotlib": ("plot", *about, "--out", "f.png"),
+    }
+    for package, command in commands.items():
+        for name in [x for x in sys.modules if x.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, package, None)
+        status, _, err = paratime("forecast", *command)
+        assert status == 2 and f"pip install {package}" in err and err.count("\n") == 1, err
 
 
 def test_no_picture_without_the_covariates_of_the_future(paratime, table, tmp_path):

@@ -7,10 +7,15 @@ import torch
 from forecast.sources import LENGTHS, Waves
 from forecast.tables import frame_of, refused
 
+from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData, ShuffledSeries, TrainingSeries
 from paratime.forecast.data.sources.base import InMemory
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.data.windows import CovariateScaler, pack_series, to_tensors, with_origins
+from paratime.forecast.evaluation.backtest import backtest
+from paratime.forecast.evaluation.baselines import seasonal_naive
+from paratime.forecast.model.task import ForecastTask
+from paratime.layers.encoder import Encoder
 
 
 def test_series_lie_end_to_end_without_padding():
@@ -56,14 +61,42 @@ def of_lengths(*lengths, **options):
     )
 
 
+def test_a_season_of_the_users_own():
+    frame = frame_of(steps=40)[["item_id", "timestamp", "target"]]
+    numbered = frame.assign(timestamp=frame.groupby("item_id").cumcount())
+    for data, default in ((read_table(frame), 7), (read_table(numbered), 1)):
+        assert SeriesData(InMemory(data), 4).spec.season == default
+        own = SeriesData(InMemory(data), 4, season=5)
+        assert own.spec.season == own.collection.seasonality == 5
+        task = ForecastTask(Encoder(8, 1), own.spec)
+        assert task.network.scaling.season == 5
+        windows = backtest(task, data, windows=2).windows
+        assert windows.collection.seasonality == 5
+        assert seasonal_naive(windows).windows.collection.seasonality == 5
+    with pytest.raises(InputError, match="season: expected at least 1, got 0"):
+        SeriesData(InMemory(data), 4, season=0)
+
+
+def test_prediction_says_what_it_leaves_out():
+    frame = frame_of(steps=12)[["item_id", "timestamp", "target", "price"]]
+    frame.loc[frame["item_id"] == "b", "target"] = np.nan
+    frame.loc[frame.groupby("item_id").cumcount() >= 6, "target"] = np.nan
+    new = frame["item_id"] == "b"
+    frame = frame[~new | (frame.groupby("item_id").cumcount() >= 6)]
+    data = SeriesData(InMemory(read_table(frame, known=["price"])), 3, validation_windows=0)
+    assert [e["target"].size for e in data.collection.entries] == [6, 0, 6]
+    with pytest.warns(UserWarning, match=r"1 series without history are left out \(b\)"):
+        assert len(data.predict_dataloader().dataset) == 2
+
+
 def test_what_training_leaves_out_is_said():
     frame, series = of_lengths(20, 20, 4, 3, 2, 5, 6)
     assert series(frame[frame["item_id"].str.startswith("20")]).left_out == ""
     frame.loc[frame["item_id"].isin(["20 1", "6 6"]), "target"] = np.nan
     data = series(frame)
     assert data.left_out == (
-        "trains on 2 of 7 series, not on 3 with fewer than 5 steps, of which 3 are held out"
-        " (4 2, 3 3, 2 4), 2 with no value before the 3 steps that are held out (20 1, 6 6)"
+        "trains on 2 of 7 series, not on 3 with fewer than 5 steps, 3 of them held out"
+        " (4 2, 3 3, 2 4), 2 with no value before the 3 steps held out (20 1, 6 6)"
     )
     (batch,) = data.train_dataloader()
     assert batch["target"].shape[1] == 17 + 2

@@ -17,6 +17,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 FREQUENCIES = {
+    "us": "us",
+    "ms": "ms",
+    "100ms": "100ms",
+    "250ms": "250ms",
+    "1500ms": "1500ms",
     "s": "s",
     "min": "min",
     "5min": "5min",
@@ -27,7 +32,9 @@ FREQUENCIES = {
     "6h": "6h",
     "D": "D",
     "10D": "10D",
+    "2D": "2D",
     "B": "B",
+    "2B": "2B",
     "W-SUN": "W-SUN",
     "W-MON": "W-MON",
     "2W-WED": "2W-WED",
@@ -37,6 +44,8 @@ FREQUENCIES = {
     "BMS": "M",
     "BME": "M",
     "2MS": "2M",
+    "WOM-3FRI": "M",
+    "WOM-1MON": "M",
     "QS-OCT": "Q-DEC",
     "QE": "Q-DEC",
     "BQE": "Q-DEC",
@@ -46,6 +55,7 @@ FREQUENCIES = {
     "YE": "Y-DEC",
     "YS-JUL": "Y-JUN",
     "BYE": "Y-DEC",
+    "13W-SAT": "13W-SAT",
     "2YS": "2Y-DEC",
 }
 """The frequency of rows, and that of the periods that they are."""
@@ -68,6 +78,27 @@ def test_rows_of_any_frequency_with_gaps(rows, freq, given):
     assert data.entries[0]["start"].start_time <= time[0] <= data.entries[0]["start"].end_time
 
 
+CALENDARS = {"SME": 24, "SMS": 24, "SMS-20": 24, "SME-10": 24, "445": 12, "454": 12, "544": 12}
+"""Steps that periods cannot be, and those of a year."""
+
+
+@pytest.mark.parametrize("rows", CALENDARS)
+def test_other_calendars_are_refused_with_a_remedy_that_works(rows):
+    if rows.isdecimal():
+        weeks = np.cumsum(np.tile([*map(int, rows)], 10))
+        time = pd.Timestamp("2022-01-01") + pd.to_timedelta(7 * weeks, "D")
+    else:
+        time = pd.date_range("2022-01-03", periods=30, freq=rows)
+    frame = pd.DataFrame({"timestamp": time, "target": np.arange(30.0)})
+    season = CALENDARS[rows]
+    pattern = rf"got (two rows a month|months of 4 and 5 weeks) .*number the steps.*{season} as sea"
+    refused(pattern, lambda: read_table(frame))
+    if not rows.isdecimal():
+        refused("number the steps", lambda: read_table(frame, freq=rows))
+    numbered = read_table(frame.assign(timestamp=np.arange(30)))
+    assert numbered.entries[0]["target"].tolist() == frame["target"].tolist()
+
+
 def test_the_same_day_of_each_month():
     time = pd.date_range("2024-01-01", periods=9, freq="MS") + pd.Timedelta(days=14)
     assert read_table(pd.DataFrame({"timestamp": time, "target": 1}), item_id=None).freq == "M"
@@ -84,9 +115,9 @@ def test_old_spellings_of_frequencies(old):
     assert period_frequency(old[0]) == old[1]
 
 
-@pytest.mark.parametrize("freq", ("", "fortnight", "ms", "-1h", "0h", "SME"))
+@pytest.mark.parametrize("freq", ("", "fortnight", "lunar", "-1h", "0h", "SME"))
 def test_frequencies_that_are_none(freq):
-    with pytest.raises(InputError, match="freq: expected minutely to yearly, got"):
+    with pytest.raises(InputError, match=r"freq: expected steps of equal length, .* got"):
         period_frequency(freq)
 
 
@@ -136,14 +167,44 @@ def test_a_mistyped_year_is_refused_with_its_row(freq, rows, place, year):
     stray = time[wrong].replace(year=year)
     if freq in ("B", "W-MON"):
         stray += (time[wrong].dayofweek - stray.dayofweek) % 7 * pd.Timedelta("1D")
-    steps = abs(stray - time[0]) / pd.Timedelta("1D" if freq == "B" else time[1] - time[0])
     frame = pd.DataFrame({"item_id": "a", "timestamp": [*time], "target": 1.0})
     frame.loc[wrong, "timestamp"] = stray
-    if steps * (5 / 7 if freq == "B" else 1) > 1100:
+    gap = frame["timestamp"].sort_values().diff().max() / time.to_series().diff().min()
+    if gap * (5 / 7 if freq == "B" else 1) > 1100:
         pattern = (
             rf"steps away, series 'a' at {year}-.*\(row {wrong + 1} of the table\); correct it"
         )
         refused(pattern, lambda: read_table(frame))
+
+
+@pytest.mark.parametrize("freq", ("h", "D", "B", "W-MON", "MS", "QS"))
+@pytest.mark.parametrize("years", (-10, -1, 1, 2, 10))
+@pytest.mark.parametrize("place", (0.0, 0.3, 0.8, 1.0))
+def test_a_year_mistyped_by_a_few_is_refused_however_long_the_table(freq, years, place):
+    random = np.random.default_rng(0)
+    time = pd.date_range("2010-01-04", "2021-06-30", freq=freq)[-5000:].to_series()
+    time = time.drop(time.index[random.choice(np.arange(9, len(time) - 9), 3, replace=False)])
+    wrong = int(place * (len(time) - 1))
+    frame = pd.DataFrame({"timestamp": [*time], "target": 1.0})
+    true = time.iloc[wrong]
+    stray = true.replace(year=true.year + years)
+    if freq in ("B", "W-MON"):  # on the grid, else it is refused for that
+        stray -= (stray.dayofweek - true.dayofweek) * pd.Timedelta("1D")
+    frame.loc[wrong, "timestamp"] = stray
+    rest = time.drop(true)
+    beyond = max(rest.min() - stray, stray - rest.max()) / rest.diff().median()
+    if beyond > 22 and freq not in ("B", "W-MON"):
+        refused(rf"row {wrong + 1} of the table\); correct", lambda: read_table(frame))
+
+
+@pytest.mark.parametrize("freq", ("D", "B", "MS"))
+def test_a_missing_year_is_a_gap(freq):
+    time = pd.date_range("2017-01-01", "2023-12-31", freq=freq)
+    for years in ((2019,), (2020, 2021), (2018, 2022)):
+        frame = pd.DataFrame({"timestamp": time[~time.year.isin(years)], "target": 1.0})
+        assert read_table(frame).entries[0]["target"].size == len(time)
+    last = pd.DataFrame({"timestamp": [*time[: len(time) // 2], *time[-2:]], "target": 1.0})
+    assert read_table(last).entries[0]["target"].size == len(time)
 
 
 @pytest.mark.parametrize("rows", (2, 5, 50, 2000))

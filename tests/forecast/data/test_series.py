@@ -66,7 +66,7 @@ BAD_ENTRIES = {
         "D",
         r"target of series '0' \(entry 1\): .* got start; add it",
     ),
-    "a frequency that is none": (entries_of(), "x", r"freq: expected minutely to yearly, got 'x'"),
+    "a frequency that is none": (entries_of(), "x", r"freq: expected steps .* got 'x'"),
     "no frequency": (
         entries_of(),
         None,

@@ -16,13 +16,13 @@ from paratime.forecast.streaming.clock import Clock
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTHS = ("JAN", "MAR", "JUN", "NOV", "DEC")
-SHORT = ("s", "10s", "min", "5min", "15min", "90min", "h", "2h", "6h")
-DAYS = ("D", "2D", "10D", "B", *(f"{n}W-{day}" for n in ("", 2, 4) for day in WEEKDAYS))
+SHORT = ("10us", "ms", "250ms", "s", "10s", "min", "5min", "15min", "90min", "h", "2h", "6h")
+DAYS = ("D", "2D", "10D", "B", "2B", *(f"{n}W-{day}" for n in ("", 2, 4) for day in WEEKDAYS))
 CALENDAR = (
     *(f"{n}{m}" for n in ("", 2) for m in ("MS", "ME", "BMS", "BME")),
     *(f"{q}-{m}" for q in ("QS", "QE", "BQS", "BQE") for m in MONTHS),
     *(f"{y}-{m}" for y in ("YS", "YE", "BYS", "BYE") for m in MONTHS),
-    "2YS",
+    *("2YS", "WOM-1MON", "WOM-3FRI", "WOM-4SUN", "2WOM-2TUE"),
 )
 ZONES = (None, "UTC", "+05:30", "-03:30", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
 LATER = 9
@@ -100,6 +100,17 @@ def test_forecasts_have_the_timestamps_of_the_rows_that_come_later(rows):
     continues(rows.time, read_back(rows.known, "memory", None))
 
 
+@pytest.mark.parametrize("months", (1, 2, 3, 12))
+@pytest.mark.parametrize("zone", (None, "America/New_York"))
+@pytest.mark.parametrize("week", (*range(4), -1))
+def test_days_of_the_weeks_of_a_month(week, zone, months):
+    offset = pd.offsets.LastWeekOfMonth(weekday=4)
+    if week >= 0:
+        offset = pd.offsets.WeekOfMonth(week=week, weekday=4)
+    time = pd.date_range("2001-01-01 09:30", periods=40 * months, freq=offset, tz=zone)[::months]
+    continues(time, read_back(time[:-LATER].delete([5, 6]), "memory", None))
+
+
 @pytest.mark.parametrize("form", ("csv", "parquet"))
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("freq", ("15min", "h", "D", "W-MON", "ME"))
@@ -147,6 +158,10 @@ def test_a_short_series_is_stamped_like_the_others():
     assert long[-1].is_month_end
     stamps = [e["stamps"] for e in read_table(pd.concat([frame, short])).entries]
     assert stamps[0] == stamps[1] and stamps[0].business
+    fridays = pd.date_range("2023-01-01", periods=17, freq="WOM-3FRI")
+    both = [frame.assign(timestamp=fridays), short.assign(timestamp=fridays[-1])]
+    stamps = [e["stamps"] for e in read_table(pd.concat(both)).entries]
+    assert stamps[0] == stamps[1] and stamps[0].weekday
 
 
 @pytest.mark.parametrize(

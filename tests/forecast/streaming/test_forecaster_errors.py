@@ -88,7 +88,7 @@ REFUSED = {
     ),
     "too many labels": (
         lambda f: f.start("new", [1.0], ["x", "y"]),
-        r"static_cat of series 'new': expected 1 labels: kind, got 2",
+        r"static_cat of series 'new': expected 1 label: kind, got 2",
     ),
     "no future": (
         lambda f: f.predict("a"),

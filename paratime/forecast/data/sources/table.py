@@ -9,6 +9,10 @@ last observed target of the other series, or else with its first row.
 A table without a column ``item_id`` is one series. Where ``timestamp`` or ``target`` are missing
 and no other name is given, they are the only column of times and the only one of numbers.
 
+Steps are of any length from nanoseconds, or business days, weeks, months, quarters or years, at any
+moment of these, such as the third Friday of a month. Two rows a month, and months of 4 and 5 weeks,
+are refused: such steps can be numbered.
+
 Timestamps are ISO 8601, dates included, or the numbers of steps, which have neither calendar nor
 season; numbers like 1990 are years. Periods have no time zone, so times with a zone or an
 offset count in UTC; but days and longer steps at one time of day count on the local clock.
@@ -29,6 +33,7 @@ from pandas.api.types import is_numeric_dtype
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import quiet_periods
+from paratime.forecast.data.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.frequency import TimeGrid, place
 from paratime.forecast.data.rows import (
     Columns,
@@ -42,6 +47,7 @@ from paratime.forecast.data.rows import (
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
+from paratime.io.frames import as_pandas
 
 Floats = NDArray[np.float32]
 
@@ -53,7 +59,7 @@ MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>",
 
 
 def read_table(
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     item_id: str | None = "item_id",
     timestamp: str = "timestamp",
@@ -63,11 +69,13 @@ def read_table(
     static_real: Sequence[str] = (),
     static_cat: Sequence[str] = (),
     freq: str | None = None,
+    fill: Fill | None = None,
 ) -> Collection:
     """Read a long table: one row a step of a series, in any order.
 
     Args:
-        frame: The table; levels of its index count as columns by their names.
+        frame: The table, of pandas, polars, pyarrow or any package with Arrow's interface; levels
+            of pandas' index count as columns by their names.
         item_id: Column that names the series; None if the table is one series.
         timestamp: Column of times.
         target: Column to forecast, or columns of a multivariate target.
@@ -77,6 +85,9 @@ def read_table(
         static_cat: Columns of categories that are constant in a series.
         freq: Frequency, the same for all series; by default, the most common step between rows.
             If it is given, series with longer steps are series with gaps.
+        fill: What missing covariates become: ``forward`` for the last value before them,
+            ``interpolate`` for a line between their neighbours (which looks ahead), or a number;
+            by default they are refused. Missing targets stay missing.
 
     Raises:
         InputError: The table is unusable; one line with the place. Rows are counted from 1.
@@ -90,19 +101,23 @@ def read_table(
         static_real=static_real,
         static_cat=static_cat,
     )
+    frame = as_pandas(frame)
     columns = columns.resolve(frame)
     chosen = columns.select(frame, "the table")
-    found = read_rows(chosen, columns, [("the table", len(chosen))], freq)
+    found = read_rows(chosen, columns, [("the table", len(chosen))], freq, fill)
     return replace(found, unused=tuple(columns.unused(frame)))
 
 
-def read_rows(frame: pd.DataFrame, columns: Columns, files: Files, freq: str | None) -> Collection:
+def read_rows(
+    frame: pd.DataFrame, columns: Columns, files: Files, freq: str | None, fill: Fill | None = None
+) -> Collection:
     """Read a table with these columns, from ``files`` (name and number of rows of each)."""
+    check_fill(fill)
     if frame.empty:
         raise InputError(
             files[0][0], "at least one row", "a header only", "check that it was written whole"
         )
-    return _Table(frame, columns, sort_rows(frame, columns, files, freq)).collection(freq)
+    return _Table(frame, columns, sort_rows(frame, columns, files, freq), fill).collection(freq)
 
 
 @dataclass(frozen=True)
@@ -112,12 +127,13 @@ class _Table:
     frame: pd.DataFrame
     columns: Columns
     rows: SortedRows
+    fill: Fill | None = None
 
     def collection(self, freq: str | None) -> Collection:
         """Return the series."""
         rows, grid, names = self.rows, place(self.rows, freq), self.columns
         steps = grid.step[rows.begin + rows.lengths - 1] + 1
-        layout = _Layout(rows, grid, steps)
+        layout = _Layout(rows, grid, steps, self.fill)
         target = np.stack([self.numbers(c) for c in names.targets])
         history = self.observed(grid, target) if names.known else steps
         known = layout.covariates(names.known, self.numbers, steps)
@@ -148,7 +164,6 @@ class _Table:
             categories=categories,
             channels=tuple(names.targets),
             dated=not rows.counted,
-            season=1 if rows.counted else None,
         )
 
     def observed(self, grid: TimeGrid, target: Floats) -> Ints:
@@ -216,11 +231,13 @@ class _Layout:
 
     Attributes:
         steps: Steps of each series, (S,).
+        fill: What missing covariates become.
     """
 
     rows: SortedRows
     grid: TimeGrid
     steps: Ints
+    fill: Fill | None = None
 
     @cached_property
     def begin(self) -> Ints:
@@ -241,13 +258,16 @@ class _Layout:
     def covariates(
         self, names: Sequence[str], numbers: Callable[[str], Floats], needed: Ints
     ) -> Floats:
-        """Return covariates of steps, checked to be present at the first ``needed`` of a series."""
+        """Return covariates of steps, present at the first ``needed`` of a series."""
         table = (
             np.stack([numbers(c) for c in names])
             if names
             else np.zeros((0, len(self.at)), np.float32)
         )
         values = self.spread(table)
+        if self.fill is not None:
+            parts = np.split(values, self.begin[1:], axis=1)
+            values = np.concatenate([fill_gaps(part, self.fill) for part in parts], axis=1)
         step = np.arange(values.shape[1]) - np.repeat(self.begin, self.steps)
         gaps = np.argwhere(np.isnan(values) & (step < np.repeat(needed, self.steps)))
         if len(gaps):
@@ -257,7 +277,7 @@ class _Layout:
                 place,
                 "a value at every step",
                 "none",
-                "fill it in, adding the row if there is none",
+                f"fill it in, adding the row if there is none, or {instead_of(self.fill)}",
             )
         return values
 
@@ -286,6 +306,7 @@ class Table(Source):
         static_real: Columns of values that are constant in a series.
         static_cat: Columns of categories that are constant in a series.
         freq: Frequency; by default, the most common step between rows.
+        fill: What missing covariates become: ``forward``, ``interpolate`` or a number.
     """
 
     path: str
@@ -297,6 +318,7 @@ class Table(Source):
     static_real: tuple[str, ...] = ()
     static_cat: tuple[str, ...] = ()
     freq: str | None = None
+    fill: Fill | None = None
 
     def at(self, freq: str) -> Source:
         """Return the source with this frequency, unless it has one."""
@@ -309,7 +331,7 @@ class Table(Source):
         paths = find(self.path, (*CSV, *PARQUET))
         columns = columns.resolve(_sample(paths[0]))
         frame, files, unused = read_frames(paths, columns)
-        return replace(read_rows(frame, columns, files, self.freq), unused=unused)
+        return replace(read_rows(frame, columns, files, self.freq, self.fill), unused=unused)
 
 
 def read_frames(paths: list[Path], columns: Columns) -> tuple[pd.DataFrame, Files, tuple[str, ...]]:

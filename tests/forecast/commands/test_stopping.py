@@ -1,0 +1,92 @@
+"""Runs that a signal ends are saved, and continue as if it had not come."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from forecast.tables import frame_of
+from lightning.pytorch import Callback
+
+from paratime.forecast.data.sources.table import read_table
+from paratime.forecast.gluonts.estimator import ParaRNNEstimator
+from paratime.training.checkpoint import SaveWhenStopped, Stopped
+
+
+class Signal(Callback):
+    """Sends the process a signal in a step."""
+
+    def __init__(self, number, step=3, times=1):
+        self.number, self.step, self.times = number, step, times
+
+    def on_train_batch_start(self, trainer, *_):
+        for _ in range(self.times * (trainer.global_step == self.step)):
+            os.kill(os.getpid(), self.number)
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_stopped(tmp_path):
+    data = read_table(frame_of(steps=40)[["item_id", "timestamp", "target"]])
+    size = {"hidden_size": 8, "num_layers": 1, "max_steps": 7, "batch_size": 2}
+
+    def train(*callbacks, ckpt_path=None):
+        kwargs = {"default_root_dir": str(tmp_path), "callbacks": [*callbacks]}
+        estimator = ParaRNNEstimator("D", 3, **size, trainer_kwargs=kwargs)
+        return estimator.train(data, ckpt_path=ckpt_path).task.state_dict()
+
+    whole, handlers = train(), [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    path = str(tmp_path / "last.ckpt")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with pytest.raises(Stopped, match=str(128 + number)) as stop:
+            train(SaveWhenStopped(path, "read {path}"), Signal(number))
+        assert stop.value.text == f"stopped at step 4, saved; read {path}"
+        torch.testing.assert_close(train(ckpt_path=path), whole, rtol=0, atol=0)
+    with pytest.raises(SystemExit):  # Lightning ends a run at once that a key interrupts
+        train(SaveWhenStopped(path), Signal(signal.SIGINT, times=2))
+    signal.signal(signal.SIGINT, handlers[0])
+    assert [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM), ids=("key", "term"))
+def test_the_lightning_command_says_how_to_continue(number, paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame_of(steps=60).to_csv("sales.csv", index=False)
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", "sales.csv"),
+        *("--data.prediction_length", 4, "--trainer.max_steps", 6),
+        *("--trainer.default_root_dir", tmp_path, "--trainer.logger", "false"),
+    ]
+    sends = Signal(number).on_train_batch_start
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveWhenStopped, "on_train_batch_start", lambda _, *given: sends(*given))
+        status, _, err = paratime("fit", *config)
+    assert status == 128 + number, err
+    (path,) = re.findall(r"paratime: stopped at step 4, saved; continue with (.*)\n", err)
+    flag, path = path.split(" ", 1)
+    assert flag == "--ckpt_path" and paratime("fit", *config, flag, path)[0] == 0
+
+
+def test_a_process_that_is_terminated(tmp_path):
+    frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
+    fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", "3", "--out", "m")
+    small = ("--recipe.hidden_size", "8", "--recipe.num_layers", "1", "--max_steps", str(10**6))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paratime", *fit, *small],
+        **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
+        text=True,
+        cwd=tmp_path,
+    )
+    last, end = tmp_path / "m" / "checkpoints" / "last.ckpt", time.monotonic() + 120
+    while not last.exists():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in err
+    (step,) = re.findall(r"paratime: stopped at step (\d+), saved; continue with --resume", err)
+    assert torch.load(last, weights_only=True)["global_step"] == int(step)
