@@ -106,7 +106,9 @@ def test_resuming_a_run(paratime, table, tmp_path):
     status, _, err = paratime(*fit, *small)
     assert status == 2 and "out: expected a folder without a run, got predictor.json" in err
     assert paratime(*fit, *small, "--overwrite", "true")[0] == 0
-    assert len([*tmp_path.rglob("events.*")]) == 1
+    assert len([*tmp_path.rglob("events.*")]) == 2, (
+        "of a trial and a training, not of the run before"
+    )
 
 
 MISTAKES = {
