@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.commands.predict import print_note
-from paratime.forecast.data.features import check_ahead, unseen_labels
+from paratime.forecast.data.features import check_ahead, in_roles, unseen_labels
 from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
@@ -38,7 +38,7 @@ def run(
     check_figure(out)
     task = load_forecaster(model)
     found = chosen(data, source, series_source).at(task.spec.freq).read()
-    given = select_series(found, items)
+    given = in_roles(select_series(found, items), task.spec.roles)
     check_ahead(given.entries, task.spec.prediction_length)
     ahead = with_future(given, task.spec.prediction_length)
     save_figure(fans(backtest(task, ahead, windows=1)), out)

@@ -6,7 +6,7 @@ origins; the history is not read again for each of them.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 
@@ -138,7 +138,7 @@ def backtest(
         InputError: The series are of another kind, or too short.
     """
     check_at_least(1, batch_size=batch_size)
-    collection = replace(collection, entries=match_features(collection, task.spec))
+    collection = match_features(collection, task.spec)
     chosen = rolling(collection, task.spec.prediction_length, windows, stride)
     levels = with_required(levels)
     with _evaluating(task):

@@ -141,7 +141,7 @@ _HALF = -1.82
 
 
 class Parametric(Output):
-    """A torch distribution; quantiles by its inverse cdf, or by bisection of its cdf."""
+    """A torch distribution; quantiles by its inverse cdf."""
 
     @abstractmethod
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
@@ -154,11 +154,8 @@ class Parametric(Output):
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
-        found = [self._inverse(known, raw.new_full(loc.shape, x)) for x in levels]
+        found = [known.icdf(raw.new_full(loc.shape, x)) for x in levels]
         return torch.stack(found, -1).to(raw)
-
-    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
-        return known.icdf(level)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
@@ -248,16 +245,20 @@ class Mixture(Parametric):
         weight, place, spread = raw[..., 1:].unflatten(-1, (3, self.components)).unbind(-2)
         apart = torch.linspace(-1, 1, self.components, device=raw.device)
         width = functional.softplus(spread) + 1e-3
-        inner = MixtureSameFamily(
+        inner = InvertibleMixture(
             Categorical(logits=weight), Normal(raw[..., :1] + apart + place, width)
         )
         return AffineTransformed(inner, loc=loc, scale=scale)
 
-    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
-        """Return the quantiles by bisection within 20 standard deviations."""
-        low, high = (known.mean + sign * 20 * known.stddev for sign in (-1, 1))
+
+class InvertibleMixture(MixtureSameFamily):
+    """A mixture with quantiles, which torch's has not."""
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Return the quantiles of levels, by bisection within 20 standard deviations."""
+        low, high = (self.mean + sign * 20 * self.stddev for sign in (-1, 1))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            above = known.cdf(middle) > level
+            above = self.cdf(middle) > value
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
