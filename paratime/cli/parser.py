@@ -2,16 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from jsonargparse import auto_cli
-from lightning.pytorch import Callback
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from jsonargparse import ArgumentParser, auto_cli
 
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba import Mamba
@@ -20,15 +16,17 @@ from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.messages import explain
-from paratime.errors import InputError
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = (InputError, MisconfigurationException, OSError)
+MISTAKES = {"InputError", "MisconfigurationException", "OSError"}
+"""Exceptions of bad input, and ``TERMINATED`` of a signal, by name: to import Lightning's takes
+longer than many commands."""
+TERMINATED = "SIGTERMException"
 
 
-class Parser(LightningArgumentParser):
+class Parser(ArgumentParser):
     """A parser whose errors are one line."""
 
     def add_subclass_arguments(self, *arguments: Any, **options: Any) -> Any:
@@ -41,9 +39,16 @@ class Parser(LightningArgumentParser):
         keys = [action.dest for action in self._actions]
         for parser in getattr(self._subcommands_action, "choices", {}).values():
             keys += [action.dest for action in parser._actions]
-        text = explain(message, keys=keys, classes=_known_classes(), args=sys.argv)
+        text = explain(message, keys=keys, classes=self.known_classes(), args=sys.argv)
         sys.stderr.write(f"paratime: {text}\n")
         self.exit(2)
+
+    def known_classes(self) -> set[type]:
+        """Return the classes that a config can name: those of the imported modules of paratime."""
+        modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
+        classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
+        own = {c for c in classes if c.__module__.startswith("paratime.")}
+        return {c for c in own if not issubclass(c, BaseException)}
 
 
 def commands_in(package: str, names: Sequence[str]) -> dict[str, Callable[..., None]]:
@@ -84,7 +89,9 @@ def mistakes_in_one_line() -> Iterator[None]:
     """
     try:
         yield
-    except SIGTERMException:
+    except SystemExit as error:
+        if not _named(error, {TERMINATED}):
+            raise
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
@@ -92,7 +99,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, MISTAKES):
+        while cause is not None and not _named(cause, MISTAKES):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
@@ -100,15 +107,6 @@ def mistakes_in_one_line() -> Iterator[None]:
         sys.exit(2)
 
 
-def _known_classes() -> set[type]:
-    """Return the classes that a config can name: paratime's, Lightning's callbacks and loggers."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
-    classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
-    own = {c for c in classes if c.__module__.startswith("paratime.")}
-    own = {c for c in own if not issubclass(c, BaseException)}
-    return own | _subclasses(Callback) | _subclasses(Logger)
-
-
-def _subclasses(base: type) -> set[type]:
-    below: list[type] = type.__subclasses__(base)
-    return {base}.union(*(_subclasses(c) for c in below))
+def _named(error: BaseException, names: Collection[str]) -> bool:
+    """Return whether an exception, or a class that it derives from, has one of some names."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)

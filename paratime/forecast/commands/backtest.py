@@ -1,16 +1,17 @@
 """``paratime forecast backtest``: scores of forecasts of the last windows, next to other models."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.data.features import unseen_labels
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
-from paratime.forecast.evaluation.backtest import backtest
 from paratime.forecast.evaluation.rolling import RollingWindows
-from paratime.forecast.gluonts.predictor import load_forecaster
-from paratime.forecast.model.task import ForecastTask
+
+if TYPE_CHECKING:
+    from paratime.forecast.model.task import ForecastTask
 
 
 def run(
@@ -34,8 +35,10 @@ def run(
             every origin, by the package statsforecast) and deepar (GluonTS's, trained first).
         out: Folder for report.html and series.csv; by default neither is written.
     """
+    from paratime.forecast.evaluation.backtest import backtest
     from paratime.forecast.evaluation.baselines import BASELINES
     from paratime.forecast.evaluation.report import score_table, write_backtest_report, write_series
+    from paratime.forecast.gluonts.predictor import load_forecaster
 
     for name in baselines:
         if name not in BASELINES:
@@ -53,7 +56,7 @@ def run(
         print(f"{'report':<20} {Path(out) / 'report.html'}")
 
 
-def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
+def seen_in_training(task: "ForecastTask", windows: RollingWindows) -> str:
     """Return a warning if the model may have been trained on the windows, else nothing."""
     lengths = [entry["target"].shape[-1] for entry in windows.collection.entries]
     tested = max(lengths[i] - 1 - o for i, o in zip(windows.series, windows.origin, strict=True))

@@ -11,9 +11,7 @@ from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
-from paratime.forecast.evaluation.backtest import backtest
 from paratime.forecast.evaluation.rolling import with_future
-from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.io.figures import check_figure, save_figure
 
 
@@ -33,7 +31,9 @@ def run(
         source: As for fit.
         items: Names of the series to draw; the first twelve by default.
     """
+    from paratime.forecast.evaluation.backtest import backtest
     from paratime.forecast.evaluation.charts import fans
+    from paratime.forecast.gluonts.predictor import load_forecaster
 
     check_figure(out)
     task = load_forecaster(model)

@@ -17,14 +17,14 @@ from gluonts.model.predictor import RepresentablePredictor
 from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 from paratime.io.atomic import replacing
 from paratime.training.checkpoint import check_checkpoint
 
-ABOUT, WEIGHTS = "predictor.json", "weights.pt"
+WEIGHTS = "weights.pt"
 
 
 class ParaRNNPredictor(RepresentablePredictor):

@@ -9,7 +9,6 @@ from zlib import crc32
 import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
-from gluonts.torch.model.forecast import DistributionForecast
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -130,6 +129,8 @@ class AsDistribution(ForecastType):
         self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
         """Yield the forecasts."""
+        from gluonts.torch.model.forecast import DistributionForecast  # brings Lightning along
+
         assert isinstance(output, Parametric)
         for n, (name, start) in enumerate(origins):
             parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))

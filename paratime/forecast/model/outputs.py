@@ -7,14 +7,9 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import log, log1p
+from typing import Any
 
 import torch
-from gluonts.torch.distributions import (
-    AffineTransformed,
-    NegativeBinomialOutput,
-    NormalOutput,
-    StudentTOutput,
-)
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 from torch.nn import functional
@@ -176,7 +171,7 @@ class StudentT(Parametric):
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
         location, spread, freedom = raw.split(1, dim=-1)
-        output = StudentTOutput()
+        output = _gluonts().StudentTOutput()
         arguments = output.domain_map(freedom, location, spread)
         return output.distribution(arguments, loc=loc, scale=scale)
 
@@ -190,7 +185,7 @@ class Gaussian(Parametric):
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
-        output = NormalOutput()
+        output = _gluonts().NormalOutput()
         centre, spread = output.domain_map(*raw.split(1, dim=-1))
         return output.distribution((centre, spread.clamp(min=NARROWEST)), loc=loc, scale=scale)
 
@@ -208,7 +203,7 @@ class NegativeBinomial(Parametric):
         centre, dispersion = raw.double().unbind(-1)
         mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
         total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
-        output = NegativeBinomialOutput()
+        output = _gluonts().NegativeBinomialOutput()
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -248,7 +243,7 @@ class Mixture(Parametric):
         inner = InvertibleMixture(
             Categorical(logits=weight), Normal(raw[..., :1] + apart + place, width)
         )
-        return AffineTransformed(inner, loc=loc, scale=scale)
+        return _gluonts().AffineTransformed(inner, loc=loc, scale=scale)
 
 
 class InvertibleMixture(MixtureSameFamily):
@@ -262,3 +257,10 @@ class InvertibleMixture(MixtureSameFamily):
             above = self.cdf(middle) > value
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
+
+
+def _gluonts() -> Any:
+    """Return GluonTS's distributions, whose import takes seconds: it brings Lightning along."""
+    from gluonts.torch import distributions
+
+    return distributions
