@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.errors import InputError
@@ -36,6 +37,19 @@ SLICES = (
 """Classes that configs may name without their modules, because they are imported here."""
 
 FINDER = "LearningRateFinder"
+
+
+class TrainingParser(Parser, LightningArgumentParser):
+    """A parser of Lightning's options, whose errors are one line."""
+
+    def known_classes(self) -> set[type]:
+        """Return the classes that a config can name, Lightning's callbacks and loggers included."""
+        return super().known_classes() | _subclasses(Callback) | _subclasses(Logger)
+
+
+def _subclasses(base: type) -> set[type]:
+    below: list[type] = type.__subclasses__(base)
+    return {base}.union(*(_subclasses(c) for c in below))
 
 
 class Cli(LightningCLI):
@@ -151,7 +165,7 @@ def _cli(run: bool = True) -> Cli:
         subclass_mode_data=True,
         seed_everything_default=0,
         trainer_defaults={"callbacks": [*callbacks, *[SaveWhenStopped()] * run]},
-        parser_class=Parser,
+        parser_class=TrainingParser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},
         run=run,

@@ -4,11 +4,13 @@ Files name classes by their paths. An old path leads to the class in its new pla
 is gone is found here, and a room that has the name of an old module asks ``old_names``.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -212,11 +214,17 @@ def old_names(module: str) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         current = RENAMED.get(f"{module}.{name}", name)
         for home in MOVED[module] if not name.startswith("_") else ():
-            if hasattr(found := import_module(home), current):
+            if _mentions(home, current) and hasattr(found := import_module(home), current):
                 return getattr(found, current)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return find
+
+
+def _mentions(module: str, name: str) -> bool:
+    """Return whether a name is in the text of a module, which need not be imported for it."""
+    found: Any = find_spec(module)
+    return re.search(rf"\b{name}\b", found.loader.get_source(module)) is not None
 
 
 class _Moved(MetaPathFinder, Loader):

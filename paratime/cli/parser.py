@@ -2,17 +2,13 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, NoReturn
 
-from jsonargparse import auto_cli
-from lightning.pytorch import Callback
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from jsonargparse import ArgumentParser, auto_cli
 
 from paratime.baselines.attention import Attention
 from paratime.baselines.mamba import Mamba
@@ -22,13 +18,14 @@ from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
-from paratime.errors import InputError
-from paratime.training.checkpoint import Stopped
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = (InputError, MisconfigurationException, OSError)
+MISTAKES = {"InputError", "MisconfigurationException", "OSError"}
+"""Exceptions of bad input, and ``TERMINATED`` of a signal, by name: to import Lightning's takes
+longer than many commands."""
+TERMINATED = "SIGTERMException"
 
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
@@ -38,7 +35,7 @@ class Refused(SystemExit):
     """A parser's message about a command line that it reads."""
 
 
-class Parser(LightningArgumentParser):
+class Parser(ArgumentParser):
     """A parser whose errors are one line, and whose lists need no brackets."""
 
     def parse_args(  # type: ignore[override]
@@ -74,9 +71,16 @@ class Parser(LightningArgumentParser):
         keys = [action.dest for action in self._actions]
         for parser in getattr(self._subcommands_action, "choices", {}).values():
             keys += [action.dest for action in parser._actions]
-        text = explain(message, keys=keys, classes=_known_classes(), args=args)
+        text = explain(message, keys=keys, classes=self.known_classes(), args=args)
         sys.stderr.write(f"paratime: {text}\n")
         sys.exit(2)
+
+    def known_classes(self) -> set[type]:
+        """Return the classes that a config can name: those of the imported modules of paratime."""
+        modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
+        classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
+        own = {c for c in classes if c.__module__.startswith("paratime.")}
+        return {c for c in own if not issubclass(c, BaseException)}
 
 
 def commands_in(package: str, names: Sequence[str]) -> dict[str, Callable[..., None]]:
@@ -117,10 +121,12 @@ def mistakes_in_one_line() -> Iterator[None]:
     """
     try:
         yield
-    except Stopped as stop:
-        sys.stderr.write(f"\nparatime: {stop.text}\n")
-        sys.exit(128 + stop.signal)
-    except SIGTERMException:
+    except SystemExit as error:
+        if not _named(error, {TERMINATED}):
+            raise
+        if _named(error, {"Stopped"}):
+            sys.stderr.write(f"\nparatime: {error}\n")
+            raise
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
@@ -128,7 +134,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, MISTAKES):
+        while cause is not None and not _named(cause, MISTAKES):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
@@ -136,15 +142,6 @@ def mistakes_in_one_line() -> Iterator[None]:
         sys.exit(2)
 
 
-def _known_classes() -> set[type]:
-    """Return the classes that a config can name: paratime's, Lightning's callbacks and loggers."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("paratime.")]
-    classes = {c for module in modules for c in vars(module).values() if isinstance(c, type)}
-    own = {c for c in classes if c.__module__.startswith("paratime.")}
-    own = {c for c in own if not issubclass(c, BaseException)}
-    return own | _subclasses(Callback) | _subclasses(Logger)
-
-
-def _subclasses(base: type) -> set[type]:
-    below: list[type] = type.__subclasses__(base)
-    return {base}.union(*(_subclasses(c) for c in below))
+def _named(error: BaseException, names: Collection[str]) -> bool:
+    """Return whether an exception, or a class that it derives from, has one of some names."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)

@@ -33,6 +33,9 @@ class Stopped(SIGTERMException):
         super().__init__(128 + signal)
         self.signal, self.text = signal, text
 
+    def __str__(self) -> str:
+        return self.text
+
 
 class SaveWhenStopped(Callback):
     """Saves a run that SIGTERM or Ctrl-C ends, after the step that it is in.

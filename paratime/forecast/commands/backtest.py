@@ -1,6 +1,7 @@
 """``paratime forecast backtest``: scores of forecasts of the last windows, next to other models."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,12 +10,13 @@ from paratime.forecast.data.features import unseen_labels
 from paratime.forecast.data.labels import amount
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
-from paratime.forecast.evaluation.backtest import Backtest, backtest
 from paratime.forecast.evaluation.rolling import RollingWindows
-from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.forecast.model.calibration import APART
-from paratime.forecast.model.task import ForecastTask
 from paratime.io.packages import import_package
+
+if TYPE_CHECKING:
+    from paratime.forecast.evaluation.backtest import Backtest
+    from paratime.forecast.model.task import ForecastTask
 
 ENOUGH = 30
 """Fewest values that tell a coverage."""
@@ -43,8 +45,10 @@ def run(
         out: Folder for report.html and series.csv; by default neither is written.
     """
     import_package("matplotlib", what="backtest", extra="forecast")
+    from paratime.forecast.evaluation.backtest import backtest
     from paratime.forecast.evaluation.baselines import chosen_baselines
     from paratime.forecast.evaluation.report import score_table, write_backtest_report, write_series
+    from paratime.forecast.gluonts.predictor import load_forecaster
 
     others = chosen_baselines(baselines)
     task = load_forecaster(model)
@@ -60,7 +64,7 @@ def run(
         print(f"{'report':<20} {Path(out) / 'report.html'}")
 
 
-def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
+def seen_in_training(task: "ForecastTask", windows: RollingWindows) -> str:
     """Return a warning if the model may have been trained on the windows, else nothing."""
     lengths = [entry["target"].shape[-1] for entry in windows.collection.entries]
     tested = max(lengths[i] - 1 - o for i, o in zip(windows.series, windows.origin, strict=True))
@@ -74,7 +78,7 @@ def seen_in_training(task: ForecastTask, windows: RollingWindows) -> str:
     )
 
 
-def misses(found: Backtest) -> str:
+def misses(found: "Backtest") -> str:
     """Return a warning if the intervals contain far more or fewer values than they say."""
     inside, targets = found.overall["coverage_80"], int(np.isfinite(found.windows.target).sum())
     if targets >= ENOUGH and abs(inside - 0.8) > APART:

@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-from lightning.pytorch.loggers import TensorBoardLogger
-
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.commands.predict import print_note
-from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.data.summary import summarize
-from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-from paratime.forecast.gluonts.predictor import ABOUT
-from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.model.calibration import doubts
-from paratime.training.checkpoint import SaveWhenStopped
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -53,6 +47,12 @@ def run(
         resume: Whether to continue an interrupted run of the same command.
         overwrite: Whether to replace a forecaster, or a run that makes one.
     """
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from paratime.forecast.data.datamodule import SeriesData
+    from paratime.forecast.gluonts.estimator import ParaRNNEstimator
+    from paratime.training.checkpoint import SaveWhenStopped
+
     check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
     series = SeriesData(

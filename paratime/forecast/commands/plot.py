@@ -6,14 +6,12 @@ from difflib import get_close_matches
 from paratime.cli.arguments import chosen
 from paratime.errors import InputError
 from paratime.forecast.commands.predict import print_note
-from paratime.forecast.data.features import check_ahead, unseen_labels
+from paratime.forecast.data.features import check_ahead, in_roles, unseen_labels
 from paratime.forecast.data.labels import label_text, shorten
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
-from paratime.forecast.evaluation.backtest import backtest
 from paratime.forecast.evaluation.rolling import with_future
-from paratime.forecast.gluonts.predictor import load_forecaster
 from paratime.forecast.model.calibration import doubts
 from paratime.io.figures import check_figure, save_figure
 
@@ -34,12 +32,15 @@ def run(
         source: As for fit.
         items: Names of the series to draw; the first twelve by default.
     """
+    from paratime.forecast.evaluation.backtest import backtest
+    from paratime.forecast.gluonts.predictor import load_forecaster
+
     check_figure(out)
     from paratime.forecast.evaluation.charts import PANELS, fans
 
     task = load_forecaster(model)
     found = chosen(data, source, series_source).at(task.spec.freq).read()
-    given = select_series(found, items)
+    given = in_roles(select_series(found, items), task.spec.roles)
     check_ahead(given.entries, task.spec.prediction_length)
     if not any(entry["target"].size for entry in given.entries):
         raise InputError("series", "some with a history", "none", "plot other items")

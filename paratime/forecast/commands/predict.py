@@ -13,8 +13,6 @@ from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.data.stamps import STARTS
-from paratime.forecast.gluonts.predictor import load_forecaster
-from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.calibration import doubts
 from paratime.io.atomic import replacing
@@ -41,6 +39,9 @@ def run(
         source: As for fit.
         levels: Levels of the quantiles, a column each.
     """
+    from paratime.forecast.gluonts.predictor import load_forecaster
+    from paratime.forecast.inference.direct import forecast
+
     check_format(out)
     kind = AsQuantiles(levels)
     task = load_forecaster(model)

@@ -1,6 +1,6 @@
 """Series in memory, as GluonTS lays them out, with their common description."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -28,6 +28,7 @@ class Collection:
         freq: Frequency of the periods, in pandas' spelling.
         entries: A GluonTS data entry for each series, with exactly these keys: ``item_id`` (str),
             ``start`` (period), ``stamps`` (``Stamps``; if absent, the beginnings of periods),
+            ``info`` (anything, for the forecast; may be absent),
             ``target`` (T,) or (C, T), NaN where missing;
             ``feat_dynamic_real`` (F, T and any number of steps ahead),
             ``past_feat_dynamic_real`` (P, T), ``feat_static_cat`` (L,), ``feat_static_real`` (R,).
@@ -73,7 +74,11 @@ class Collection:
 
 
 def from_gluonts(
-    dataset: Iterable[dict[str, Any]], freq: str | None = None, *, names_of: Any = None
+    dataset: Iterable[dict[str, Any]],
+    freq: str | None = None,
+    *,
+    names_of: Any = None,
+    ignored: Sequence[str] = (),
 ) -> Collection:
     """Read any GluonTS dataset: entries with ``start``, ``target`` and, optionally, features.
 
@@ -86,6 +91,7 @@ def from_gluonts(
             A start is a period, or a date (a timestamp or text) if the frequency is given.
         freq: Frequency; that of the dataset, or of its first start, by default.
         names_of: The dataset with the names of features, if this is a part of it.
+        ignored: Keys of features that are not read.
 
     Raises:
         InputError: No entries exist, or one of them is unusable.
@@ -94,10 +100,10 @@ def from_gluonts(
     freq = freq or getattr(dataset, "freq", None)
     entries: list[dict[str, Any]] = []
     for number, entry in enumerate(dataset, start=1):
-        reader = _Entry.of(entry, number)
+        reader = _Entry.of(entry, number, ignored)
         start, stamps = reader.start(freq)
         freq = freq or start.freqstr
-        known = {"item_id": reader.item_id, "start": start, "stamps": stamps}
+        known = {"item_id": reader.item_id, "start": start, "stamps": stamps} | reader.info
         entries.append(known | reader.values(start))
         first, last = _kinds(entries[0]), _kinds(entries[-1])
         if first != last:
@@ -113,7 +119,7 @@ def _names(entries: list[dict[str, Any]], names_of: Any) -> dict[str, Any]:
     """Return the names of features, as arguments of a collection."""
     counts = {key: len(entries[0][key]) for key in (*DYNAMIC, "feat_static_real")}
     known, past, static_real = (
-        tuple(getattr(names_of, key, None) or numbered(key, n)) for key, n in counts.items()
+        tuple((n and getattr(names_of, key, None)) or numbered(key, n)) for key, n in counts.items()
     )
     codes = np.array([e["feat_static_cat"] for e in entries]).max(0, initial=-1)
     labels = zip(numbered("feat_static_cat", len(codes)), codes, strict=True)
@@ -140,13 +146,19 @@ class _Entry:
     label: str
 
     @classmethod
-    def of(cls, entry: Any, number: int) -> Self:
-        """Return the entry of a number, counted from 1."""
+    def of(cls, entry: Any, number: int, ignored: Sequence[str]) -> Self:
+        """Return the entry of a number, counted from 1, without some keys."""
         if not isinstance(entry, Mapping):
             text = f"{type(entry).__name__} {str(entry)[:40]!r}"
             raise InputError(f"entry {number}", "start, target, features by name", text, "fix it")
         item_id = label_text(entry.get("item_id", number - 1))
+        entry = {key: x for key, x in entry.items() if key not in ignored}
         return cls(entry, item_id, f"series {item_id!r} (entry {number})")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the user attached to the entry, for its forecast."""
+        return {"info": self.entry["info"]} if "info" in self.entry else {}
 
     def start(self, freq: str | None) -> tuple[pd.Period, Stamps]:
         """Return the start as a period; its own frequency counts if ``freq`` is None."""

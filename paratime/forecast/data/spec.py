@@ -1,6 +1,6 @@
 """What a forecasting network learns from its series before training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,6 +34,7 @@ class SeriesSpec(DataSpec):
         categories: Categories of each label of a series, by label.
         standard: Location and scale of covariates.
         held_out: Steps at the end of each series that training does not see.
+        roles: The key that stands for a key of an entry, empty if that is ignored.
     """
 
     data: ClassVar[str] = "series (SeriesData)"
@@ -50,6 +51,12 @@ class SeriesSpec(DataSpec):
     categories: dict[str, list[str]]
     standard: CovariateScaler
     held_out: int = 0
+    roles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Keys of an entry that are not read."""
+        return tuple(key for key, role in self.roles.items() if not role)
 
     @classmethod
     def describe(

@@ -139,8 +139,7 @@ def backtest(
     """
     check_at_least(1, batch_size=batch_size)
     season = task.spec.season if collection.season is None else collection.season
-    entries = match_features(collection, task.spec)
-    collection = replace(collection, entries=entries, season=season)
+    collection = replace(match_features(collection, task.spec), season=season)
     chosen = rolling(collection, task.spec.prediction_length, windows, stride)
     levels = with_required(levels)
     with _evaluating(task):

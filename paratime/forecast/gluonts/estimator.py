@@ -1,5 +1,6 @@
 """``ParaRNNEstimator``: training under the interface of GluonTS, and the resumption of runs."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,12 @@ from torch import Tensor
 
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.datamodule import SeriesData
-from paratime.forecast.data.features import match_features
+from paratime.forecast.data.features import (
+    Features,
+    features_in_use,
+    in_roles,
+    match_features,
+)
 from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import InMemory
@@ -36,6 +42,8 @@ from paratime.layers.recurrent import ParaGRU
 from paratime.training.progress import TrainingProgress
 from paratime.training.quiet import quiet
 
+_log = logging.getLogger("paratime")
+
 EPOCHS, STEPS = 14, (300, 2000)
 """Default epochs of training at most, within a least and a largest number of steps."""
 
@@ -50,8 +58,8 @@ class ParaRNNEstimator(Estimator):
     """A nonlinear recurrent forecaster, trained on whole histories in parallel over time.
 
     Arguments that ``DeepAREstimator`` also has keep their names. No context length exists: the
-    context is the whole history. Features are found in the data. An epoch is every series once,
-    with origins drawn from all of its history.
+    context is the whole history. An epoch is every series once, with origins drawn from all of its
+    history. One line of the log specifies the features in use.
 
     Training holds out the last windows of the series. They choose how many steps to train, how far
     to trust the network (its forecast is blended with a statistical one, such as seasonal naive),
@@ -67,6 +75,12 @@ class ParaRNNEstimator(Estimator):
             options, such as ``partial(ParaGRU, block_size=4)``.
         output: Form of a forecast: quantiles, or a distribution.
         forecasts: Type of the predictor's forecasts.
+        num_feat_dynamic_real: Covariates that are known ahead, 0 to ignore them. By default, those
+            of the training data; if they end with the target in all of its series, they count as
+            known only up to the present, and forecasts need none of their later values.
+        num_feat_static_cat: Labels of a series, 0 to ignore them; by default those of the data.
+        num_feat_static_real: Static values of a series, likewise.
+        cardinality: Categories of each label; by default those of the data.
         lags: Last values that the encoder reads at every step; ``ForecastTask``'s by default.
         dropout_rate: Share of the features that the head drops in training.
         squash: Whether inputs pass through asinh, which tames outliers.
@@ -92,6 +106,10 @@ class ParaRNNEstimator(Estimator):
         mixer: Callable[[int], Mixer] = ParaGRU,
         output: Output = Quantiles(),  # noqa: B008 (frozen)
         forecasts: ForecastType = AsQuantiles(),  # noqa: B008 (frozen)
+        num_feat_dynamic_real: int | None = None,
+        num_feat_static_cat: int | None = None,
+        num_feat_static_real: int | None = None,
+        cardinality: list[int] | None = None,
         lags: int | None = None,
         dropout_rate: float = 0.2,
         squash: bool = False,
@@ -115,6 +133,10 @@ class ParaRNNEstimator(Estimator):
         self.batch_size, self.max_steps, self.seed = batch_size, max_steps, seed
         self.trainer_kwargs = {} if trainer_kwargs is None else trainer_kwargs
         self.checkpoint_every = checkpoint_every
+        forecasts.check(output)
+        self.features = Features(
+            num_feat_dynamic_real, num_feat_static_cat, num_feat_static_real, cardinality
+        )
         self.recipe = Recipe(
             hidden_size=hidden_size,
             num_layers=num_layers,
@@ -202,14 +224,21 @@ class ParaRNNEstimator(Estimator):
 
     def _data(self, dataset: Dataset, spec: SeriesSpec | None) -> SeriesData:
         """Read a dataset, with its features in the order of a specification if one is given."""
-        given = dataset if isinstance(dataset, Collection) else from_gluonts(dataset, self.freq)
+        ignored = (*self.features.ignored, *(spec.ignored if spec else ()))
+        named = isinstance(dataset, Collection)
+        given = dataset if named else from_gluonts(dataset, self.freq, ignored=ignored)
         if given.freq != (freq := period_frequency(self.freq)):
             raise InputError("freq", f"{given.freq} as in the data", freq, "correct one of them")
+        roles: dict[str, str] = {}
         if spec is not None:
-            given = replace(given, entries=match_features(given, spec))
-        return self._series(given, spec)
+            given = match_features(given, spec)
+        else:
+            given, roles = self._features(given, named)
+        return self._series(given, spec, roles)
 
-    def _series(self, collection: Collection, spec: SeriesSpec | None) -> SeriesData:
+    def _series(
+        self, collection: Collection, spec: SeriesSpec | None, roles: dict[str, str] | None = None
+    ) -> SeriesData:
         data = SeriesData(
             InMemory(collection),
             self.prediction_length,
@@ -218,9 +247,17 @@ class ParaRNNEstimator(Estimator):
             test_windows=0,
             seed=self.seed,
         )
-        if spec is not None:
-            data.spec = spec
+        data.spec = spec or replace(data.spec, roles=roles or {})
         return data
+
+    def _features(self, data: Collection, named: bool) -> tuple[Collection, dict[str, str]]:
+        """Return series with the features to use, and their roles; specify them in the log."""
+        self.features.check(data)
+        roles = self.features.roles(data, named)
+        data = self.features.with_cardinality(in_roles(data, roles))
+        if text := features_in_use(data, roles):
+            _log.warning("features in use: %s", text)
+        return data, roles
 
     def _fit(
         self,

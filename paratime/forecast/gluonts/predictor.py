@@ -18,14 +18,14 @@ from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.fitting.choice import Choice
-from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 from paratime.io.atomic import replacing
 from paratime.training.checkpoint import check_checkpoint
 
-ABOUT, WEIGHTS = "predictor.json", "weights.pt"
+WEIGHTS = "weights.pt"
 
 
 class ParaRNNPredictor(RepresentablePredictor):
@@ -49,6 +49,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         super().__init__(prediction_length=series["prediction_length"])
         self.recipe, self.spec = recipe, SeriesSpec.of(series)
         self.forecasts, self.batch_size = forecasts, batch_size
+        forecasts.check(recipe.output)
         self.task = recipe.task(self.spec)
         self.choice: Choice | None = None
 
@@ -63,15 +64,20 @@ class ParaRNNPredictor(RepresentablePredictor):
         Args:
             dataset: Any GluonTS dataset; covariates that are known ahead must continue for
                 ``prediction_length`` steps after the target.
-            num_samples: Ignored, as by GluonTS's predictors of quantiles; ``AsSamples`` sets it.
+            num_samples: Samples of a forecast of ``AsSamples``, which has its own number by
+                default; other forecasts have none.
 
         Raises:
             InputError: A series differs in kind from those of training.
         """
+        kind = self.forecasts if num_samples is None else self.forecasts.drawing(num_samples)
         entries = ({"item_id": str(i)} | entry for i, entry in enumerate(dataset))
         while batch := list(islice(entries, self.batch_size)):
-            data = from_gluonts(batch, self.freq, names_of=dataset)
-            yield from forecast(self.task, data, self.forecasts, batch_size=self.batch_size)
+            data = from_gluonts(batch, self.freq, names_of=dataset, ignored=self.spec.ignored)
+            found = forecast(self.task, data, kind, batch_size=self.batch_size)
+            for entry, one in zip(batch, found, strict=True):
+                one.item_id = entry["item_id"]  # as it is, a number perhaps
+                yield one
 
     def to(self, device: str | torch.device) -> "ParaRNNPredictor":
         """Move the network to a device."""

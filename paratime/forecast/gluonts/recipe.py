@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gluonts.core import fqname_for
 from gluonts.core.serde import encode
@@ -12,12 +12,18 @@ from paratime.cells.init import Init
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.inference.forecast_type import ForecastType
 from paratime.forecast.model.outputs import Output, Quantiles
-from paratime.forecast.model.task import ForecastTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
 from paratime.solvers.base import Solver
-from paratime.training.base import AdamW
+from paratime.training.optimizer import AdamW
+
+if TYPE_CHECKING:
+    from paratime.forecast.model.task import ForecastTask
+
+
+ABOUT = "predictor.json"
+"""A predictor's JSON, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,10 @@ class Recipe:
     lr: float = 3e-3
     weight_decay: float = 1.0
 
-    def task(self, spec: SeriesSpec) -> ForecastTask:
+    def task(self, spec: SeriesSpec) -> "ForecastTask":
         """Build the task for series."""
+        from paratime.forecast.model.task import ForecastTask  # brings Lightning along
+
         width = self.hidden_size
         return ForecastTask(
             Encoder(width, self.num_layers, self.mixer, mlp_size=2 * width),

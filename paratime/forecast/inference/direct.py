@@ -39,7 +39,8 @@ def forecast(
         InputError: A series differs in kind from those of training.
     """
     check_at_least(1, batch_size=batch_size)
-    entries = match_features(data, task.spec)
+    kind.check(task.network.output)
+    entries = match_features(data, task.spec).entries
     check_ahead(entries, task.spec.prediction_length)
     batch: list[dict[str, Any]] = []
     for entry in entries:
@@ -68,7 +69,10 @@ def _forecast(
         starts = [entry["start"] + entry["target"].shape[-1] for entry in entries]
     origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
     output = task.network.output
-    return list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
+    found = list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
+    for one, entry in zip(found, entries, strict=True):
+        one.info = entry.get("info")
+    return found
 
 
 def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:

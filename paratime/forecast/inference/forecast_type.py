@@ -2,18 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 from zlib import crc32
 
 import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
-from gluonts.torch.model.forecast import DistributionForecast
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paratime.errors import InputError
+from paratime.errors import InputError, check_at_least
 from paratime.forecast.model.outputs import Output, Parametric
 
 REPORTED = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
@@ -25,6 +24,9 @@ Origin = tuple[str, pd.Period]
 
 class ForecastType(ABC):
     """Makes forecasts from a head's parameters."""
+
+    of_distribution: ClassVar[bool] = False
+    """Whether such forecasts need an output that is a distribution."""
 
     @abstractmethod
     def __call__(
@@ -39,6 +41,21 @@ class ForecastType(ABC):
             scale: Scale (N, H, C).
             origins: Name of the series and first period of each forecast.
         """
+
+    def check(self, output: Output) -> None:
+        """Refuse an output that such forecasts cannot be made from.
+
+        Raises:
+            InputError: One line with the output.
+        """
+        if self.of_distribution and not isinstance(output, Parametric):
+            raise InputError(
+                "output", "a distribution", str(output), "choose StudentT(), or AsQuantiles()"
+            )
+
+    def drawing(self, num_samples: int) -> "ForecastType":
+        """Return the type with another number of samples, where it has any."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,14 @@ class AsSamples(ForecastType):
     num_samples: int = 100
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Check the number."""
+        check_at_least(1, num_samples=self.num_samples)
+
+    def drawing(self, num_samples: int) -> "AsSamples":
+        """Return the type with another number of samples."""
+        return replace(self, num_samples=num_samples)
+
     def __call__(
         self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
@@ -98,18 +123,15 @@ class AsSamples(ForecastType):
 class AsDistribution(ForecastType):
     """``DistributionForecast``: torch distributions, for all outputs except ``Quantiles``."""
 
+    of_distribution: ClassVar[bool] = True
+
     def __call__(
         self, output: Output, *, raw: Tensor, loc: Tensor, scale: Tensor, origins: Sequence[Origin]
     ) -> Iterator[Forecast]:
-        """Yield the forecasts.
+        """Yield the forecasts."""
+        from gluonts.torch.model.forecast import DistributionForecast  # brings Lightning along
 
-        Raises:
-            InputError: The output is not a distribution.
-        """
-        if not isinstance(output, Parametric):
-            raise InputError(
-                "output", "a distribution", str(output), "choose StudentT(), or AsQuantiles()"
-            )
+        assert isinstance(output, Parametric)
         for n, (name, start) in enumerate(origins):
             parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))
             yield DistributionForecast(output.distribution(*parts), start, name)

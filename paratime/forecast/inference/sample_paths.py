@@ -45,7 +45,7 @@ def sample_paths(
     """
     length = task.spec.prediction_length if prediction_length is None else prediction_length
     check_at_least(1, num_samples=num_samples, prediction_length=length)
-    entries = match_features(data, task.spec)
+    entries = match_features(data, task.spec).entries
     check_ahead(entries, length)
     standard = task.spec.standard
     for number, entry in enumerate(entries):
@@ -60,7 +60,7 @@ def sample_paths(
         with quiet_periods():
             start = entry["start"] + entry["target"].shape[-1]
         samples = paths.squeeze(-1) if paths.shape[-1] == 1 else paths
-        yield SampleForecast(samples.cpu().numpy(), start, entry["item_id"])
+        yield SampleForecast(samples.cpu().numpy(), start, entry["item_id"], entry.get("info"))
 
 
 @torch.inference_mode()

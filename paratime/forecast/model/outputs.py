@@ -7,15 +7,9 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import log, log1p
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from gluonts.torch.distributions import (
-    AffineTransformed,
-    NegativeBinomialOutput,
-    NormalOutput,
-    StudentTOutput,
-)
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 from torch.nn import functional
@@ -152,7 +146,7 @@ _HALF = -1.82
 
 
 class Parametric(Output):
-    """A torch distribution; quantiles by its inverse cdf, or by bisection of its cdf."""
+    """A torch distribution; quantiles by its inverse cdf."""
 
     @abstractmethod
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
@@ -165,11 +159,8 @@ class Parametric(Output):
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
-        found = [self._inverse(known, raw.new_full(loc.shape, x)) for x in levels]
+        found = [known.icdf(raw.new_full(loc.shape, x)) for x in levels]
         return torch.stack(found, -1).to(raw)
-
-    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
-        return known.icdf(level)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
@@ -190,7 +181,7 @@ class StudentT(Parametric):
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
         location, spread, freedom = raw.split(1, dim=-1)
-        output = StudentTOutput()
+        output = _gluonts().StudentTOutput()
         arguments = output.domain_map(freedom, location, spread)
         return output.distribution(arguments, loc=loc, scale=scale)
 
@@ -204,7 +195,7 @@ class Gaussian(Parametric):
 
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution."""
-        output = NormalOutput()
+        output = _gluonts().NormalOutput()
         centre, spread = output.domain_map(*raw.split(1, dim=-1))
         return output.distribution((centre, spread.clamp(min=NARROWEST)), loc=loc, scale=scale)
 
@@ -224,7 +215,7 @@ class NegativeBinomial(Parametric):
         centre, dispersion = raw.double().unbind(-1)
         mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
         total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
-        output = NegativeBinomialOutput()
+        output = _gluonts().NegativeBinomialOutput()
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -261,16 +252,27 @@ class Mixture(Parametric):
         weight, place, spread = raw[..., 1:].unflatten(-1, (3, self.components)).unbind(-2)
         apart = torch.linspace(-1, 1, self.components, device=raw.device)
         width = functional.softplus(spread) + 1e-3
-        inner = MixtureSameFamily(
+        inner = InvertibleMixture(
             Categorical(logits=weight), Normal(raw[..., :1] + apart + place, width)
         )
-        return AffineTransformed(inner, loc=loc, scale=scale)
+        return _gluonts().AffineTransformed(inner, loc=loc, scale=scale)
 
-    def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
-        """Return the quantiles by bisection within 20 standard deviations."""
-        low, high = (known.mean + sign * 20 * known.stddev for sign in (-1, 1))
+
+class InvertibleMixture(MixtureSameFamily):
+    """A mixture with quantiles, which torch's has not."""
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Return the quantiles of levels, by bisection within 20 standard deviations."""
+        low, high = (self.mean + sign * 20 * self.stddev for sign in (-1, 1))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            above = known.cdf(middle) > level
+            above = self.cdf(middle) > value
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
+
+
+def _gluonts() -> Any:
+    """Return GluonTS's distributions, whose import takes seconds: it brings Lightning along."""
+    from gluonts.torch import distributions
+
+    return distributions

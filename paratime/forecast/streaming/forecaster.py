@@ -19,7 +19,7 @@ from gluonts.model.forecast import QuantileForecast
 from torch import Tensor
 
 from paratime.errors import InputError
-from paratime.forecast.data.features import match_features
+from paratime.forecast.data.features import in_roles, match_features
 from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.stamps import STARTS, Stamps
@@ -103,7 +103,9 @@ class Forecaster:
             InputError: The entry is unusable or does not fit the model, or its series exists
                 already: only ``update`` continues a state. Nothing has changed then.
         """
-        self._add(from_gluonts([dict(entry)], self._clock.freq).entries)
+        spec = self._spec
+        given = from_gluonts([dict(entry)], self._clock.freq, ignored=spec.ignored)
+        self._add(in_roles(given, spec.roles).entries)
 
     def observe(self, collection: Collection) -> None:
         """Begin all series of a collection with their histories, as ``add``; labels match by name.
@@ -111,7 +113,7 @@ class Forecaster:
         Raises:
             InputError: As ``add``, or frequency or covariates differ from those of training.
         """
-        self._add(match_features(collection, self._spec))
+        self._add(match_features(collection, self._spec).entries)
 
     def update(
         self, item_id: str, timestamp: Any, value: Any, covariates: Covariates | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from paratime.errors import InputError
 from paratime.io import figures
@@ -13,10 +13,11 @@ from paratime.language.data.sources.base import Document, Source
 from paratime.language.data.sources.text import TextFiles
 from paratime.language.data.split import HoldOut
 from paratime.language.evaluation.contexts import Carried, Context
-from paratime.language.evaluation.evaluate import Evaluation, Score, evaluate
-from paratime.language.export.safetensors import load_task
-from paratime.language.model.task import LanguageTask, tokenizer_of
 from paratime.language.tokenizers.base import describe_tokenizer
+
+if TYPE_CHECKING:
+    from paratime.language.evaluation.evaluate import Evaluation, Score
+    from paratime.language.model.task import LanguageTask
 
 Split = Literal["train", "val", "test", "all"]
 
@@ -50,6 +51,9 @@ def run(
         out: Folder to write, new or empty: documents.csv, positions.csv, and a chart,
             positions.png.
     """
+    from paratime.language.evaluation.evaluate import evaluate
+    from paratime.language.export.safetensors import load_task
+
     if out is not None:
         check_new(out)
     documents, task = _chosen(data, source, split, hold_out), load_task(ckpt_path, device)
@@ -62,7 +66,7 @@ def run(
         print(f"{'scores':<20} {out}")
 
 
-def document_table(result: Evaluation) -> str:
+def document_table(result: "Evaluation") -> str:
     """Return the scores of the longest documents, and the total, as aligned text."""
     longest = sorted(result.documents, key=lambda score: score.tokens, reverse=True)[:ROWS]
     shown = [score for score in result.documents if score in longest]
@@ -76,7 +80,7 @@ def document_table(result: Evaluation) -> str:
     return "\n".join([*lines, _row(result.total, width)])
 
 
-def write_scores(result: Evaluation, folder: str, title: str) -> None:
+def write_scores(result: "Evaluation", folder: str, title: str) -> None:
     """Write the scores as CSV and a chart, completely or not at all.
 
     Args:
@@ -113,8 +117,10 @@ def _chosen(
     return (document for name, document in hold_out.parts(source) if split in ("all", name))
 
 
-def _check_tokens(source: PreparedCorpus, task: LanguageTask) -> None:
+def _check_tokens(source: PreparedCorpus, task: "LanguageTask") -> None:
     """Refuse tokens of another tokenizer."""
+    from paratime.language.model.task import tokenizer_of
+
     ours, theirs = tokenizer_of(task).spec(), source.tokenizer().spec()
     if theirs != ours:
         raise InputError(
@@ -125,7 +131,7 @@ def _check_tokens(source: PreparedCorpus, task: LanguageTask) -> None:
         )
 
 
-def _row(score: Score, width: int) -> str:
+def _row(score: "Score", width: int) -> str:
     return (
         f"{_shortened(score.name):<{width}} {score.tokens:>10,} {score.bytes:>10,}"
         f" {score.loss:>10.4f} {score.perplexity:>10.4g} {score.bits_per_byte:>10.4f}"

@@ -1,7 +1,6 @@
 """``paratime language export``: a model for other libraries and programs."""
 
 from paratime.io.atomic import check_new
-from paratime.language.export.safetensors import export_checkpoint
 
 
 def run(ckpt_path: str, out: str, step: bool = False) -> None:
@@ -17,6 +16,8 @@ def run(ckpt_path: str, out: str, step: bool = False) -> None:
         step: Whether to write also step.pt2, a program of torch.export that maps a token and a
             state to logits and a state, for any number of sequences, and its first state, state.pt.
     """
+    from paratime.language.export.safetensors import export_checkpoint
+
     check_new(out)
     export_checkpoint(ckpt_path, out, step=step)
     print(f"{'model':<20} {out}")

@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
-from paratime.language.export.safetensors import load_task
-from paratime.language.generation.generate import Completion, complete, generate
 from paratime.language.generation.sampling import Sampling
-from paratime.language.model.task import LanguageTask
+
+if TYPE_CHECKING:
+    from paratime.language.generation.generate import Completion
+    from paratime.language.model.task import LanguageTask
 
 
 def run(
@@ -53,6 +55,9 @@ def run(
         stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
         seed: Seed of the samples; by default each call gives another text.
     """
+    from paratime.language.export.safetensors import load_task
+    from paratime.language.generation.generate import complete
+
     sampling = Sampling(
         max_new_tokens=max_new_tokens,
         repetition_penalty=repetition_penalty,
@@ -82,8 +87,10 @@ def run(
         print(f"{heading}\n{text.prompt}{text.text}\n")
 
 
-def print_stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
+def print_stream(task: "LanguageTask", prompt: str, sampling: Sampling) -> None:
     """Print a prompt and its continuation, as it is generated."""
+    from paratime.language.generation.generate import generate
+
     pieces = generate(task, prompt, sampling)
     print(prompt, end="", flush=True)
     for piece in pieces:
@@ -91,7 +98,7 @@ def print_stream(task: LanguageTask, prompt: str, sampling: Sampling) -> None:
     print()
 
 
-def write_completions(texts: Iterable[Completion], out: str) -> None:
+def write_completions(texts: Iterable["Completion"], out: str) -> None:
     """Write texts to a file, completely or not at all.
 
     Raises:

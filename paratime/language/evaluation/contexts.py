@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,8 +11,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from paratime.errors import InputError, check_at_least
-from paratime.language.model.task import LanguageTask
 from paratime.layers.state import select
+
+if TYPE_CHECKING:
+    from paratime.language.model.task import LanguageTask
 
 TOKENS, LOGITS = 2**12, 2**27
 """Limits of what is computed at a time: tokens, so that they fit in a CPU's caches, and logits
@@ -40,7 +42,7 @@ class Context(ABC):
 
     @abstractmethod
     def score(
-        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of all tokens except each document's first, which is only read.
 
@@ -69,7 +71,7 @@ class Carried(Context):
             check_at_least(1, chunk=self.chunk)
 
     def score(
-        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of chunks; see ``Context.score``."""
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]), reverse=True)
@@ -77,7 +79,7 @@ class Carried(Context):
             yield from self._score(task, documents, order[first : first + batch_size])
 
     def _score(
-        self, task: LanguageTask, documents: Sequence[Tensor], rows: list[int]
+        self, task: "LanguageTask", documents: Sequence[Tensor], rows: list[int]
     ) -> Iterator[Piece]:
         """Score a batch of documents, the longest first."""
         begin, state = 0, None
@@ -116,7 +118,7 @@ class Sliding(Context):
             )
 
     def score(
-        self, task: LanguageTask, documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of windows; see ``Context.score``."""
         windows = [
@@ -138,7 +140,7 @@ class Sliding(Context):
 
 
 def score_batch(
-    task: LanguageTask, parts: Sequence[Tensor], state: Any
+    task: "LanguageTask", parts: Sequence[Tensor], state: Any
 ) -> tuple[list[tuple[Tensor, Tensor]], Any]:
     """Score all tokens except the first of each sequence; return (nats, greedy) and the states.
 
@@ -160,6 +162,6 @@ def score_batch(
     return [(-nats[:count], greedy[:count]) for nats, greedy, count in rows], state
 
 
-def _tokens(task: LanguageTask) -> int:
+def _tokens(task: "LanguageTask") -> int:
     """Return the number of tokens to compute at a time."""
     return min(TOKENS, LOGITS // task.head.out_features)

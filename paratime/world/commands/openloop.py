@@ -1,6 +1,7 @@
 """``paratime world openloop``: how far ahead a model can be trusted, in tables and pictures."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from paratime.cli.arguments import chosen
 from paratime.cli.lists import listed
@@ -9,10 +10,10 @@ from paratime.io import figures
 from paratime.world.data.sources.base import Source
 from paratime.world.data.sources.catalog import trajectory_source
 from paratime.world.data.windows import Rows, Whole, padded
-from paratime.world.evaluation.loading import load, load_compatible, unseen_episodes
-from paratime.world.evaluation.report import model_names, score_rollouts, score_tables
-from paratime.world.evaluation.scenes import Scenes, make_scenes
-from paratime.world.model.task import TrajectoryTask
+
+if TYPE_CHECKING:
+    from paratime.world.evaluation.scenes import Scenes
+    from paratime.world.model.task import TrajectoryTask
 
 SHOWN = 4
 """Episodes of a picture."""
@@ -46,6 +47,8 @@ def run(
         out: Figure to write, .png, .svg or .pdf: true and imagined observations.
         gif: Animated GIF to write: the same step by step, or images, if they are imagined.
     """
+    from paratime.world.evaluation.loading import load, load_compatible, unseen_episodes
+
     check_at_least(1, horizon=horizon, every=every, samples=samples)
     _check_names(out, gif)
     if ensemble and out is None and gif is None:
@@ -78,7 +81,7 @@ def _check_names(out: str | None, gif: str | None) -> None:
 
 
 def _print_scores(
-    tasks: Sequence[TrajectoryTask],
+    tasks: Sequence["TrajectoryTask"],
     episodes: Sequence[Rows],
     *,
     paths: Sequence[str],
@@ -87,6 +90,8 @@ def _print_scores(
     every: int,
 ) -> None:
     """Print tables of the scores of models, and the paths of their checkpoints."""
+    from paratime.world.evaluation.report import model_names, score_rollouts, score_tables
+
     names = model_names(tasks)
     found = score_rollouts(tasks, episodes, horizon=horizon, every=every)
     left_out = f" ({trained_on} that the model was trained on are left out)" if trained_on else ""
@@ -98,9 +103,11 @@ def _print_scores(
 
 
 def _scenes(
-    tasks: Sequence[TrajectoryTask], episodes: Sequence[Rows], *, horizon: int, samples: int
-) -> Scenes:
+    tasks: Sequence["TrajectoryTask"], episodes: Sequence[Rows], *, horizon: int, samples: int
+) -> "Scenes":
     """Return the first episodes that are longer than the context, as models imagine them."""
+    from paratime.world.evaluation.scenes import make_scenes
+
     context = tasks[0].context
     dataset = Whole([x for x in episodes if len(x["is_first"]) > context][:SHOWN] or episodes[:1])
     batch = padded([dataset[i] for i in range(len(dataset))])
@@ -108,7 +115,7 @@ def _scenes(
     return make_scenes(networks, batch, context=context, horizon=horizon, samples=samples)
 
 
-def _write_pictures(scenes: Scenes, out: str | None, gif: str | None) -> None:
+def _write_pictures(scenes: "Scenes", out: str | None, gif: str | None) -> None:
     """Write the pictures that have a name."""
     from paratime.world.evaluation.charts import chart_frames, draw_scenes
     from paratime.world.evaluation.video import image_frames, write_gif

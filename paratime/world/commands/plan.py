@@ -13,7 +13,6 @@ from paratime.world.commands.inspect import shape_text
 from paratime.world.data.episode import VECTOR, image_shapes, observation_row
 from paratime.world.data.sources.gym import action_choices, make_environment, run_episode
 from paratime.world.data.spec import TrajectorySpec
-from paratime.world.evaluation.loading import load
 from paratime.world.planning.planners import CEM, Agent, Planner
 
 FIRST_SEED = 10_000
@@ -40,6 +39,8 @@ def run(
             (N, H, O), reward (N, H), in the environment's units) and actions (N, H, A): costs
             (N, H), which are subtracted from the predicted rewards.
     """
+    from paratime.world.evaluation.loading import load
+
     check_at_least(1, episodes=episodes)
     check_at_least(0, seed=seed)
     task = load(ckpt_path)

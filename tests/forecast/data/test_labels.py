@@ -60,7 +60,7 @@ def test_labels_and_names_match_those_of_another_file(name, form, tmp_path):
     )
     assert [e["item_id"] for e in given.entries] == ["1", "2", "10"]
     spec = model(trained).spec
-    codes = [e["feat_static_cat"].tolist() for e in match_features(given, spec)]
+    codes = [e["feat_static_cat"].tolist() for e in match_features(given, spec).entries]
     assert codes == [e["feat_static_cat"].tolist() for e in trained.entries]
     assert unseen_labels(given, spec) == ""
 

@@ -119,5 +119,7 @@ def test_series_of_another_kind_are_refused_and_categories_go_by_name():
             match_features(other, trained)
     with pytest.raises(InputError, match="labels"):
         match_features(replace(data, categories={"other": ("even", "odd")}), trained)
-    moved = match_features(replace(data, categories={"kind": ("new", "even", "odd")}), trained)
+    moved = match_features(
+        replace(data, categories={"kind": ("new", "even", "odd")}), trained
+    ).entries
     assert [e["feat_static_cat"].tolist() for e in moved] == [[-1], [0], [-1], [0]]

@@ -105,7 +105,7 @@ def known(ahead: int) -> list[dict]:
 
 
 def test_covariates_that_end_too_early_are_named():
-    predictor = make_estimator().train(known(0))
+    predictor = make_estimator(num_feat_dynamic_real=1).train(known(0))
     assert len(list(predictor.predict(known(6)))) == 3
     expected = r"known covariates of series 'wave 0': expected 6 steps after.*got 5.*give them"
     with pytest.raises(InputError, match=expected):
@@ -121,7 +121,7 @@ def test_covariates_that_end_too_early_are_named():
     ],
 )
 def test_other_features_than_those_of_training_are_refused(features, message):
-    predictor = make_estimator().train(known(0))
+    predictor = make_estimator(num_feat_dynamic_real=1).train(known(0))
     with pytest.raises(InputError, match=f"{message}.*as in training"):
         list(predictor.predict(waves(**features)))
 

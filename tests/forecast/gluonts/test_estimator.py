@@ -27,6 +27,7 @@ from lightning.pytorch.callbacks import Callback
 from paratime import ParaGRU, forecast
 from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
+from paratime.forecast.gluonts.predictor import ParaRNNPredictor
 from paratime.forecast.inference.forecast_type import AsDistribution, AsQuantiles, AsSamples
 from paratime.forecast.model.outputs import Gaussian, Mixture, NegativeBinomial, Quantiles, StudentT
 
@@ -89,9 +90,14 @@ def test_every_kind_of_forecast(name, channels):
 
 
 def test_quantiles_are_no_distribution():
-    predictor = make_estimator(forecasts=AsDistribution()).train(waves())
-    with pytest.raises(InputError, match=r"a distribution.*Quantiles.*StudentT"):
-        list(predictor.predict(waves()))
+    message = r"output: expected a distribution, got Quantiles.*StudentT"
+    with pytest.raises(InputError, match=message):
+        make_estimator(forecasts=AsDistribution())
+    predictor = make_estimator().train(waves())
+    with pytest.raises(InputError, match=message):
+        ParaRNNPredictor(predictor.recipe, predictor.spec.plain(), AsDistribution())
+    with pytest.raises(InputError, match=message):
+        next(forecast.forecast(predictor.task, from_gluonts(waves()), AsDistribution()))
 
 
 def test_training_is_a_function_of_the_seed_and_leaves_random_numbers_alone():
