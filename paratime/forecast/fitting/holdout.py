@@ -116,7 +116,7 @@ class Holdout:
                 found = backtest(task, self.collection, windows=windows, stride=self.stride)
             tried.append((member, found))
         member, found = min(tried, key=lambda pair: _loss(pair[1]))
-        factor = _factor(found, len(found.windows) // max(1, self.horizon // self.stride))
+        factor = widths(found, len(found.windows) // max(1, self.horizon // self.stride))
         return replace(member, spread=member.spread * torch.from_numpy(factor))
 
     def _past(self, season: int) -> int:
@@ -133,7 +133,7 @@ class Holdout:
         losses = [_loss(_blended(network, statistical, x)) for x in WEIGHTS]
         weight = float(WEIGHTS[int(np.argmin(losses))]) * self._trust
         blended = _blended(network, statistical, weight)
-        return weight, _factor(blended, self.independent)
+        return weight, widths(blended, self.independent)
 
     @property
     def _trust(self) -> float:
@@ -270,7 +270,7 @@ def _halves(windows: RollingWindows) -> tuple[Ints, Ints]:
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
-def _factor(found: Backtest, independent: int) -> Floats:
+def widths(found: Backtest, independent: int) -> Floats:
     """Return the factor (H,) by which the 80 % interval covers its share of the targets."""
     low, centre, high = (found.quantile(x) for x in (INTERVAL[0], 0.5, INTERVAL[1]))
     with np.errstate(divide="ignore", invalid="ignore"):

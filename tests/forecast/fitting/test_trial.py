@@ -1,0 +1,100 @@
+"""When a trial stops, and what it keeps."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from forecast.estimators import make_estimator, waves
+
+from paratime.forecast import ParaRNNEstimator, backtest, from_gluonts, seasonal_naive
+from paratime.forecast.data.series import until
+from paratime.forecast.fitting.trial import Trial, due
+from paratime.forecast.model.task import ForecastTask
+
+
+class Losses:
+    """Held-out windows with given losses."""
+
+    def __init__(self, losses: list[float]) -> None:
+        self.losses = iter(losses)
+
+    def loss(self, task: ForecastTask) -> float:
+        return next(self.losses)
+
+
+def steps_of(losses: dict[int, float]) -> tuple[Trial, int]:
+    """Return a trial with losses by step, and the step at which it stopped."""
+    trial = Trial(Losses([*losses.values()]))
+    task = make_estimator().train(waves()).task
+    task.log = lambda *_: None
+    trainer = SimpleNamespace(
+        estimated_stepping_batches=max(losses), should_stop=False, global_step=0
+    )
+    trial.on_train_start(trainer, task)
+    trial._due = {*losses}
+    for step in losses:
+        trainer.global_step = step
+        with torch.no_grad():
+            task.network.skip.fill_(step)
+        trial.on_train_batch_end(trainer, task)
+        if trainer.should_stop:
+            break
+    return trial, trainer.global_step
+
+
+@pytest.mark.parametrize(
+    "losses, kept, stopped",
+    [
+        ({5: 3.0, 10: 2.0, 20: 2.5, 29: 2.6, 30: 2.7, 40: 0.1}, 10, 30),
+        ({5: 3.0, 10: 2.0, 20: 2.01, 40: 2.03}, 20, 40),
+        ({5: float("inf"), 10: float("inf")}, 10, 10),
+        ({5: 1.0}, 5, 5),
+    ],
+)
+def test_the_last_of_equal_scores_is_kept_and_worse_ones_end_it(losses, kept, stopped):
+    trial, last = steps_of(losses)
+    assert (trial.steps, last) == (kept, stopped)
+    assert (trial.weights["network.skip"] == kept).all()
+
+
+def test_scores_are_due_from_the_first_steps_to_the_last():
+    assert max(due(300)) == 300 and min(due(300)) == 5 and len(due(300)) == 24
+    assert due(1) == {1} and max(due(7)) == 7
+
+
+def noise(steps, random):
+    return random.normal(100, 10, steps)
+
+
+def growth(steps, random):
+    t = np.arange(steps)
+    return (100 + 2 * t) * (1 + 0.2 * np.sin(2 * np.pi * t / 12)) * random.normal(1, 0.03, steps)
+
+
+def season(steps, random):
+    t = np.arange(steps)
+    return 50 + 10 * np.sin(2 * np.pi * t / 12) + random.normal(0, 3, steps)
+
+
+def walk(steps, random):
+    return 100 + random.normal(size=steps).cumsum()
+
+
+@pytest.mark.parametrize("kind", [noise, growth, season, walk])
+@pytest.mark.parametrize("count", [1, 6])
+def test_small_data_is_not_memorised(kind, count):
+    random = np.random.default_rng(0)
+    entries = [
+        {"item_id": str(i), "start": pd.Period("2000-01", "M"), "target": kind(144, random)}
+        for i in range(count)
+    ]
+    data = from_gluonts(entries)
+    before = [until(entry, 144 - 24) for entry in data.entries]
+    predictor = ParaRNNEstimator("M", 12, hidden_size=32, num_layers=1).train(before)
+    found = backtest(predictor.task, data, windows=2)
+    scores, naive = found.overall, seasonal_naive(found.windows).overall
+    assert scores["mean_wQL"] < 1.1 * naive["mean_wQL"]
+    assert scores["coverage_80"] > 0.55, "intervals are too narrow"
+    assert predictor.choice.steps < 300
