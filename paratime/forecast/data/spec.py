@@ -34,6 +34,7 @@ class SeriesSpec(DataSpec):
         categories: Categories of each label of a series, by label.
         standard: Location and scale of covariates.
         held_out: Steps at the end of each series that training does not see.
+        level_free: Whether the network does not see the level of a series; False in version 0.1.
     """
 
     data: ClassVar[str] = "series (SeriesData)"
@@ -50,6 +51,7 @@ class SeriesSpec(DataSpec):
     categories: dict[str, list[str]]
     standard: CovariateScaler
     held_out: int = 0
+    level_free: bool = False
 
     @classmethod
     def describe(
@@ -69,4 +71,5 @@ class SeriesSpec(DataSpec):
             categories={name: list(values) for name, values in data.categories.items()},
             standard=standard,
             held_out=held_out,
+            level_free=True,
         )

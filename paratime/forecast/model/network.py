@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.forecast.model.outputs import Output
-from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing
+from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing, usable
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
 
@@ -31,6 +31,7 @@ class SeriesShape:
         past: Covariates P that are known only up to the present.
         static_real: Static values of a series.
         cardinality: Categories of each label of a series; unseen ones share one more.
+        level_free: Whether the network does not see the level of a series.
     """
 
     prediction_length: int
@@ -40,6 +41,7 @@ class SeriesShape:
     past: int = 0
     static_real: int = 0
     cardinality: tuple[int, ...] = ()
+    level_free: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Memory:
     """The inputs of a forecast, for N series.
 
     Attributes:
-        recent: The last values, newest first, (N, lags or more, C), NaN where missing.
-        loc: Location, (N, C), 0 while unknown.
-        scale: Scale, (N, C), 1 while unknown.
+        recent: The last values, newest first, (N, lags or more, C), NaN where missing; float64.
+        loc: Location, (N, C), NaN while unknown; float64.
+        scale: Scale, (N, C), NaN while unknown; float64.
         age: Steps seen, (N,); a series of age 0 starts from the encoder's initial state.
         features: The encoder's output at the last step, (N, width).
         state: The encoder's state; None if only forecasts are needed.
@@ -109,7 +111,8 @@ class ForecastNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.output, self.shape = encoder, output, shape
-        self.lags, self.scaling, self.squash = lags, Scaling(window, shape.season), squash
+        self.lags, self.squash = lags, squash
+        self.scaling = Scaling(window, shape.season, lags, shape.level_free)
         c, width, size = shape.target, encoder.width, output.size
         embedded = [min(16, (n + 3) // 2) for n in shape.cardinality]
         self.embeddings = nn.ModuleList(
@@ -131,14 +134,14 @@ class ForecastNetwork(nn.Module):
         """Forecast from origins of series that lie end to end.
 
         Args:
-            batch: ``target`` (1, T, C), NaN where missing; ``reset`` bool (1, T); ``known``
+            batch: ``target`` (1, T, C) in float64, NaN where missing; ``reset`` bool (1, T); ``known``
                 (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the rows of
                 each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
                 (N, H, F), the known covariates of the steps after each origin.
             origin: Steps (N,).
 
         Returns:
-            The output's parameters (N, H, C, size), location and scale (N, H, C).
+            The output's parameters (N, H, C, size); location and scale (N, H, C) in float64.
         """
         return self.forecast(self.remember(batch, origin), batch["future"])
 
@@ -183,10 +186,11 @@ class ForecastNetwork(nn.Module):
     def start(self, series: int) -> Memory:
         """Return the memory of series before their first step."""
         like, c = self.skip, self.shape.target
+        unknown = like.new_full((series, self.remembered, c), torch.nan, dtype=torch.float64)
         return Memory(
-            like.new_full((series, self.remembered, c), torch.nan),
-            like.new_zeros(series, c),
-            like.new_ones(series, c),
+            unknown,
+            unknown[:, 0].clone(),
+            unknown[:, 0].clone(),
             torch.zeros(series, dtype=torch.long, device=like.device),
             like.new_zeros(series, self.encoder.width),
             None,
@@ -213,7 +217,8 @@ class ForecastNetwork(nn.Module):
 
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
-        loc, scale, features = memory.loc, memory.scale, self.dropout(memory.features)
+        features = self.dropout(memory.features)
+        loc, scale = usable(memory.loc, memory.scale)
         sizes = self.shape.prediction_length, self.shape.target, self.output.size
         raw = self.direct(features).unflatten(-1, sizes)
         if self.ahead is not None:
@@ -242,9 +247,10 @@ class ForecastNetwork(nn.Module):
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
     ) -> Tensor:
+        loc, scale = usable(loc, scale)
         lags = self._scaled(recent, loc, scale).flatten(-2)
-        present, spread = ~recent[..., 0, :].isnan(), -(loc.abs() / scale).log1p()
-        parts = [lags, present.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
+        present, level = ~recent[..., 0, :].isnan(), self._level(loc, scale)
+        parts = [lags, present.to(lags), level.to(lags), age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]
         for label, embedding in enumerate(self.embeddings):
@@ -253,8 +259,12 @@ class ForecastNetwork(nn.Module):
             parts.append(embedding(torch.where(seen, codes + 1, 0)))
         return self.project(torch.cat(parts, dim=-1))
 
+    def _level(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """Return the level in scales; zeros if the network does not see it."""
+        return torch.zeros_like(loc) if self.shape.level_free else -(loc.abs() / scale).log1p()
+
     def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        scaled = (recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)
+        scaled = ((recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)).to(self.skip)
         return (scaled.asinh() if self.squash else scaled).nan_to_num(0.0)
 
 

@@ -95,7 +95,7 @@ class Quantiles(Output):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return twice the mean pinball loss, in scaled units."""
-        scaled = (target - loc) / scale
+        scaled = ((target - loc) / scale).to(raw)
         error = (scaled.asinh() if self.squash else scaled).unsqueeze(-1) - self.scaled(raw)
         levels = raw.new_tensor(self.levels)
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
@@ -133,7 +133,9 @@ class Quantiles(Output):
         """Draw by inversion, on a grid of 199 levels."""
         grid = tuple(i / 200 for i in range(1, 200))
         quantiles = self.quantiles(raw, loc, scale, grid)
-        return quantiles.gather(-1, torch.randint_like(loc, len(grid)).long()[..., None])[..., 0]
+        return quantiles.gather(-1, torch.randint_like(raw[..., 0], len(grid)).long()[..., None])[
+            ..., 0
+        ]
 
 
 _HALF = -1.82
@@ -149,24 +151,24 @@ class Parametric(Output):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood, in nats of the scaled value."""
-        return (-self.distribution(raw, loc, scale).log_prob(target)).to(raw) - scale.log()
+        return -(self.distribution(raw, loc, scale).log_prob(target) + scale.log()).to(raw)
 
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
         found = [self._inverse(known, raw.new_full(loc.shape, x)) for x in levels]
-        return torch.stack(found, -1).to(raw)
+        return torch.stack(found, -1).to(loc)
 
     def _inverse(self, known: Distribution, level: Tensor) -> Tensor:
         return known.icdf(level)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
-        return self.distribution(raw, loc, scale).mean.to(raw)
+        return self.distribution(raw, loc, scale).mean.to(loc)
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw one value for each."""
-        return self.distribution(raw, loc, scale).sample().to(raw)
+        return self.distribution(raw, loc, scale).sample().to(loc)
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ class NegativeBinomial(Parametric):
         """Return the distribution."""
         loc, scale = loc.double(), scale.double()  # large counts cancel each other in float32
         centre, dispersion = raw.double().unbind(-1)
-        mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
+        beyond = functional.softplus(-centre - loc / scale)  # softplus(x) = x + softplus(-x)
+        mean = loc + (centre + beyond) * scale
         total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
         output = NegativeBinomialOutput()
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))

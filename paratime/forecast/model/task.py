@@ -62,10 +62,13 @@ class ForecastTask(Task):
     def build(self, spec: SeriesSpec) -> None:
         """Build the network, and the scores of its forecasts."""
         (lags, window), season, horizon = self._sizes, spec.season, spec.prediction_length
-        counts = ("prediction_length", "season", "target", "known", "past", "static_real")
+        own = ("prediction_length", "season", "target", "known", "past", "static_real")
         cardinality = tuple(len(x) for x in spec.categories.values())
         self.network = self._network(
-            SeriesShape(**{name: getattr(spec, name) for name in counts}, cardinality=cardinality),
+            SeriesShape(
+                **{name: getattr(spec, name) for name in (*own, "level_free")},
+                cardinality=cardinality,
+            ),
             lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
             window=max(8, season) if window is None else window,
         )
