@@ -7,6 +7,7 @@ import numpy as np
 
 from paratime.forecast.data.calendar import calendar_features
 from paratime.forecast.data.series import Collection
+from paratime.forecast.data.support import support, variation
 from paratime.forecast.data.windows import CovariateScaler
 from paratime.training.spec import DataSpec
 
@@ -34,7 +35,9 @@ class SeriesSpec(DataSpec):
         categories: Categories of each label of a series, by label.
         standard: Location and scale of covariates.
         held_out: Steps at the end of each series that training does not see.
-        level_free: Whether the network does not see the level of a series; False in version 0.1.
+        variation: The share of its level by which a series typically varies; 0 in version 0.1,
+            whose scales depend on the level.
+        nonnegative: Whether the series are counts or amounts, which are never negative.
     """
 
     data: ClassVar[str] = "series (SeriesData)"
@@ -51,7 +54,8 @@ class SeriesSpec(DataSpec):
     categories: dict[str, list[str]]
     standard: CovariateScaler
     held_out: int = 0
-    level_free: bool = False
+    variation: float = 0.0
+    nonnegative: bool = False
 
     @classmethod
     def describe(
@@ -71,5 +75,6 @@ class SeriesSpec(DataSpec):
             categories={name: list(values) for name, values in data.categories.items()},
             standard=standard,
             held_out=held_out,
-            level_free=True,
+            variation=variation(data, held_out),
+            nonnegative=support(data, held_out).nonnegative,
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.forecast.model.outputs import Output
-from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing, usable
+from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
 
@@ -31,7 +31,8 @@ class SeriesShape:
         past: Covariates P that are known only up to the present.
         static_real: Static values of a series.
         cardinality: Categories of each label of a series; unseen ones share one more.
-        level_free: Whether the network does not see the level of a series.
+        variation: The share of its level by which a series varies, until it has varied; if 0, all
+            scales depend on the level, as in version 0.1.
     """
 
     prediction_length: int
@@ -41,7 +42,7 @@ class SeriesShape:
     past: int = 0
     static_real: int = 0
     cardinality: tuple[int, ...] = ()
-    level_free: bool = True
+    variation: float = FLOOR
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class ForecastNetwork(nn.Module):
         super().__init__()
         self.encoder, self.output, self.shape = encoder, output, shape
         self.lags, self.squash = lags, squash
-        self.scaling = Scaling(window, shape.season, lags, shape.level_free)
+        self.scaling = Scaling(window, shape.season, lags, shape.variation)
         c, width, size = shape.target, encoder.width, output.size
         embedded = [min(16, (n + 3) // 2) for n in shape.cardinality]
         self.embeddings = nn.ModuleList(
@@ -134,9 +135,9 @@ class ForecastNetwork(nn.Module):
         """Forecast from origins of series that lie end to end.
 
         Args:
-            batch: ``target`` (1, T, C) in float64, NaN where missing; ``reset`` bool (1, T); ``known``
-                (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the rows of
-                each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
+            batch: ``target`` (1, T, C) in float64, NaN where missing; ``reset`` bool (1, T);
+                ``known`` (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the
+                rows of each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
                 (N, H, F), the known covariates of the steps after each origin.
             origin: Steps (N,).
 
@@ -218,7 +219,7 @@ class ForecastNetwork(nn.Module):
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
         features = self.dropout(memory.features)
-        loc, scale = usable(memory.loc, memory.scale)
+        loc, scale = self.scaling.usable(memory.loc, memory.scale)
         sizes = self.shape.prediction_length, self.shape.target, self.output.size
         raw = self.direct(features).unflatten(-1, sizes)
         if self.ahead is not None:
@@ -247,9 +248,10 @@ class ForecastNetwork(nn.Module):
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
     ) -> Tensor:
-        loc, scale = usable(loc, scale)
+        loc, scale = self.scaling.usable(loc, scale)
         lags = self._scaled(recent, loc, scale).flatten(-2)
-        present, level = ~recent[..., 0, :].isnan(), self._level(loc, scale)
+        present = ~recent[..., 0, :].isnan()
+        level = -(loc.abs() / scale).clamp(max=1 / FLOOR).log1p()  # how near zero is, if it is
         parts = [lags, present.to(lags), level.to(lags), age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]
@@ -258,10 +260,6 @@ class ForecastNetwork(nn.Module):
             seen = (codes >= 0) & (codes < self.shape.cardinality[label])
             parts.append(embedding(torch.where(seen, codes + 1, 0)))
         return self.project(torch.cat(parts, dim=-1))
-
-    def _level(self, loc: Tensor, scale: Tensor) -> Tensor:
-        """Return the level in scales; zeros if the network does not see it."""
-        return torch.zeros_like(loc) if self.shape.level_free else -(loc.abs() / scale).log1p()
 
     def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         scaled = ((recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)).to(self.skip)

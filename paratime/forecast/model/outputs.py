@@ -5,9 +5,11 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import log, log1p
 
+import numpy as np
 import torch
 from gluonts.torch.distributions import (
     AffineTransformed,
@@ -38,6 +40,10 @@ class Output(ABC):
     def size(self) -> int:
         """Parameters of a value."""
 
+    def bounded(self) -> "Output":
+        """Return the output for series that are never negative; itself if it knows no bound."""
+        return self
+
     @abstractmethod
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the loss of each value; target, loc and scale have the shape of raw[..., 0]."""
@@ -63,7 +69,8 @@ class Quantiles(Output):
         levels: Rising levels between 0 and 1, with 0.5.
         squash: Whether they are quantiles of asinh of the scaled value: an outlier of 1e6 then
             weighs on the loss like one of 15.
-        nonnegative: Whether negative quantiles are reported as 0.
+        nonnegative: Whether negative quantiles are reported as 0; they are for series that are
+            recognised as counts or amounts (``SeriesSpec.nonnegative``).
 
     Raises:
         InputError: The levels are unusable.
@@ -80,6 +87,10 @@ class Quantiles(Output):
             raise InputError(
                 "levels", "rising numbers between 0 and 1 with 0.5", str(self.levels), "fix them"
             )
+
+    def bounded(self) -> Output:
+        """Return the output with nonnegative quantiles."""
+        return replace(self, nonnegative=True)
 
     @property
     def size(self) -> int:
@@ -126,16 +137,35 @@ class Quantiles(Output):
         return torch.lerp(known[..., i - 1], known[..., i], share)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Return the median, which the loss determines."""
-        return self.quantiles(raw, loc, scale, (0.5,))[..., 0]
+        """Return the integral of the quantile function, as ``quantiles`` interpolates it."""
+        levels, weights = self._nodes
+        return self.quantiles(raw, loc, scale, levels) @ loc.new_tensor(weights)
+
+    @cached_property
+    def _nodes(self) -> tuple[Levels, Levels]:
+        """Levels and weights of a quadrature over all levels.
+
+        Gauss-Legendre between neighbouring levels; Gauss-Laguerre in the tails, where quantiles are
+        linear in the logarithm of the level. Both are exact unless ``squash`` or ``nonnegative``
+        bends the quantile function; then tails end at 0.2 % of their share.
+        """
+        edges = np.array(self.levels)
+        if len(edges) == 1:
+            return (0.5,), (1.0,)
+        x, w = np.polynomial.legendre.leggauss(2)
+        middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+        v, tail = np.polynomial.laguerre.laggauss(3)
+        low, high = edges[0], 1 - edges[-1]
+        levels = [low * np.exp(-v), np.ravel(middle + half * x[:, None]), 1 - high * np.exp(-v)]
+        weights = [low * tail, np.ravel(half * w[:, None]), high * tail]
+        return tuple(np.concatenate(levels).tolist()), tuple(np.concatenate(weights).tolist())
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw by inversion, on a grid of 199 levels."""
         grid = tuple(i / 200 for i in range(1, 200))
         quantiles = self.quantiles(raw, loc, scale, grid)
-        return quantiles.gather(-1, torch.randint_like(raw[..., 0], len(grid)).long()[..., None])[
-            ..., 0
-        ]
+        drawn = torch.randint_like(raw[..., 0], len(grid)).long()
+        return quantiles.gather(-1, drawn.unsqueeze(-1))[..., 0]
 
 
 _HALF = -1.82

@@ -8,8 +8,8 @@ location, keeps the scaled values finite after a calm stretch. Both statistics a
 float64 from differences, so a level added to all values moves the location and nothing else.
 
 If all remembered values are equal, or none exists, the last scale stays; a series that never varied
-has a share of its magnitude. No step sees its future, so a forecast from any past origin is what it
-would have been then, and streaming has to remember only the last values.
+has a typical share of its level. No step sees its future, so a forecast from any past origin is
+what it would have been then, and streaming has to remember only the last values.
 """
 
 from dataclasses import dataclass, field
@@ -32,20 +32,20 @@ class Scaling:
         window: Steps of the statistics.
         season: Steps of a season, 1 for none.
         lags: Last values that are scaled, which the floor covers.
-        level_free: Whether the floor ignores the level. It did not in version 0.1, which took a
-            share of the mean magnitude.
+        variation: The share of its level by which a series varies, until it has varied. If 0, the
+            floor is a share of the mean magnitude, as in version 0.1.
     """
 
     window: int
     season: int
     lags: int = field(default=0, repr=False)
-    level_free: bool = field(default=True, repr=False)
+    variation: float = field(default=FLOOR, repr=False)
 
     @property
     def length(self) -> int:
         """Number of last values that the statistics read."""
         own = self.window + self.season
-        return max(own, self.lags) if self.level_free else own
+        return max(own, self.lags) if self.variation else own
 
     def of(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and scale from the last values, newest first.
@@ -67,10 +67,16 @@ class Scaling:
         spread = ((recent - loc.unsqueeze(-2)).square_().nansum(-2) / count).sqrt_()
         seasonal = differences.nansum(-2) / pairs.clamp(min=1)
         scale = torch.lerp(spread, seasonal, (pairs.to(spread) / self.season).clamp_(max=1))
-        far = exact - loc.unsqueeze(-2) if self.level_free else recent + reference
+        far = exact - loc.unsqueeze(-2) if self.variation else recent + reference
         scale = scale + FLOOR * far.abs().nanmean(-2)
         loc = loc + reference.squeeze(-2)
         return loc, torch.where(scale > RESOLUTION * loc.abs(), scale, torch.nan)
+
+    def usable(self, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace unknown locations by 0, unknown scales by a share of the location, or by 1."""
+        loc = loc.nan_to_num(0.0)
+        share = self.variation * loc.abs()
+        return loc, torch.where(scale.isnan(), torch.where(share > 0, share, 1.0), scale)
 
 
 @dataclass(frozen=True)
@@ -125,13 +131,6 @@ def lagged(target: Tensor, position: Tensor, steps: Tensor, count: int) -> Tenso
     back = torch.arange(count, device=target.device)
     values = target[:, (steps[:, None] - back).clamp(min=0)]
     return torch.where((back > position[:, steps, None])[..., None], torch.nan, values)
-
-
-def usable(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace unknown locations by 0, and unknown scales by a share of the location, or by 1."""
-    loc = loc.nan_to_num(0.0)
-    instead = torch.where(loc == 0, 1.0, FLOOR * loc.abs())
-    return loc, torch.where(scale.isnan(), instead, scale)
 
 
 def _filled(x: Tensor, position: Tensor) -> Tensor:

@@ -48,10 +48,10 @@ class ForecastTask(Task):
         super().__init__(optimizer)
         self.save_plain_hyperparameters()
         self._sizes = lags, window
+        self._output = output
         self._network = partial(
             ForecastNetwork,
             encoder,
-            output,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,
@@ -63,12 +63,11 @@ class ForecastTask(Task):
         """Build the network, and the scores of its forecasts."""
         (lags, window), season, horizon = self._sizes, spec.season, spec.prediction_length
         own = ("prediction_length", "season", "target", "known", "past", "static_real")
+        sizes = {name: getattr(spec, name) for name in (*own, "variation")}
         cardinality = tuple(len(x) for x in spec.categories.values())
         self.network = self._network(
-            SeriesShape(
-                **{name: getattr(spec, name) for name in (*own, "level_free")},
-                cardinality=cardinality,
-            ),
+            self._output.bounded() if spec.nonnegative else self._output,
+            SeriesShape(**sizes, cardinality=cardinality),
             lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
             window=max(8, season) if window is None else window,
         )

@@ -165,7 +165,7 @@ class SeriesStates:
 
 MAGIC = "paratime states 1"
 WRITTEN = "a file that Forecaster.save wrote"
-LATER = ("level_free",)
+LATER = ("variation", "nonnegative")
 """Facts that models of version 0.1, and so their hashes, lack."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, trailing, usable
+from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, trailing
 
 SCALING = Scaling(window=7, season=3)
 STARTS = (0, 40, 41, 60)
@@ -47,7 +47,7 @@ def by_loop(values: np.ndarray, level_free: bool) -> tuple[float, float]:
 @pytest.mark.parametrize("level_free", (True, False))
 def test_statistics_are_those_of_a_loop_over_the_past(level_free):
     target, reset = series()
-    found = trailing(target, reset, Scaling(7, 3, level_free=level_free))
+    found = trailing(target, reset, Scaling(7, 3, variation=FLOOR * level_free))
     for channel in range(2):
         for first, end in zip(STARTS, (*STARTS[1:], 90), strict=True):
             loc, scale = np.nan, np.nan
@@ -101,7 +101,7 @@ def test_calm_stretches_and_equal_values_have_no_scale_of_their_own(level):
 def test_constant_zero_and_empty_series_have_a_scale(value):
     target = torch.full((1, 20, 1), value)
     found = trailing(target, torch.zeros(1, 20, dtype=torch.bool), SCALING)
-    loc, scale = usable(found.loc, found.scale)
+    loc, scale = SCALING.usable(found.loc, found.scale)
     assert (scale > 0).all() and loc.isfinite().all()
 
 
