@@ -6,7 +6,8 @@ the step before, so the cost of a new observation does not depend on the length 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from paratime.forecast.model.outputs import Output
+from paratime.forecast.model.pieces import LARGEST, pieces_of, recomputed
 from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
@@ -72,16 +74,6 @@ class Memory:
 
 
 MEMORY_TENSORS = ("recent", "loc", "scale", "age", "features")
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """Statistics, last values and features of all steps, and the encoder's last state."""
-
-    stats: Trailing
-    recent: Tensor
-    features: Tensor
-    state: Any
 
 
 class ForecastNetwork(nn.Module):
@@ -156,15 +148,8 @@ class ForecastNetwork(nn.Module):
         Returns:
             Memory of N origins without a state: enough to forecast, not to continue.
         """
-        read = self._pass(batch)
-        parts = {
-            "recent": read.recent,
-            "loc": read.stats.loc,
-            "scale": read.stats.scale,
-            "age": read.stats.position + 1,
-            "features": read.features,
-        }
-        return Memory(**{name: x[0, origin] for name, x in parts.items()}, state=None)
+        memory = self._read(batch, origin, self.lags)
+        return replace(memory.map(itemgetter(0)), state=None)
 
     def memory(self, batch: dict[str, Tensor]) -> Memory:
         """Observe whole histories in one pass, with the result of ``step`` at their last step.
@@ -172,17 +157,11 @@ class ForecastNetwork(nn.Module):
         Args:
             batch: As in ``forward``, without ``future``; one history of T steps a row, (N, T, ...).
         """
-        read = self._pass(batch)
-        stats, y = read.stats, read.features
-        last = torch.tensor([y.shape[1] - 1], device=y.device)
-        return Memory(
-            recent=lagged(batch["target"], stats.position, last, self.remembered)[:, 0].clone(),
-            loc=stats.loc[:, -1].clone(),
-            scale=stats.scale[:, -1].clone(),
-            age=stats.position[:, -1] + 1,
-            features=y[:, -1].clone(),
-            state=read.state,
-        )
+        target = batch["target"]
+        last = torch.tensor([target.shape[1] - 1], device=target.device)
+        memory = self._read(batch, last, self.remembered)
+        own = {name: getattr(memory, name)[:, 0] for name in MEMORY_TENSORS}
+        return Memory(**own, state=memory.state)
 
     def start(self, series: int) -> Memory:
         """Return the memory of series before their first step."""
@@ -236,14 +215,58 @@ class ForecastNetwork(nn.Module):
         """Number of last values that a memory holds."""
         return max(self.lags, self.scaling.length)
 
-    def _pass(self, batch: dict[str, Tensor]) -> _Pass:
-        target, reset = batch["target"], batch["reset"]
-        stats = trailing(target, reset, self.scaling)
-        steps = torch.arange(target.shape[1], device=target.device)
-        recent = lagged(target, stats.position, steps, self.lags)
-        x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
-        features, state = self.encoder(x, reset=reset)
-        return _Pass(stats, recent, features, state)
+    @property
+    def step_bytes(self) -> int:
+        """What the backward pass keeps of a step, for ParaGRU: 28 values a block and channel."""
+        values = 28 * self.encoder.width * self.encoder.depth + 3 * self.project.in_features
+        return values * self.skip.element_size()
+
+    @property
+    def origin_bytes(self) -> int:
+        """What the backward pass keeps of a forecast: six times what the head computes."""
+        hidden = 0 if self.ahead is None else self.ahead.out.in_features
+        values = self.shape.target * self.output.size + hidden
+        return 6 * self.shape.prediction_length * values * self.skip.element_size()
+
+    def training_bytes(self, steps: int, origins: int) -> int:
+        """Return about what the backward pass keeps of a batch: bounded, whatever its size."""
+        history, head = steps * self.step_bytes, min(LARGEST, origins * self.origin_bytes)
+        return history + head if history <= LARGEST else max(LARGEST, head)
+
+    def _read(self, batch: dict[str, Tensor], origin: Tensor, count: int) -> Memory:
+        """Return the memory (B, N, ...) of N origins with ``count`` last values, in pieces.
+
+        A piece continues from the state of the one before, with the gradients of one pass.
+        """
+        target = batch["target"]
+        stats = trailing(target, batch["reset"], self.scaling)
+        pieces = pieces_of(target.shape[1], target.shape[0] * self.step_bytes)
+        encode, state = recomputed(self._encode, pieces), None
+        rows = [((x.start <= origin) & (origin < x.stop)).nonzero()[:, 0] for x in pieces]
+        parts = []
+        for piece, chosen in zip(pieces, rows, strict=True):
+            features, state = encode(batch, stats, piece, origin[chosen] - piece.start, state)
+            parts.append(features)
+        return Memory(
+            recent=lagged(target, stats.position, origin, count),
+            loc=stats.loc[:, origin],
+            scale=stats.scale[:, origin],
+            age=stats.position[:, origin] + 1,
+            features=torch.cat(parts, dim=1)[:, torch.cat(rows).argsort()],
+            state=state,
+        )
+
+    def _encode(
+        self, batch: dict[str, Tensor], stats: Trailing, piece: slice, origin: Tensor, state: Any
+    ) -> tuple[Tensor, Any]:
+        """Encode a piece; return the features of its origins, counted in it, and the state."""
+        steps = torch.arange(piece.start, piece.stop, device=origin.device)
+        recent = lagged(batch["target"], stats.position, steps, self.lags)
+        own = {name: batch[name][:, piece] for name in ("known", "past", "series", "reset")}
+        loc, scale, age = (x[:, piece] for x in (stats.loc, stats.scale, stats.position + 1))
+        x = self._inputs(recent, loc, scale, age, batch | own)
+        features, state = self.encoder(x, state, reset=own["reset"])
+        return features[:, origin], state
 
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
