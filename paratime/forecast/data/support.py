@@ -24,9 +24,9 @@ class Support:
     """What the observed values of series have in common.
 
     Attributes:
-        nonnegative: No value is negative, and zero is a bound: many values are zero, or they are
-            small counts. Levels far above zero do not tell whether a value can be negative.
-        counts: All values are whole and zero is their bound.
+        nonnegative: No value is negative, and all are whole or many are zero. Other levels above
+            zero do not tell whether a value can be negative.
+        counts: All values are whole, and many are zero or most are small.
     """
 
     nonnegative: bool
@@ -40,7 +40,7 @@ def support(data: Collection, held_out: int = 0) -> Support:
         return Support(False, False)
     whole = bool((values == np.round(values)).all())
     near = bool((values == 0).mean() >= ZEROS or (whole and np.median(values) < SMALL))
-    return Support(near, near and whole)
+    return Support(near or whole, near and whole)
 
 
 def variation(data: Collection, held_out: int = 0) -> float:

@@ -94,9 +94,9 @@ class ForecastTask(Task):
         """Report the memory that training takes if it is much."""
         super().on_train_start()
         loader = self.trainer.train_dataloader
-        series = getattr(loader, "dataset", None)
+        series, count = (getattr(loader, name, None) for name in ("dataset", "batch_size"))
         if isinstance(series, TrainingSeries) and self.trainer.is_global_zero:
-            size = self.network.training_bytes(*series.largest(loader.batch_size or 1))
+            size = self.network.training_bytes(*series.largest(count or 1))
             if size > WORTH_A_NOTE:
                 _log.warning("training takes about %.1f GB of memory", size / 1e9)
 

@@ -19,7 +19,8 @@ SERIES = {
     "intermittent": (RANDOM.poisson(0.2, 200), Support(True, True)),
     "small": (1 + RANDOM.poisson(3, 200), Support(True, True)),
     "rain": (RANDOM.gamma(1, 5, 200) * (RANDOM.random(200) < 0.4), Support(True, False)),
-    "large": (500 + RANDOM.poisson(90, 200), Support(False, False)),
+    "large": (500 + RANDOM.poisson(90, 200), Support(True, False)),
+    "overdispersed": (RANDOM.negative_binomial(2, 0.05, 200), Support(True, False)),
     "signed": (RANDOM.poisson(0.2, 200) - 1, Support(False, False)),
     "real": (RANDOM.gamma(2, 5, 200), Support(False, False)),
     "empty": (np.full(9, np.nan), Support(False, False)),
@@ -44,7 +45,7 @@ def test_what_is_held_out_is_not_read():
     assert variation(collection(values), 5) == variation(collection(values[:-5]))
 
 
-@pytest.mark.parametrize("rate", (0.3, 2.0))
+@pytest.mark.parametrize("rate", (0.3, 2.0, 30.0))
 def test_counts_are_not_forecast_below_zero_and_means_are_means(rate):
     random = np.random.default_rng(1)
     data = [x | {"target": random.poisson(rate, 120).astype(float)} for x in waves(20, 120)]
