@@ -30,7 +30,7 @@ def run(
 ) -> None:
     """Forecast the steps after the end of each series: item_id, timestamp, mean, ...
 
-    With quantiles as output, the default, the mean is their median.
+    With quantiles as output, the default, the mean is the integral of the quantile function.
 
     Args:
         model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.

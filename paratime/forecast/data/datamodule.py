@@ -236,10 +236,17 @@ class TrainingSeries(Dataset[Example]):
 
     def __getitem__(self, index: tuple[int, int]) -> Example:
         series, seed = self._series[index[0]], index[1]
-        possible = len(series.target) - 1
-        count = min(possible, max(self._origins, possible // SPACING))
+        steps = len(series.target)
         generator = torch.Generator().manual_seed(seed)
-        return series, torch.randperm(possible, generator=generator)[:count]
+        return series, torch.randperm(steps - 1, generator=generator)[: self._count(steps)]
+
+    def largest(self, batch_size: int) -> tuple[int, int]:
+        """Return the steps and the origins of the largest batch."""
+        longest = sorted((len(x.target) for x in self._series), reverse=True)[:batch_size]
+        return sum(longest), sum(map(self._count, longest))
+
+    def _count(self, steps: int) -> int:
+        return min(steps - 1, max(self._origins, (steps - 1) // SPACING))
 
 
 class ShuffledSeries(EpochSampler):

@@ -15,6 +15,7 @@ from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.labels import amount, label_text
 from paratime.forecast.data.rows import format_time
 from paratime.forecast.data.stamps import STARTS, Stamps
+from paratime.forecast.data.windows import LARGEST
 
 DYNAMIC = ("feat_dynamic_real", "past_feat_dynamic_real")
 STATIC = ("feat_static_cat", "feat_static_real")
@@ -32,7 +33,7 @@ class Collection:
             ``target`` (T,) or (C, T), NaN where missing;
             ``feat_dynamic_real`` (F, T and any number of steps ahead),
             ``past_feat_dynamic_real`` (P, T), ``feat_static_cat`` (L,), ``feat_static_real`` (R,).
-            Codes are int64, other values float32. Absent features have no rows.
+            Codes are int64, targets float64, other values float32. Absent features have no rows.
         known: Names of the F covariates that are known ahead.
         past: Names of the P covariates that are known only up to the present.
         static_real: Names of the R static values of a series.
@@ -182,7 +183,7 @@ class _Entry:
 
     def values(self, start: pd.Period) -> dict[str, NDArray[Any]]:
         """Return target and features."""
-        target = self._numbers("target", self._required("target"), start)
+        target = self._numbers("target", self._required("target"), start, np.float64)
         steps = target.shape[-1]
         values: dict[str, NDArray[Any]] = {"target": target}
         for key in DYNAMIC:
@@ -206,16 +207,19 @@ class _Entry:
         values["feat_static_cat"] = self._codes(values["feat_static_cat"])
         return values
 
-    def _numbers(self, key: str, values: Any, start: pd.Period) -> NDArray[np.float32]:
+    def _numbers(
+        self, key: str, values: Any, start: pd.Period, dtype: type[np.floating[Any]] = np.float32
+    ) -> NDArray[Any]:
         try:
             with np.errstate(over="ignore"):
-                numbers = np.asarray(values, dtype=np.float32)
+                numbers = np.asarray(values, dtype=dtype)
             if numbers.ndim not in (1, 2):
                 raise ValueError(amount(numbers.ndim, "dimension"))
         except (ValueError, TypeError) as error:
             text = one_line(error)
             raise self._error(key, "numbers, or rows of them", text, "correct them") from None
-        bad = np.isinf(numbers) if key == "target" else ~np.isfinite(numbers)
+        with np.errstate(invalid="ignore"):
+            bad = np.abs(numbers) > LARGEST if key == "target" else ~np.isfinite(numbers)
         if bad.any():
             step = int(np.argwhere(bad)[0][-1])
             with quiet_periods():

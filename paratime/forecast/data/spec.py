@@ -7,6 +7,7 @@ import numpy as np
 
 from paratime.forecast.data.calendar import calendar_features
 from paratime.forecast.data.series import Collection
+from paratime.forecast.data.support import support, variation
 from paratime.forecast.data.windows import CovariateScaler
 from paratime.training.spec import DataSpec
 
@@ -35,6 +36,9 @@ class SeriesSpec(DataSpec):
         standard: Location and scale of covariates.
         held_out: Steps at the end of each series that training does not see.
         roles: The key that stands for a key of an entry, empty if that is ignored.
+        variation: The share of its level by which a series typically varies; 0 in version 0.1,
+            whose scales depend on the level.
+        nonnegative: Whether the series are counts or amounts, which are never negative.
     """
 
     data: ClassVar[str] = "series (SeriesData)"
@@ -52,6 +56,8 @@ class SeriesSpec(DataSpec):
     standard: CovariateScaler
     held_out: int = 0
     roles: dict[str, str] = field(default_factory=dict)
+    variation: float = 0.0
+    nonnegative: bool = False
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -76,4 +82,6 @@ class SeriesSpec(DataSpec):
             categories={name: list(values) for name, values in data.categories.items()},
             standard=standard,
             held_out=held_out,
+            variation=variation(data, held_out),
+            nonnegative=support(data, held_out).nonnegative,
         )

@@ -6,6 +6,7 @@ from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.labels import amount
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.stamps import STARTS
+from paratime.forecast.data.support import support
 
 
 def summarize(data: Collection) -> str:
@@ -22,6 +23,7 @@ def summarize(data: Collection) -> str:
         "dates": _span(data) if data.dated else "nominal",
         "steps": f"{steps.sum():,}, {steps.min():,} to {steps.max():,} a series",
         "missing": f"{amount(missing, 'value')}, {share:.1%}",
+        "values": _values(data),
         "channels": _channels(data),
         "known ahead": _known(data),
         "known to the present": ", ".join(data.past),
@@ -36,6 +38,13 @@ def summarize(data: Collection) -> str:
 def _channels(data: Collection) -> str:
     """Return the names of channels, and that of a single one unless it is the default."""
     return ", ".join(data.channel_names) if data.channels not in ((), ("target",)) else "1"
+
+
+def _values(data: Collection) -> str:
+    found = support(data)
+    if found.counts:
+        return "counts; output NegativeBinomial fits their distribution"
+    return "none below zero" if found.nonnegative else ""
 
 
 def _known(data: Collection) -> str:

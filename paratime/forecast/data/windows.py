@@ -13,6 +13,12 @@ from paratime.forecast.data.calendar import calendar
 
 Floats = NDArray[np.float32]
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest magnitude of a value."""
+
+VALUES = ("target", "future_target")
+"""Values of series, in a batch: float64 until they are scaled, whatever the network's precision."""
+
 
 @dataclass(frozen=True)
 class SeriesTensors:
@@ -20,7 +26,7 @@ class SeriesTensors:
 
     Attributes:
         item_id: Its name.
-        target: (T, C), NaN where missing.
+        target: (T, C) in float64, NaN where missing.
         known: Calendar and covariates of all steps, and of A known steps ahead, (T + A, F).
         past: (T, P).
         static_real: (R,).
@@ -84,7 +90,7 @@ def to_tensors(entry: dict[str, Any], standard: CovariateScaler, ahead: int) -> 
         covariates = np.concatenate([dates, covariates], axis=1)
     return SeriesTensors(
         entry["item_id"],
-        torch.from_numpy(np.ascontiguousarray(target, dtype=np.float32)),
+        torch.from_numpy(np.ascontiguousarray(target, dtype=np.float64)),
         torch.from_numpy(covariates),
         torch.from_numpy(standardised(entry["past_feat_dynamic_real"], standard.past)[:steps]),
         torch.from_numpy(standardised(entry["feat_static_real"][:, None], standard.static_real)[0]),
@@ -113,6 +119,16 @@ def pack_series(series: Sequence[SeriesTensors]) -> dict[str, Tensor]:
         "static_real": torch.stack([x.static_real for x in series]),
         "static_cat": torch.stack([x.static_cat for x in series]),
     }
+
+
+def placed(batch: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+    """Return a batch on a network's device and in its precision; values of series keep theirs."""
+
+    def place(name: str, x: Tensor) -> Tensor:
+        inputs = x.is_floating_point() and name not in VALUES
+        return x.to(like.device, like.dtype if inputs else x.dtype)
+
+    return {name: place(name, x) for name, x in batch.items()}
 
 
 def _repeated(x: Tensor, steps: int) -> Tensor:

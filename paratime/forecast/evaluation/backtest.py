@@ -18,7 +18,7 @@ from torch import Tensor
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.features import match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import to_tensors, with_origins
+from paratime.forecast.data.windows import placed, to_tensors, with_origins
 from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Floats, Sums, sums
 from paratime.forecast.evaluation.rolling import RollingWindows, rolling
 from paratime.forecast.model.task import ForecastTask
@@ -168,10 +168,7 @@ def _batches(task: ForecastTask, windows: RollingWindows, size: int) -> Iterator
         series, chosen = zip(*places[first : first + size], strict=True)
         prepared = [to_tensors(windows.collection.entries[i], standard, length) for i in series]
         batch = with_origins(prepared, [torch.from_numpy(x) for x in chosen], length)
-        yield {
-            key: x.to(parameter if x.is_floating_point() else task.device)
-            for key, x in batch.items()
-        }
+        yield placed(batch, parameter)
 
 
 def _forecasts(

@@ -11,7 +11,7 @@ from paratime.errors import check_at_least
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import to_tensors, with_origins
+from paratime.forecast.data.windows import placed, to_tensors, with_origins
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 
@@ -64,7 +64,7 @@ def _forecast(
     series = [to_tensors(entry, standard, length) for entry in entries]
     ends = [torch.tensor([len(x.target) - 1]) for x in series]
     batch = with_origins(series, ends, length)
-    raw, loc, scale = task.eval()({key: x.to(task.device) for key, x in batch.items()})
+    raw, loc, scale = task.eval()(placed(batch, task.network.skip))
     with quiet_periods():
         starts = [entry["start"] + entry["target"].shape[-1] for entry in entries]
     origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
@@ -82,7 +82,7 @@ def _unobserved(entry: dict[str, Any]) -> dict[str, Any]:
         first = rows[:, :1] if rows.shape[1] else np.zeros((len(rows), 1), np.float32)
         return np.concatenate([first, rows], axis=1)
 
-    target = np.full((*entry["target"].shape[:-1], 1), np.nan, np.float32)
+    target = np.full((*entry["target"].shape[:-1], 1), np.nan)
     dynamic = {key: before(entry[key]) for key in ("feat_dynamic_real", "past_feat_dynamic_real")}
     with quiet_periods():
         return entry | {"start": entry["start"] - 1, "target": target} | dynamic

@@ -60,7 +60,7 @@ class ForecastType(ABC):
 
 @dataclass(frozen=True)
 class AsQuantiles(ForecastType):
-    """``QuantileForecast`` with the mean (for ``Quantiles``: the median).
+    """``QuantileForecast`` with the mean.
 
     Args:
         levels: Levels of the quantiles; GluonTS interpolates between them.

@@ -15,7 +15,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
-from paratime.forecast.data.windows import SeriesTensors, pack_series, to_tensors
+from paratime.forecast.data.windows import SeriesTensors, pack_series, placed, to_tensors
 from paratime.forecast.model.network import ForecastNetwork
 from paratime.forecast.model.task import ForecastTask
 
@@ -67,9 +67,9 @@ def sample_paths(
 def _paths(net: ForecastNetwork, series: SeriesTensors, count: int, length: int) -> Tensor:
     """Return paths (count, length, C)."""
     device = net.skip.device
-    batch = {name: x.to(device) for name, x in pack_series([series]).items()}
+    batch = placed(pack_series([series]), net.skip)
     memory = net.memory(batch).map(lambda x: x.expand(count, *x.shape[1:]))
-    known, steps = series.known.to(device), len(series.target)
+    known, steps = series.known.to(net.skip), len(series.target)
     constant = {name: batch[name] for name in ("static_real", "static_cat")}
     constant |= {"past": batch["past"][:, -1].expand(count, -1)}
     constant |= {"series": torch.zeros(count, dtype=torch.long, device=device)}

@@ -6,7 +6,8 @@ the step before, so the cost of a new observation does not depend on the length 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch.nn import functional
 
 from paratime.forecast.model.calibration import Calibration
 from paratime.forecast.model.outputs import Output
-from paratime.forecast.model.scaling import Scaling, Trailing, lagged, trailing
+from paratime.forecast.model.pieces import LARGEST, pieces_of, recomputed
+from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
 
@@ -32,6 +34,8 @@ class SeriesShape:
         past: Covariates P that are known only up to the present.
         static_real: Static values of a series.
         cardinality: Categories of each label of a series; unseen ones share one more.
+        variation: The share of its level by which a series varies, until it has varied; if 0, all
+            scales depend on the level, as in version 0.1.
     """
 
     prediction_length: int
@@ -41,6 +45,7 @@ class SeriesShape:
     past: int = 0
     static_real: int = 0
     cardinality: tuple[int, ...] = ()
+    variation: float = FLOOR
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,9 @@ class Memory:
     """The inputs of a forecast, for N series.
 
     Attributes:
-        recent: The last values, newest first, (N, lags or more, C), NaN where missing.
-        loc: Location, (N, C), 0 while unknown.
-        scale: Scale, (N, C), 1 while unknown.
+        recent: The last values, newest first, (N, lags or more, C), NaN where missing; float64.
+        loc: Location, (N, C), NaN while unknown; float64.
+        scale: Scale, (N, C), NaN while unknown; float64.
         age: Steps seen, (N,); a series of age 0 starts from the encoder's initial state.
         features: The encoder's output at the last step, (N, width).
         state: The encoder's state; None if only forecasts are needed.
@@ -70,16 +75,6 @@ class Memory:
 
 
 MEMORY_TENSORS = ("recent", "loc", "scale", "age", "features")
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """Statistics, last values and features of all steps, and the encoder's last state."""
-
-    stats: Trailing
-    recent: Tensor
-    features: Tensor
-    state: Any
 
 
 class ForecastNetwork(nn.Module):
@@ -110,7 +105,8 @@ class ForecastNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.output, self.shape = encoder, output, shape
-        self.lags, self.scaling, self.squash = lags, Scaling(window, shape.season), squash
+        self.lags, self.squash = lags, squash
+        self.scaling = Scaling(window, shape.season, lags, shape.variation)
         c, width, size = shape.target, encoder.width, output.size
         embedded = [min(16, (n + 3) // 2) for n in shape.cardinality]
         self.embeddings = nn.ModuleList(
@@ -134,14 +130,14 @@ class ForecastNetwork(nn.Module):
         """Forecast from origins of series that lie end to end.
 
         Args:
-            batch: ``target`` (1, T, C), NaN where missing; ``reset`` bool (1, T); ``known``
-                (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the rows of
-                each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
+            batch: ``target`` (1, T, C) in float64, NaN where missing; ``reset`` bool (1, T);
+                ``known`` (1, T, F) of the *next* step; ``past`` (1, T, P); ``series`` (1, T), the
+                rows of each step in ``static_real`` (S, R) and ``static_cat`` (S, L); ``future``
                 (N, H, F), the known covariates of the steps after each origin.
             origin: Steps (N,).
 
         Returns:
-            The output's parameters (N, H, C, size), location and scale (N, H, C).
+            The output's parameters (N, H, C, size); location and scale (N, H, C) in float64.
         """
         return self.forecast(self.remember(batch, origin), batch["future"])
 
@@ -155,16 +151,8 @@ class ForecastNetwork(nn.Module):
         Returns:
             Memory of N origins without a state: enough to forecast, not to continue.
         """
-        read = self._pass(batch)
-        recent = lagged(batch["target"], read.stats.position, origin, self.remembered)
-        parts = {
-            "loc": read.stats.loc,
-            "scale": read.stats.scale,
-            "age": read.stats.position + 1,
-            "features": read.features,
-        }
-        known = {name: x[0, origin] for name, x in parts.items()}
-        return Memory(recent=recent[0], **known, state=None)
+        memory = self._read(batch, origin, self.remembered)
+        return replace(memory.map(itemgetter(0)), state=None)
 
     def memory(self, batch: dict[str, Tensor]) -> Memory:
         """Observe whole histories in one pass, with the result of ``step`` at their last step.
@@ -172,25 +160,20 @@ class ForecastNetwork(nn.Module):
         Args:
             batch: As in ``forward``, without ``future``; one history of T steps a row, (N, T, ...).
         """
-        read = self._pass(batch)
-        stats, y = read.stats, read.features
-        last = torch.tensor([y.shape[1] - 1], device=y.device)
-        return Memory(
-            recent=lagged(batch["target"], stats.position, last, self.remembered)[:, 0].clone(),
-            loc=stats.loc[:, -1].clone(),
-            scale=stats.scale[:, -1].clone(),
-            age=stats.position[:, -1] + 1,
-            features=y[:, -1].clone(),
-            state=read.state,
-        )
+        target = batch["target"]
+        last = torch.tensor([target.shape[1] - 1], device=target.device)
+        memory = self._read(batch, last, self.remembered)
+        own = {name: getattr(memory, name)[:, 0] for name in MEMORY_TENSORS}
+        return Memory(**own, state=memory.state)
 
     def start(self, series: int) -> Memory:
         """Return the memory of series before their first step."""
         like, c = self.skip, self.shape.target
+        unknown = like.new_full((series, self.remembered, c), torch.nan, dtype=torch.float64)
         return Memory(
-            like.new_full((series, self.remembered, c), torch.nan),
-            like.new_zeros(series, c),
-            like.new_ones(series, c),
+            unknown,
+            unknown[:, 0].clone(),
+            unknown[:, 0].clone(),
             torch.zeros(series, dtype=torch.long, device=like.device),
             like.new_zeros(series, self.encoder.width),
             None,
@@ -217,7 +200,8 @@ class ForecastNetwork(nn.Module):
 
     def forecast(self, memory: Memory, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Forecast from memory with the known covariates (N, H, F); returns as ``forward``."""
-        loc, scale, features = memory.loc, memory.scale, self.dropout(memory.features)
+        features = self.dropout(memory.features)
+        loc, scale = self.scaling.usable(memory.loc, memory.scale)
         sizes = self.shape.prediction_length, self.shape.target, self.output.size
         raw = self.direct(features).unflatten(-1, sizes)
         if self.ahead is not None:
@@ -236,21 +220,67 @@ class ForecastNetwork(nn.Module):
         """Number of last values that a memory holds."""
         return max(self.lags, self.scaling.length)
 
-    def _pass(self, batch: dict[str, Tensor]) -> _Pass:
-        target, reset = batch["target"], batch["reset"]
-        stats = trailing(target, reset, self.scaling)
-        steps = torch.arange(target.shape[1], device=target.device)
-        recent = lagged(target, stats.position, steps, self.lags)
-        x = self._inputs(recent, stats.loc, stats.scale, stats.position + 1, batch)
-        features, state = self.encoder(x, reset=reset)
-        return _Pass(stats, recent, features, state)
+    @property
+    def step_bytes(self) -> int:
+        """What the backward pass keeps of a step, for ParaGRU: 28 values a block and channel."""
+        values = 28 * self.encoder.width * self.encoder.depth + 3 * self.project.in_features
+        return values * self.skip.element_size()
+
+    @property
+    def origin_bytes(self) -> int:
+        """What the backward pass keeps of a forecast: six times what the head computes."""
+        hidden = 0 if self.ahead is None else self.ahead.out.in_features
+        values = self.shape.target * self.output.size + hidden
+        return 6 * self.shape.prediction_length * values * self.skip.element_size()
+
+    def training_bytes(self, steps: int, origins: int) -> int:
+        """Return about what the backward pass keeps of a batch: bounded, whatever its size."""
+        history, head = steps * self.step_bytes, min(LARGEST, origins * self.origin_bytes)
+        return history + head if history <= LARGEST else max(LARGEST, head)
+
+    def _read(self, batch: dict[str, Tensor], origin: Tensor, count: int) -> Memory:
+        """Return the memory (B, N, ...) of N origins with ``count`` last values, in pieces.
+
+        A piece continues from the state of the one before, with the gradients of one pass.
+        """
+        target = batch["target"]
+        stats = trailing(target, batch["reset"], self.scaling)
+        pieces = pieces_of(target.shape[1], target.shape[0] * self.step_bytes)
+        encode, state = recomputed(self._encode, pieces), None
+        rows = [((x.start <= origin) & (origin < x.stop)).nonzero()[:, 0] for x in pieces]
+        parts = []
+        for piece, chosen in zip(pieces, rows, strict=True):
+            features, state = encode(batch, stats, piece, origin[chosen] - piece.start, state)
+            parts.append(features)
+        return Memory(
+            recent=lagged(target, stats.position, origin, count),
+            loc=stats.loc[:, origin],
+            scale=stats.scale[:, origin],
+            age=stats.position[:, origin] + 1,
+            features=torch.cat(parts, dim=1)[:, torch.cat(rows).argsort()],
+            state=state,
+        )
+
+    def _encode(
+        self, batch: dict[str, Tensor], stats: Trailing, piece: slice, origin: Tensor, state: Any
+    ) -> tuple[Tensor, Any]:
+        """Encode a piece; return the features of its origins, counted in it, and the state."""
+        steps = torch.arange(piece.start, piece.stop, device=origin.device)
+        recent = lagged(batch["target"], stats.position, steps, self.lags)
+        own = {name: batch[name][:, piece] for name in ("known", "past", "series", "reset")}
+        loc, scale, age = (x[:, piece] for x in (stats.loc, stats.scale, stats.position + 1))
+        x = self._inputs(recent, loc, scale, age, batch | own)
+        features, state = self.encoder(x, state, reset=own["reset"])
+        return features[:, origin], state
 
     def _inputs(
         self, recent: Tensor, loc: Tensor, scale: Tensor, age: Tensor, batch: dict[str, Tensor]
     ) -> Tensor:
+        loc, scale = self.scaling.usable(loc, scale)
         lags = self._scaled(recent, loc, scale).flatten(-2)
-        present, spread = ~recent[..., 0, :].isnan(), -(loc.abs() / scale).log1p()
-        parts = [lags, present.to(lags), spread, age.to(lags).log1p().unsqueeze(-1) / 5]
+        present = ~recent[..., 0, :].isnan()
+        level = -(loc.abs() / scale).clamp(max=1 / FLOOR).log1p()  # how near zero is, if it is
+        parts = [lags, present.to(lags), level.to(lags), age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]
         for label, embedding in enumerate(self.embeddings):
@@ -260,7 +290,7 @@ class ForecastNetwork(nn.Module):
         return self.project(torch.cat(parts, dim=-1))
 
     def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        scaled = (recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)
+        scaled = ((recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)).to(self.skip)
         return (scaled.asinh() if self.squash else scaled).nan_to_num(0.0)
 
 

@@ -5,10 +5,12 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import log, log1p
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
@@ -32,6 +34,10 @@ class Output(ABC):
     @abstractmethod
     def size(self) -> int:
         """Parameters of a value."""
+
+    def bounded(self) -> "Output":
+        """Return the output for series that are never negative; itself if it knows no bound."""
+        return self
 
     @abstractmethod
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -66,7 +72,8 @@ class Quantiles(Output):
         levels: Rising levels between 0 and 1, with 0.5.
         squash: Whether they are quantiles of asinh of the scaled value: an outlier of 1e6 then
             weighs on the loss like one of 15.
-        nonnegative: Whether negative quantiles are reported as 0.
+        nonnegative: Whether negative quantiles are reported as 0; they are for series that are
+            recognised as counts or amounts (``SeriesSpec.nonnegative``).
 
     Raises:
         InputError: The levels are unusable.
@@ -84,6 +91,10 @@ class Quantiles(Output):
                 "levels", "rising numbers between 0 and 1 with 0.5", str(self.levels), "fix them"
             )
 
+    def bounded(self) -> Output:
+        """Return the output with nonnegative quantiles."""
+        return replace(self, nonnegative=True)
+
     @property
     def size(self) -> int:
         """One parameter a level."""
@@ -98,7 +109,7 @@ class Quantiles(Output):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return twice the mean pinball loss, in scaled units."""
-        scaled = (target - loc) / scale
+        scaled = ((target - loc) / scale).to(raw)
         error = (scaled.asinh() if self.squash else scaled).unsqueeze(-1) - self.scaled(raw)
         levels = raw.new_tensor(self.levels)
         return 2 * torch.maximum(levels * error, (levels - 1) * error).mean(-1)
@@ -131,14 +142,35 @@ class Quantiles(Output):
         return torch.lerp(known[..., i - 1], known[..., i], share)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        """Return the median, which the loss determines."""
-        return self.quantiles(raw, loc, scale, (0.5,))[..., 0]
+        """Return the integral of the quantile function, as ``quantiles`` interpolates it."""
+        levels, weights = self._nodes
+        return self.quantiles(raw, loc, scale, levels) @ loc.new_tensor(weights)
+
+    @cached_property
+    def _nodes(self) -> tuple[Levels, Levels]:
+        """Levels and weights of a quadrature over all levels.
+
+        Gauss-Legendre between neighbouring levels; Gauss-Laguerre in the tails, where quantiles are
+        linear in the logarithm of the level. Both are exact unless ``squash`` or ``nonnegative``
+        bends the quantile function; then tails end at 0.2 % of their share.
+        """
+        edges = np.array(self.levels)
+        if len(edges) == 1:
+            return (0.5,), (1.0,)
+        x, w = np.polynomial.legendre.leggauss(2)
+        middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+        v, tail = np.polynomial.laguerre.laggauss(3)
+        low, high = edges[0], 1 - edges[-1]
+        levels = [low * np.exp(-v), np.ravel(middle + half * x[:, None]), 1 - high * np.exp(-v)]
+        weights = [low * tail, np.ravel(half * w[:, None]), high * tail]
+        return tuple(np.concatenate(levels).tolist()), tuple(np.concatenate(weights).tolist())
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw by inversion, on a grid of 199 levels."""
         grid = tuple(i / 200 for i in range(1, 200))
         quantiles = self.quantiles(raw, loc, scale, grid)
-        return quantiles.gather(-1, torch.randint_like(loc, len(grid)).long()[..., None])[..., 0]
+        drawn = torch.randint_like(raw[..., 0], len(grid)).long()
+        return quantiles.gather(-1, drawn.unsqueeze(-1))[..., 0]
 
 
 _HALF = -1.82
@@ -154,21 +186,21 @@ class Parametric(Output):
 
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood, in nats of the scaled value."""
-        return (-self.distribution(raw, loc, scale).log_prob(target)).to(raw) - scale.log()
+        return -(self.distribution(raw, loc, scale).log_prob(target) + scale.log()).to(raw)
 
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         known = self.distribution(raw, loc, scale)
         found = [known.icdf(raw.new_full(loc.shape, x)) for x in levels]
-        return torch.stack(found, -1).to(raw)
+        return torch.stack(found, -1).to(loc)
 
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
-        return self.distribution(raw, loc, scale).mean.to(raw)
+        return self.distribution(raw, loc, scale).mean.to(loc)
 
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw one value for each."""
-        return self.distribution(raw, loc, scale).sample().to(raw)
+        return self.distribution(raw, loc, scale).sample().to(loc)
 
 
 @dataclass(frozen=True)
@@ -213,7 +245,8 @@ class NegativeBinomial(Parametric):
         """Return the distribution."""
         loc, scale = loc.double(), scale.double()  # large counts cancel each other in float32
         centre, dispersion = raw.double().unbind(-1)
-        mean = functional.softplus(centre + (loc / scale).clamp(max=1e4)) * scale
+        beyond = functional.softplus(-centre - loc / scale)  # softplus(x) = x + softplus(-x)
+        mean = loc + (centre + beyond) * scale
         total = 1 / functional.softplus(dispersion).clamp(min=1e-6)
         output = _gluonts().NegativeBinomialOutput()
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))

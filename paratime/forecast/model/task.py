@@ -1,16 +1,25 @@
 """Training and evaluation of a forecasting network."""
 
+import logging
 from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
+from paratime.forecast.data.datamodule import TrainingSeries
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.model.metrics import ForecastScores
-from paratime.forecast.model.network import ForecastNetwork, SeriesShape
+from paratime.forecast.model.network import ForecastNetwork, Memory, SeriesShape
 from paratime.forecast.model.outputs import Output, Quantiles
+from paratime.forecast.model.pieces import pieces_of, recomputed
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
+
+WORTH_A_NOTE = 10**9
+"""Bytes of memory above which training reports what it takes."""
+
+_log = logging.getLogger("paratime")
 
 
 class ForecastTask(Task):
@@ -48,10 +57,10 @@ class ForecastTask(Task):
         super().__init__(optimizer)
         self.save_plain_hyperparameters()
         self._sizes = lags, window
+        self._output = output
         self._network = partial(
             ForecastNetwork,
             encoder,
-            output,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,
@@ -62,10 +71,12 @@ class ForecastTask(Task):
     def build(self, spec: SeriesSpec) -> None:
         """Build the network, and the scores of its forecasts."""
         (lags, window), season, horizon = self._sizes, spec.season, spec.prediction_length
-        counts = ("prediction_length", "season", "target", "known", "past", "static_real")
+        own = ("prediction_length", "season", "target", "known", "past", "static_real")
+        sizes = {name: getattr(spec, name) for name in (*own, "variation")}
         cardinality = tuple(len(x) for x in spec.categories.values())
         self.network = self._network(
-            SeriesShape(**{name: getattr(spec, name) for name in counts}, cardinality=cardinality),
+            self._output.bounded() if spec.nonnegative else self._output,
+            SeriesShape(**sizes, cardinality=cardinality),
             lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
             window=max(8, season) if window is None else window,
         )
@@ -79,9 +90,19 @@ class ForecastTask(Task):
         """Return the number of time steps in a batch."""
         return batch["target"].shape[1]
 
+    def on_train_start(self) -> None:
+        """Report the memory that training takes if it is much."""
+        super().on_train_start()
+        loader = self.trainer.train_dataloader
+        series, count = (getattr(loader, name, None) for name in ("dataset", "batch_size"))
+        if isinstance(series, TrainingSeries) and self.trainer.is_global_zero:
+            size = self.network.training_bytes(*series.largest(count or 1))
+            if size > WORTH_A_NOTE:
+                _log.warning("training takes about %.1f GB of memory", size / 1e9)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the mean loss over all observed future values."""
-        loss = self._loss(batch, *self(batch))
+        loss = self._loss(batch, self.network.remember(batch, batch["origin"]))
         self.log("train/loss", loss.detach(), prog_bar=True)
         return loss
 
@@ -110,17 +131,25 @@ class ForecastTask(Task):
         raw, loc, scale = self(batch)
         return self.network.output.quantiles(raw, loc, scale, levels)
 
-    def _loss(self, batch: dict[str, Tensor], raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        target = batch["future_target"]
-        valid = ~target.isnan()
+    def _loss(self, batch: dict[str, Tensor], memory: Memory) -> Tensor:
+        """Return the mean loss over all observed future values."""
+        future, target = batch["future"], batch["future_target"]
+        pieces = pieces_of(len(target), self.network.origin_bytes)
+        sum_of = recomputed(self._sum, pieces)
+        sums = [sum_of(memory.map(itemgetter(x)), future[x], target[x]) for x in pieces]
+        return sum(sums[1:], sums[0]) / (~target.isnan()).sum().clamp(min=1)
+
+    def _sum(self, memory: Memory, future: Tensor, target: Tensor) -> Tensor:
+        raw, loc, scale = self.network.forecast(memory, future)
         losses = self.network.output.loss(raw, target.nan_to_num(0.0), loc, scale)
-        return torch.where(valid, losses, 0.0).sum() / valid.sum().clamp(min=1)
+        return torch.where(target.isnan(), 0.0, losses).sum()
 
     def _score(self, split: str, scores: ForecastScores, batch: dict[str, Tensor]) -> None:
-        raw, loc, scale = self(batch)
-        origins = len(batch["origin"])
-        self.log(f"{split}/loss", self._loss(batch, raw, loc, scale), batch_size=origins)
-        quantiles = self.network.output.quantiles(raw, loc, scale, scores.levels)
+        memory = self.network.remember(batch, batch["origin"])
+        loss, origins = self._loss(batch, memory), len(batch["origin"])
+        self.log(f"{split}/loss", loss, batch_size=origins)
+        forecasts = self.network.forecast(memory, batch["future"])
+        quantiles = self.network.output.quantiles(*forecasts, scores.levels)
         scores.update(quantiles, batch["future_target"])
 
     def _log(self, split: str, scores: ForecastScores) -> None:

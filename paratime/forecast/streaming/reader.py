@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paratime.errors import InputError, one_line
 from paratime.forecast.data.labels import amount, label_text
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.data.windows import CovariateScaler, Floats, standardised
+from paratime.forecast.data.windows import LARGEST, CovariateScaler, Floats, standardised
 
 Covariates = Mapping[str, Any] | Sequence[Any]
 """Values of one step: ``{"known": [...], "past": [...]}``, or the pair of them."""
@@ -31,7 +31,7 @@ class StreamStep:
         item_id: The series.
         ordinal: Its step.
         steps: Its distance from the last step, 0 if it is late.
-        value: (1, C).
+        value: (1, C) in float64.
         known: Covariates that are known ahead, (1, F).
         past: (1, P).
     """
@@ -39,7 +39,7 @@ class StreamStep:
     item_id: str
     ordinal: int
     steps: int
-    value: Floats
+    value: NDArray[np.floating[Any]]
     known: Floats
     past: Floats
 
@@ -91,11 +91,12 @@ class Reader:
                 label = f"{name} of series {entry['item_id']!r}"
                 raise InputError(label, f"{count} of them", str(len(rows)), TRAINED)
 
-    def value(self, value: Any, where: Where) -> Floats:
-        """Return an observation as (1, C), NaN where it is missing."""
-        values = _floats("value", [np.nan] * self.target if value is None else value, where)
+    def value(self, value: Any, where: Where) -> NDArray[np.float64]:
+        """Return an observation as (1, C) in float64, NaN where it is missing."""
+        given = [np.nan] * self.target if value is None else value
+        values = _floats("value", given, where, dtype=np.float64)
         self._check_count("value", values, self.target, where)
-        if np.isinf(values).any():
+        if (np.abs(values) > LARGEST).any():
             raise _error(
                 "value", "finite float32", str(value), "put nan for what is missing", where
             )
@@ -171,11 +172,13 @@ def _place(category: str, categories: Sequence[str]) -> int:
     return known.index(category) if category in known else -1
 
 
-def _floats(name: str, values: Any, where: Where, *, dimensions: int = 1) -> Floats:
-    """Return values as float32 of one dimension or two."""
+def _floats(
+    name: str, values: Any, where: Where, *, dimensions: int = 1, dtype: Any = np.float32
+) -> NDArray[Any]:
+    """Return values of one dimension or two."""
     try:
         with np.errstate(over="ignore"):
-            numbers = np.asarray(values, dtype=np.float32)
+            numbers = np.asarray(values, dtype=dtype)
     except (ValueError, TypeError) as error:
         raise _error(name, "numbers", one_line(error), "correct them", where) from None
     if numbers.ndim > dimensions:

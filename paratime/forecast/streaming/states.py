@@ -12,7 +12,7 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.data.windows import SeriesTensors, pack_series
+from paratime.forecast.data.windows import SeriesTensors, pack_series, placed
 from paratime.forecast.model.network import MEMORY_TENSORS, ForecastNetwork, Memory
 from paratime.io.atomic import replacing
 from paratime.layers.state import leaves, map_state, unflatten
@@ -55,7 +55,7 @@ class Slots:
 
     def fill(self, content: dict[str, Tensor]) -> None:
         """Take what ``content`` returned."""
-        self.tables = content
+        self.tables = {name: x.to(self._first[name]) for name, x in content.items()}
         self.count = len(next(iter(content.values())))
 
 
@@ -101,7 +101,7 @@ class SeriesStates:
         self._network, self._blank = network, blank(network)
         shape, like = network.shape, network.skip
         own = {
-            "target": like.new_full((1, shape.target), torch.nan),
+            "target": like.new_full((1, shape.target), torch.nan, dtype=torch.float64),
             "past": like.new_zeros(1, shape.past),
             "static_real": like.new_zeros(1, shape.static_real),
             "static_cat": like.new_full((1, len(shape.cardinality)), -1, dtype=torch.long),
@@ -119,8 +119,8 @@ class SeriesStates:
     @torch.inference_mode()
     def wait(self, rows: Sequence[int], target: Any, past: Any) -> None:
         """Make observations pending: target (N, C) and past (N, P)."""
-        values = {"target": self.tensor(target), "past": self.tensor(past)}
-        self.slots.put(self.index(rows), values)
+        values = {"target": torch.as_tensor(target), "past": torch.as_tensor(past)}
+        self.slots.put(self.index(rows), placed(values, self._network.skip))
 
     @torch.inference_mode()
     def commit(self, rows: Sequence[int], known: Tensor) -> None:
@@ -147,11 +147,10 @@ class SeriesStates:
     def read(self, row: int, series: SeriesTensors) -> None:
         """Read the history of a series in one pass; its last step stays pending."""
         if len(series.target) > 1:
-            batch = {
-                name: self.tensor(x if name in CONSTANT else x[:, :-1])
-                for name, x in pack_series([series]).items()
-            }
-            self.slots.put(self.index([row]), table_rows(self._network.memory(batch)))
+            packed = pack_series([series]).items()
+            batch = {name: x if name in CONSTANT else x[:, :-1] for name, x in packed}
+            memory = self._network.memory(placed(batch, self._network.skip))
+            self.slots.put(self.index([row]), table_rows(memory))
         self.wait([row], series.target[-1:], series.past[-1:])
 
     def index(self, rows: Sequence[int]) -> Tensor:
@@ -166,12 +165,15 @@ class SeriesStates:
 
 MAGIC = "paratime states 1"
 WRITTEN = "a file that Forecaster.save wrote"
+LATER = ("variation", "nonnegative", "roles")
+"""Facts that models of version 0.1, and so their hashes, lack."""
 
 
 def model_fingerprint(network: ForecastNetwork, spec: SeriesSpec) -> str:
     """Return a hash of all that a state depends on: weights, settings and the data's spec."""
     settings = (network.lags, str(network.scaling), network.squash, str(network.output))
-    text = json.dumps([spec.plain(), settings], sort_keys=True, default=str)
+    facts = {name: x for name, x in spec.plain().items() if name not in LATER or x}
+    text = json.dumps([facts, settings], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

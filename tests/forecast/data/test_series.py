@@ -41,7 +41,8 @@ def test_entries(start):
     kinds = {
         k: v.dtype for k, v in data.entries[0].items() if k not in ("item_id", "start", "stamps")
     }
-    assert kinds.pop("feat_static_cat") == np.int64 and {*kinds.values()} == {np.dtype("float32")}
+    assert kinds.pop("feat_static_cat") == np.int64 and kinds.pop("target") == np.float64
+    assert {*kinds.values()} == {np.dtype("float32")}
 
 
 def test_entries_without_features_and_with_more_channels():

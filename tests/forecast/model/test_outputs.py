@@ -153,3 +153,34 @@ def test_what_is_no_count_is_refused(value):
     target = torch.tensor([2.0, value, 1.0])
     with pytest.raises(InputError, match=f"target: expected counts, got {value:g}; choose"):
         NegativeBinomial().loss(torch.zeros(3, 2), target, ones, ones)
+
+
+@pytest.mark.parametrize("name", sorted(set(OUTPUTS) - {"squashed"}))
+def test_the_mean_is_that_of_many_samples(name):
+    output = OUTPUTS[name]
+    raw, loc, scale = (x.double() for x in numbers(output, 1, 3))
+    many = (x.expand(40000, *x.shape[1:]) for x in (raw, loc, scale))
+    samples, mean = output.sample(*many), output.mean(raw, loc, scale)[0]
+    error = samples.std(0) / 40000**0.5
+    allowed = 6 * error + 0.02 * samples.std(0)  # samples of quantiles end at 0.5 and 99.5 %
+    assert ((samples.mean(0) - mean).abs() <= allowed).all()
+
+
+def test_the_mean_of_skewed_quantiles_is_not_their_median():
+    """Against the integral over a fine grid of levels."""
+    skewed = Quantiles(levels=(0.05, 0.5, 0.8))
+    for output in (Quantiles(), Quantiles(nonnegative=True), skewed):
+        raw = 0.5 * torch.randn(20, output.size, dtype=torch.float64)
+        loc, scale = torch.zeros(20, dtype=torch.float64), torch.ones(20, dtype=torch.float64)
+        grid = tuple((i + 0.5) / 5000 for i in range(5000))
+        whole = output.quantiles(raw, loc, scale, grid).mean(-1)
+        torch.testing.assert_close(output.mean(raw, loc, scale), whole, rtol=0.0, atol=0.005)
+        assert (whole - output.quantiles(raw, loc, scale, (0.5,))[..., 0]).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("level", (0.0, 1e6, 1e9))
+def test_counts_on_a_high_level_have_their_mean(level):
+    raw = torch.tensor([[0.5, -1.0]])
+    loc, scale = torch.tensor([[level + 3.0], [2.0]], dtype=torch.float64)
+    expected = level + 3.0 + 1.0 if level else 2 * math.log1p(math.exp(2.0))
+    assert NegativeBinomial().mean(raw, loc, scale).item() == pytest.approx(expected, rel=1e-12)

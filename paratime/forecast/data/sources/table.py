@@ -46,6 +46,7 @@ from paratime.forecast.data.rows import (
 )
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.windows import LARGEST
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 from paratime.io.frames import as_pandas
 
@@ -134,7 +135,7 @@ class _Table:
         rows, grid, names = self.rows, place(self.rows, freq), self.columns
         steps = grid.step[rows.begin + rows.lengths - 1] + 1
         layout = _Layout(rows, grid, steps, self.fill)
-        target = np.stack([self.numbers(c) for c in names.targets])
+        target = np.stack([self.numbers(c, np.float64) for c in names.targets])
         history = self.observed(grid, target) if names.known else steps
         known = layout.covariates(names.known, self.numbers, steps)
         past = layout.covariates(names.past, self.numbers, history)
@@ -166,7 +167,7 @@ class _Table:
             dated=not rows.counted,
         )
 
-    def observed(self, grid: TimeGrid, target: Floats) -> Ints:
+    def observed(self, grid: TimeGrid, target: NDArray[Any]) -> Ints:
         """Return the steps of each series up to its last observed target.
 
         A new item has none: its history, all missing, ends with the last one of the other series;
@@ -183,7 +184,7 @@ class _Table:
         new = np.where((before >= 0) & (before < steps), before, -1)
         return np.where(last < 0, new, last) + 1
 
-    def numbers(self, column: str) -> Floats:
+    def numbers(self, column: str, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
         """Return a column of numbers in the order of the rows, NaN where missing."""
         values, where = self.frame[column].iloc[self.rows.order], self.rows.where
         if not is_numeric_dtype(values.dtype):
@@ -192,10 +193,10 @@ class _Table:
         remedy = "correct it, or leave it empty"
         bad = (numbers.isna() & values.notna()).to_numpy()
         refuse(bad, values, where, expected="a number", remedy=remedy)
-        with np.errstate(over="ignore"):
-            floats = numbers.to_numpy(np.float64, na_value=np.nan).astype(np.float32)
-        refuse(np.isinf(floats), values, where, expected="a finite float32", remedy=remedy)
-        return floats
+        floats = numbers.to_numpy(np.float64, na_value=np.nan)
+        large = np.abs(floats) > LARGEST
+        refuse(large, values, where, expected="a finite float32", remedy=remedy)
+        return floats.astype(dtype)
 
     def real(self, column: str) -> Floats:
         """Return the value of each series, checked to be present."""
@@ -249,9 +250,9 @@ class _Layout:
         """The step of each row."""
         return np.repeat(self.begin, self.rows.lengths) + self.grid.step
 
-    def spread(self, values: Floats) -> Floats:
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of rows (n, N) as values of steps, NaN at steps without a row."""
-        steps = np.full((len(values), self.steps.sum()), np.nan, dtype=np.float32)
+        steps = np.full((len(values), self.steps.sum()), np.nan, dtype=values.dtype)
         steps[:, self.at] = values
         return steps
 
@@ -368,6 +369,7 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
             na_values=missing,
             keep_default_na=False,
             low_memory=False,
+            float_precision="round_trip",
             **CSV_OPTIONS,
         )
 

