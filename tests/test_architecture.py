@@ -39,7 +39,7 @@ ROOMS = (
     ("data",),
     ("model",),
     ("generation", "inference", "streaming", "planning"),
-    ("evaluation", "export", "gluonts"),
+    ("evaluation", "export", "fitting", "gluonts"),
     ("commands",),
 )
 """Of a slice, likewise."""

@@ -25,13 +25,12 @@ class Stopped(SIGTERMException):
     """A signal has ended a run, in good order.
 
     Attributes:
-        signal: Its number.
         text: What to tell the user.
     """
 
     def __init__(self, signal: int, text: str) -> None:
         super().__init__(128 + signal)
-        self.signal, self.text = signal, text
+        self.text = text
 
     def __str__(self) -> str:
         return self.text

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 
@@ -24,6 +25,11 @@ def waves(count: int = 3, steps: int = 40, freq: str = "M", **features) -> list[
 
 def make_estimator(**options) -> ParaRNNEstimator:
     return ParaRNNEstimator(**{"freq": "M", "prediction_length": 6} | TINY | options)
+
+
+def same_weights(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.parameters(), two.parameters(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
 
 
 def arrays(forecasts) -> np.ndarray:

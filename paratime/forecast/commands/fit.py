@@ -85,7 +85,7 @@ def run(
     print_note(series.left_out)
     predictor = estimator.train_on(series, ckpt_path=last)
     predictor.serialize(Path(out))
-    print("\n".join(f"{name:<20} {value}" for name, value in predictor.choice.summary()))
+    print("\n".join(f"{name:<20} {value}" for name, value in predictor.selection.summary()))
     print(f"{'forecaster':<20} {out}")
     print_note(doubts(predictor.task.network.calibration))
 

@@ -19,6 +19,7 @@ from paratime.forecast.data.datamodule import SHORTEST
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.data.series import Collection, until
 from paratime.forecast.evaluation.backtest import Backtest, backtest
+from paratime.forecast.evaluation.baselines import seasonal_naive
 from paratime.forecast.evaluation.metrics import Floats
 from paratime.forecast.evaluation.rolling import RollingWindows, with_future
 from paratime.forecast.fitting.members import Member, members
@@ -82,19 +83,24 @@ class Holdout:
     def calibrate(self, task: ForecastTask, steps: int) -> tuple[Calibration, str]:
         """Return a network's calibration, and the name of the statistical forecast in it.
 
+        An output that location and scale do not simply move stays as it is.
+
         Args:
             task: The network, trained for ``steps`` steps on ``training``.
             steps: Kept as evidence.
         """
         task.network.calibration = None
-        network = self._forecasts(task, self.collection)
-        member = self._member(task)
-        with _alone(task, member):
-            statistical = self._forecasts(task, self.collection)
-        with _alone(task, _members(task)[0]):
-            naive = _loss(self._forecasts(task, self.collection))
-        weight, factor = self._choose(network, statistical)
-        evidence = replace(self._evidence(network, statistical), naive=naive, steps=steps)
+        network, member = self._forecasts(task, self.collection), self._member(task)
+        naive = _loss(seasonal_naive(network.windows))
+        weight = 1.0
+        factor: Floats = np.ones(self.horizon)
+        evidence = Evidence(self.independent, _loss(network), naive, _coverage(network), steps)
+        if task.network.output.moves:
+            with _alone(task, member):
+                statistical = self._forecasts(task, self.collection)
+            weight, factor = self._choose(network, statistical)
+            unseen = self._unseen(network, statistical)
+            evidence = replace(evidence, loss=_loss(unseen), coverage=_coverage(unseen))
         made = Calibration.of(
             member.weights,
             member.spread,
@@ -139,8 +145,8 @@ class Holdout:
     def _trust(self) -> float:
         return self.independent / (self.independent + PRIOR)
 
-    def _evidence(self, network: Backtest, statistical: Backtest) -> Evidence:
-        """Score each half of the windows with what the other half chooses."""
+    def _unseen(self, network: Backtest, statistical: Backtest) -> Backtest:
+        """Return calibrated forecasts, those of each half of the windows by the other half."""
         halves, parts = _halves(network.windows), []
         for scored, chosen in (halves, halves[::-1]):
             if not len(scored):
@@ -149,9 +155,7 @@ class Holdout:
             blend = _blended(_rows(network, scored), _rows(statistical, scored), weight)
             parts.append(_widened(blend, factor))
         order = np.argsort(np.concatenate(halves))
-        whole = replace(network, quantiles=np.concatenate([x.quantiles for x in parts])[order])
-        scores = whole.overall
-        return Evidence(self.independent, loss=scores["mean_wQL"], coverage=scores["coverage_80"])
+        return replace(network, quantiles=np.concatenate([x.quantiles for x in parts])[order])
 
 
 def hold_out(collection: Collection, horizon: int) -> Holdout | None:
@@ -202,7 +206,9 @@ def _partial(collection: Collection, horizon: int, lengths: Ints, short: Flags) 
     """Hold out the first steps of a window of series that are shorter than three windows."""
     steps = min(horizon, max(1, int(np.median(lengths[short])) // SHARE))
     data = with_future(_some(collection, short), horizon - steps)
-    return last_window(data, _before(collection, steps), horizon)
+    training = _before(collection, steps)
+    share = 1 - _steps(training) / _steps(collection)
+    return replace(last_window(data, training, horizon), share=share)
 
 
 def _before(collection: Collection, steps: int) -> Collection:
@@ -245,6 +251,10 @@ def _alone(task: ForecastTask, member: Member) -> Iterator[None]:
 def _loss(found: Backtest) -> float:
     """Return the mean weighted quantile loss, infinite where it is undefined."""
     return float(np.nan_to_num(found.overall["mean_wQL"], nan=np.inf))
+
+
+def _coverage(found: Backtest) -> float:
+    return found.overall["coverage_80"]
 
 
 def _blended(network: Backtest, other: Backtest, weight: float) -> Backtest:

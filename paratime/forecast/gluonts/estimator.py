@@ -28,8 +28,8 @@ from paratime.forecast.data.frequency import period_frequency
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import InMemory
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.fitting.choice import Choice
 from paratime.forecast.fitting.holdout import Holdout, hold_out, last_window
+from paratime.forecast.fitting.selection import Selection
 from paratime.forecast.fitting.trial import Trial
 from paratime.forecast.gluonts.arguments import Arguments
 from paratime.forecast.gluonts.predictor import ParaRNNPredictor
@@ -219,7 +219,7 @@ class ParaRNNEstimator(Estimator):
             trained = ParaRNNPredictor(
                 self.recipe, data.spec.plain(), forecasts=self.forecasts, batch_size=self.batch_size
             )
-            trained.choice, trained.task = self._fit(data, held, ckpt_path, start)
+            trained.selection, trained.task = self._fit(data, held, ckpt_path, start)
         return trained
 
     def _data(self, dataset: Dataset, spec: SeriesSpec | None) -> SeriesData:
@@ -265,31 +265,31 @@ class ParaRNNEstimator(Estimator):
         held: SeriesData | None,
         ckpt_path: str | Path | None,
         start: dict[str, Tensor] | None,
-    ) -> tuple[Choice, ForecastTask]:
+    ) -> tuple[Selection, ForecastTask]:
         """Train while held-out windows choose the steps, then on everything for as many steps."""
-        task, choice = self._task(data.spec, start), Choice()
+        task, selection = self._task(data.spec, start), Selection()
         arguments = Arguments(self.__init_args__)
         if ckpt_path is not None:
             arguments.check(ckpt_path, task)
-            choice.restore(ckpt_path)
+            selection.restore(ckpt_path)
         elif root := self.trainer_kwargs.get("default_root_dir"):
             (Path(root) / LAST).unlink(missing_ok=True)  # of an earlier run
-        windows = None if choice.calibration else self._hold_out(data, held)
+        windows = None if selection.calibration else self._hold_out(data, held)
         if windows is not None:
             trial = Trial(windows)
             part = self._series(windows.training, data.spec)
             self._run(task, part, [arguments, trial], ckpt_path, label="Choosing steps")
             task.load_state_dict(trial.weights)
-            choice.make(windows, task, trial.steps)
+            selection.make(windows, task, trial.steps)
             if windows.share < REFIT:
-                task.network.calibration = choice.calibration
-                return choice, task
+                task.network.calibration = selection.calibration
+                return selection, task
             task, ckpt_path = self._task(data.spec, start), None
-        if choice.calibration is None:
-            choice.fall_back(task.network)
-        self._run(task, data, [arguments, choice], ckpt_path, steps=choice.steps or None)
-        task.network.calibration = choice.calibration
-        return choice, task
+        if selection.calibration is None:
+            selection.fall_back(task.network)
+        self._run(task, data, [arguments, selection], ckpt_path, steps=selection.steps or None)
+        task.network.calibration = selection.calibration
+        return selection, task
 
     def _task(self, spec: SeriesSpec, start: dict[str, Tensor] | None) -> ForecastTask:
         """Return a task with fresh weights, or with those of a predictor, not calibrated."""

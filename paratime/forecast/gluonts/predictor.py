@@ -17,7 +17,7 @@ from gluonts.model.predictor import RepresentablePredictor
 from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.fitting.choice import Choice
+from paratime.forecast.fitting.selection import Selection
 from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
@@ -51,7 +51,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         self.forecasts, self.batch_size = forecasts, batch_size
         forecasts.check(recipe.output)
         self.task = recipe.task(self.spec)
-        self.choice: Choice | None = None
+        self.selection: Selection | None = None
 
     @property
     def freq(self) -> str:

@@ -73,18 +73,13 @@ def test_every_way_to_forecast_is_calibrated(tmp_path):
     assert torch.equal(again.task.network.calibration.member, network.calibration.member)
     collection = from_gluonts(data)
     direct = np.stack([x.quantile(0.1) for x in forecast(predictor.task, collection)])
-    streaming = Forecaster(again.task, collection.freq)
-    for entry in collection.entries:
-        streaming.add(entry)
-    streamed = np.stack(
-        [streaming.forecast(e["item_id"]).quantile(0.1) for e in collection.entries]
-    )
-    assert np.allclose(direct, streamed, atol=1e-4)
-    with_windows = backtest(predictor.task, collection, windows=2)
+    stream = Forecaster(again.task)
+    stream.observe(collection)
+    streamed = [stream.predict(e["item_id"], levels=(0.1,)).quantile(0.1) for e in data]
+    assert np.allclose(direct, np.stack(streamed), atol=1e-4)
+    calibrated = backtest(predictor.task, collection, windows=2).quantiles
     network.calibration = None
-    assert not np.allclose(
-        with_windows.quantiles, backtest(predictor.task, collection, windows=2).quantiles
-    )
+    assert not np.allclose(calibrated, backtest(predictor.task, collection, windows=2).quantiles)
 
 
 @pytest.mark.parametrize(

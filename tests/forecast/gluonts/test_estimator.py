@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from forecast.estimators import TINY, arrays, make_estimator, waves
+from forecast.estimators import TINY, arrays, make_estimator, same_weights, waves
 from gluonts.core.serde import dump_json, load_json
 from gluonts.dataset.pandas import PandasDataset
 from gluonts.dataset.split import split
@@ -134,11 +134,6 @@ def test_callbacks_run_every_time_and_folders_are_the_users(tmp_path, monkeypatc
     assert counter.runs == 4, "a trial and a training each"
     assert [x.name for x in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     assert not any(Path.cwd().iterdir())
-
-
-def same_weights(one: torch.nn.Module, two: torch.nn.Module) -> bool:
-    pairs = zip(one.parameters(), two.parameters(), strict=True)
-    return all(torch.equal(x, y) for x, y in pairs)
 
 
 def test_training_goes_on_from_a_predictor():

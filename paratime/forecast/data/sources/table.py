@@ -33,7 +33,6 @@ from pandas.api.types import is_numeric_dtype
 
 from paratime.errors import InputError
 from paratime.forecast.data.calendar import quiet_periods
-from paratime.forecast.data.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.frequency import TimeGrid, place
 from paratime.forecast.data.rows import (
     Columns,
@@ -46,6 +45,7 @@ from paratime.forecast.data.rows import (
 )
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
+from paratime.forecast.data.sources.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.windows import LARGEST
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
 from paratime.io.frames import as_pandas

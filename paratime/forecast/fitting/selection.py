@@ -13,23 +13,23 @@ from paratime.forecast.model.network import ForecastNetwork
 from paratime.forecast.model.task import ForecastTask
 
 
-class Choice(Callback):
+class Selection(Callback):
     """Carries what a trial chose through the training that follows it.
 
     Attributes:
         steps: Optimiser steps of the network.
         member: Name of the statistical forecast.
-        calibration: Of the network; None before the choice.
+        calibration: Of the network; None before it was chosen.
     """
 
-    state_key = "choice of a trial"
+    state_key = "selection of a trial"
 
     def __init__(self) -> None:
         self.steps, self.member = 0, ""
         self.calibration: Calibration | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the choice as plain values and tensors."""
+        """Return the selection as plain values and tensors."""
         calibration = {} if self.calibration is None else self.calibration.state_dict()
         return {"steps": self.steps, "member": self.member, "calibration": calibration}
 
@@ -41,7 +41,7 @@ class Choice(Callback):
         self.calibration.load_state_dict(weights)
 
     def restore(self, ckpt_path: str | Path) -> None:
-        """Take the choice from a checkpoint, if it was made before it."""
+        """Take the selection from a checkpoint that was written after it."""
         saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)["callbacks"]
         if self.state_key in saved:
             self.load_state_dict(saved[self.state_key])
@@ -61,7 +61,7 @@ class Choice(Callback):
         """Return what to print of it: names and values."""
         assert self.calibration is not None
         share, found = float(self.calibration.weight), self.calibration.evidence
-        blend = f"{share:.0%} network, {1 - share:.0%} {self.member}"
+        blend = f"{share:.0%} network, {1 - share:.0%} {self.member}" if share < 1 else "network"
         rows = [("trained for", f"{self.steps:,} steps"), ("forecast", blend)]
         if found.windows:
             scores = f"mean_wQL {found.loss:.4f}, seasonal naive {found.naive:.4f}"

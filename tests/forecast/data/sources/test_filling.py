@@ -7,7 +7,7 @@ from forecast.tables import frame_of, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratime.forecast.data.filling import fill_gaps
+from paratime.forecast.data.sources.filling import fill_gaps
 from paratime.forecast.data.sources.table import Table, read_table
 
 
