@@ -67,7 +67,7 @@ def test_rows_of_any_frequency_with_gaps(rows, freq, given):
     steps = 60
     time = pd.date_range("2023-12-01", periods=steps, freq=rows)
     random = np.random.default_rng(1)
-    gaps = random.selection(np.arange(1, steps - 1), 15, replace=False)
+    gaps = random.choice(np.arange(1, steps - 1), 15, replace=False)
     frame = pd.DataFrame({"item_id": "a", "timestamp": time, "target": np.arange(steps)})
     data = read_table(frame.drop(gaps), freq=rows if given else None)
     expected = np.arange(steps, dtype=np.float32)
@@ -183,7 +183,7 @@ def test_a_mistyped_year_is_refused_with_its_row(freq, rows, place, year):
 def test_a_year_mistyped_by_a_few_is_refused_however_long_the_table(freq, years, place):
     random = np.random.default_rng(0)
     time = pd.date_range("2010-01-04", "2021-06-30", freq=freq)[-5000:].to_series()
-    time = time.drop(time.index[random.selection(np.arange(9, len(time) - 9), 3, replace=False)])
+    time = time.drop(time.index[random.choice(np.arange(9, len(time) - 9), 3, replace=False)])
     wrong = int(place * (len(time) - 1))
     frame = pd.DataFrame({"timestamp": [*time], "target": 1.0})
     true = time.iloc[wrong]
