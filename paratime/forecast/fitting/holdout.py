@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,10 +92,10 @@ class Holdout:
         """
         task.network.calibration = None
         network, member = self._forecasts(task, self.collection), self._member(task)
-        naive = _loss(seasonal_naive(network.windows))
+        naive, count = _loss(seasonal_naive(network.windows)), self._count(network)
         weight = 1.0
         factor: Floats = np.ones(self.horizon)
-        evidence = Evidence(self.independent, _loss(network), naive, _coverage(network), steps)
+        evidence = Evidence(count, _loss(network), naive, _coverage(network), steps)
         if task.network.output.moves:
             with _alone(task, member):
                 statistical = self._forecasts(task, self.collection)
@@ -134,16 +135,16 @@ class Holdout:
 
     def _choose(self, network: Backtest, statistical: Backtest) -> tuple[float, Floats]:
         """Return the network's share, and the factors of the width (H,); none without windows."""
-        if not len(network.windows):
+        if not (count := self._count(network)):
             return 0.0, np.ones(self.horizon)
         losses = [_loss(_blended(network, statistical, x)) for x in WEIGHTS]
-        weight = float(WEIGHTS[int(np.argmin(losses))]) * self._trust
-        blended = _blended(network, statistical, weight)
-        return weight, widths(blended, self.independent)
+        weight = float(WEIGHTS[int(np.argmin(losses))]) * count / (count + PRIOR)
+        return weight, widths(_blended(network, statistical, weight), count)
 
-    @property
-    def _trust(self) -> float:
-        return self.independent / (self.independent + PRIOR)
+    def _count(self, found: Backtest) -> int:
+        """Return the independent windows, without the share of those that hold no value."""
+        known = ~np.isnan(found.windows.target).all((1, 2)) if len(found.windows) else np.zeros(1)
+        return ceil(self.independent * known.mean())
 
     def _unseen(self, network: Backtest, statistical: Backtest) -> Backtest:
         """Return calibrated forecasts, those of each half of the windows by the other half."""
@@ -163,17 +164,23 @@ def hold_out(collection: Collection, horizon: int) -> Holdout | None:
 
     Series of at least three horizons hold out whole windows, all of them together ``ENOUGH`` if
     they are long enough. Shorter ones hold out a quarter of their steps, which tell of the first
-    steps of the horizon.
+    steps of the horizon. A series ends with its last value, and begins with its first one.
 
     Args:
         collection: The series of the training.
         horizon: Steps H of a forecast.
     """
-    lengths = np.array([e["target"].shape[-1] for e in collection.entries])
+    ended = [until(e, 1 + _known(e).max(initial=-1)) for e in collection.entries]
+    collection = replace(collection, entries=ended)
+    lengths = _lengths(collection)
     long, short = lengths >= 3 * horizon, lengths >= 2 * SHORTEST
     if long.mean() >= 0.5:
-        return _whole(collection, horizon, lengths, long)
-    return _partial(collection, horizon, lengths, short) if short.any() else None
+        found = _whole(collection, horizon, lengths, long)
+    elif short.any():
+        found = _partial(collection, horizon, lengths, short)
+    else:
+        return None
+    return found if _has_all_channels(found.training) else None
 
 
 def last_window(collection: Collection, training: Collection, horizon: int) -> Holdout:
@@ -188,8 +195,7 @@ def _whole(collection: Collection, horizon: int, lengths: Ints, long: Flags) -> 
     windows = max(1, min(ceil(ENOUGH / long.sum()), several))
     steps, most = windows * horizon, max(1, min(ORIGINS, FORECASTS // int(long.sum())))
     stride = max(1, ceil((steps - horizon) / max(1, most - 1)))
-    enough = lengths >= steps + horizon
-    data = _some(collection, enough if enough.any() else long)
+    data = _some(collection, lengths >= steps + horizon)  # at least half of the long ones
     training = _before(collection, steps)
     return Holdout(
         data,
@@ -205,7 +211,7 @@ def _whole(collection: Collection, horizon: int, lengths: Ints, long: Flags) -> 
 def _partial(collection: Collection, horizon: int, lengths: Ints, short: Flags) -> Holdout:
     """Hold out the first steps of a window of series that are shorter than three windows."""
     steps = min(horizon, max(1, int(np.median(lengths[short])) // SHARE))
-    data = with_future(_some(collection, short), horizon - steps)
+    data = with_future(_some(collection, short & (lengths >= steps + SHORTEST)), horizon - steps)
     training = _before(collection, steps)
     share = 1 - _steps(training) / _steps(collection)
     return replace(last_window(data, training, horizon), share=share)
@@ -213,12 +219,31 @@ def _partial(collection: Collection, horizon: int, lengths: Ints, short: Flags) 
 
 def _before(collection: Collection, steps: int) -> Collection:
     """Return the series without their last steps, but those that are too short whole."""
-    lengths = [e["target"].shape[-1] for e in collection.entries]
     cut = [
-        until(e, n - steps) if n - steps >= SHORTEST else e
-        for e, n in zip(collection.entries, lengths, strict=True)
+        until(e, e["target"].shape[-1] - steps) if n - steps >= SHORTEST else e
+        for e, n in zip(collection.entries, _lengths(collection), strict=True)
     ]
     return replace(collection, entries=cut)
+
+
+def _known(entry: dict[str, Any]) -> Ints:
+    """Return the steps that have a value in any channel."""
+    return np.flatnonzero(~np.isnan(np.atleast_2d(entry["target"])).all(axis=0))
+
+
+def _lengths(collection: Collection) -> Ints:
+    """Return the steps of each series from its first value on."""
+    return np.array([e["target"].shape[-1] - _first(e) for e in collection.entries])
+
+
+def _first(entry: dict[str, Any]) -> int:
+    known = _known(entry)
+    return int(known[0]) if known.size else int(entry["target"].shape[-1])
+
+
+def _has_all_channels(collection: Collection) -> bool:
+    seen = [~np.isnan(np.atleast_2d(e["target"])).all(axis=1) for e in collection.entries]
+    return bool(np.any(seen, axis=0).all())
 
 
 def _some(collection: Collection, chosen: Flags, most: int = FORECASTS) -> Collection:

@@ -52,17 +52,19 @@ class Selection(Callback):
         self.calibration, self.member = holdout.calibrate(task, steps)
 
     def fall_back(self, network: ForecastNetwork) -> None:
-        """Forecast with seasonal naive alone, as nothing could be held out."""
-        shape = network.shape
+        """Forecast with seasonal naive alone, if the output can, as nothing could be held out."""
+        shape, share = network.shape, 0.0 if network.output.moves else 1.0
         member = members(shape.prediction_length, shape.season, network.remembered)[0]
-        self.member, self.calibration = member.name, member.calibration()
+        self.member = member.name
+        self.calibration = Calibration.of(member.weights, member.spread, weight=share)
 
     def summary(self) -> list[tuple[str, str]]:
         """Return what to print of it: names and values."""
         assert self.calibration is not None
         share, found = float(self.calibration.weight), self.calibration.evidence
         blend = f"{share:.0%} network, {1 - share:.0%} {self.member}" if share < 1 else "network"
-        rows = [("trained for", f"{self.steps:,} steps"), ("forecast", blend)]
+        rows = [("trained for", f"{self.steps:,} steps")] if self.steps else []
+        rows.append(("forecast", blend))
         if found.windows:
             scores = f"mean_wQL {found.loss:.4f}, seasonal naive {found.naive:.4f}"
             windows = "1 window" if found.windows == 1 else f"{found.windows:,.0f} windows"

@@ -36,14 +36,14 @@ class Trial(Callback):
     state_key = "trial on held-out windows"
 
     def __init__(self, holdout: Holdout) -> None:
-        self._holdout, self._scored = holdout, 0
+        self._holdout, self._scored, self._last = holdout, 0, 0
         self._due: set[int] = set()
         self.loss, self.steps = math.inf, 0
         self.weights: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        names = ("_scored", "loss", "steps", "weights")
+        names = ("_scored", "_last", "loss", "steps", "weights")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -59,20 +59,25 @@ class Trial(Callback):
     ) -> None:
         """Score the task where it is due."""
         assert isinstance(pl_module, ForecastTask)
-        step = trainer.global_step
+        step = self._last = trainer.global_step
         if step > self._scored and step in self._due:
-            self._scored = step
-            self._score(pl_module, step)
+            pl_module.log("val/mean_wQL", self._score(pl_module, step))
             if step >= PATIENCE * self.steps > 0:
                 trainer.should_stop = True
 
-    def _score(self, task: ForecastTask, step: int) -> None:
-        loss = self._holdout.loss(task)
-        task.log("val/mean_wQL", loss)
+    def finish(self, task: ForecastTask) -> None:
+        """Give a task its best weights; a training that others ended has its last ones to score."""
+        if self._last > self._scored or not self.weights:
+            self._score(task, self._last)
+        task.load_state_dict(self.weights)
+
+    def _score(self, task: ForecastTask, step: int) -> float:
+        self._scored, loss = step, self._holdout.loss(task)
         self.loss = min(loss, self.loss)
         if loss <= EQUAL * self.loss or not self.weights:
             self.steps = step
             self.weights = {n: x.detach().cpu().clone() for n, x in task.state_dict().items()}
+        return loss
 
 
 def due(last: int) -> set[int]:

@@ -92,7 +92,8 @@ class ParaRNNEstimator(Estimator):
         seed: Seed of the weights, of the order of series, of origins and of dropout.
         trainer_kwargs: More arguments of Lightning's ``Trainer``. With ``default_root_dir``,
             checkpoints are written into its folder ``checkpoints``, every ``checkpoint_every``
-            steps; without it, nothing is written.
+            steps; without it, nothing is written. Its ``callbacks`` and ``logger`` see both
+            trainings; what ends the first one early does not end the second.
         checkpoint_every: Steps between checkpoints.
     """
 
@@ -279,7 +280,7 @@ class ParaRNNEstimator(Estimator):
             trial = Trial(windows)
             part = self._series(windows.training, data.spec)
             self._run(task, part, [arguments, trial], ckpt_path, label="Choosing steps")
-            task.load_state_dict(trial.weights)
+            trial.finish(task)
             selection.make(windows, task, trial.steps)
             if windows.share < REFIT:
                 task.network.calibration = selection.calibration
@@ -316,11 +317,11 @@ class ParaRNNEstimator(Estimator):
         steps: int | None = None,
         label: str = "Training",
     ) -> None:
-        """Train a task; it ends on the CPU in single precision."""
-        loader = data.train_dataloader()
+        """Train a task, for exactly ``steps`` if given; it ends on the CPU in single precision."""
+        loader, least = data.train_dataloader(), {"min_steps": steps} if steps else {}
         if steps is None and not {"max_epochs", "max_steps"} & self.trainer_kwargs.keys():
             steps = self.max_steps or min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
-        limits = {} if steps is None else {"max_steps": steps, "max_epochs": -1}
+        limits = least if steps is None else least | {"max_steps": steps, "max_epochs": -1}
         with TemporaryDirectory() as draft:
             folder = Path(self.trainer_kwargs.get("default_root_dir") or draft, LAST).parent
             last = ModelCheckpoint(
@@ -329,7 +330,8 @@ class ParaRNNEstimator(Estimator):
                 every_n_train_steps=self.checkpoint_every,
                 enable_version_counter=False,
             )
-            if "default_root_dir" in self.trainer_kwargs:
+            saves = self.trainer_kwargs.get("enable_checkpointing", True)
+            if saves and "default_root_dir" in self.trainer_kwargs:
                 callbacks = [*callbacks, last]
             trainer = lightning.Trainer(**self._options(callbacks, label) | limits)
             trainer.fit(task, loader, ckpt_path=ckpt_path, weights_only=True)

@@ -1,8 +1,10 @@
 """Training and evaluation of a forecasting network."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,9 @@ from paratime.training.base import AdamW, Task
 
 WORTH_A_NOTE = 10**9
 """Bytes of memory above which training reports what it takes."""
+
+LEARNT = ("season", "variation", "nonnegative")
+"""What a network reads its series by, apart from their sizes and covariates."""
 
 _log = logging.getLogger("paratime")
 
@@ -81,6 +86,15 @@ class ForecastTask(Task):
             window=max(8, season) if window is None else window,
         )
         self.val_scores, self.test_scores = ForecastScores(), ForecastScores()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Scale as the network of the checkpoint did, whatever the trainer's data looks like."""
+        saved = SeriesSpec.saved_in(checkpoint.get("hyper_parameters", {}))
+        if self.is_built and saved is not None:
+            kept = replace(self.spec, **{name: getattr(saved, name) for name in LEARNT})
+            if kept != self.spec:
+                self.specify(kept)
+        super().on_load_checkpoint(checkpoint)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the output's parameters, location and scale at all origins."""

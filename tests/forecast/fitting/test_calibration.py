@@ -1,6 +1,7 @@
 """Blends and widths of forecasts, for every output."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from forecast.estimators import make_estimator, waves
@@ -61,6 +62,16 @@ def test_an_output_that_is_not_moved_stays_as_it_is():
     raw, loc, scale = drawn(output)
     made = Calibration.of(torch.randn(5, 8), torch.ones(5))
     assert made(output, raw, loc, scale, torch.randn(3, 8, 2)) == (loc, scale)
+
+
+@pytest.mark.parametrize(
+    "output, text", [(NegativeBinomial(), "network"), (StudentT(), "100% naive")]
+)
+def test_what_nothing_could_be_held_out_for_is_named_as_it_forecasts(output, text):
+    counts = [{"item_id": "a", "start": pd.Period("2000", "Y"), "target": [1.0, 2.0, 1.0]}]
+    predictor = make_estimator(freq="Y", output=output).train(counts)
+    ((name, found),) = predictor.selection.summary()
+    assert name == "forecast" and found.endswith(text)
 
 
 def test_every_way_to_forecast_is_calibrated(tmp_path):

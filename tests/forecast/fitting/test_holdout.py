@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from forecast.estimators import make_estimator, waves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paratime.forecast import Backtest, from_gluonts, rolling
 from paratime.forecast.evaluation.backtest import with_required
 from paratime.forecast.fitting.holdout import PRIOR, TOLERANCE, hold_out, widths
+from paratime.forecast.model.calibration import doubts
 
 
 def series(lengths, value=lambda n: np.arange(float(n))):
@@ -37,6 +39,45 @@ def test_no_target_of_a_window_is_trained_on(lengths, horizon):
     assert 0 <= held.share <= 0.5
     for name, origin in zip(windows.item_id, windows.origin, strict=True):
         assert origin + 1 >= trained[name], "a target was trained on"
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 60)] * 3), min_size=1, max_size=8),
+    st.integers(1, 30),
+    st.integers(0, 1),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_windows_and_what_is_trained_on_hold_values_of_each_channel(parts, horizon, late):
+    """Series begin and end with missing steps; a second channel begins later."""
+    data = series([max(2, sum(x)) for x in parts])
+    for entry, (before, known, _) in zip(data.entries, parts, strict=True):
+        target = np.full((1 + late, entry["target"].shape[0]), np.nan)
+        target[0, before : before + known] = 1.0
+        target[1:, before + known // 2 : before + known] = 1.0
+        entry["target"] = target
+    if (held := hold_out(data, horizon)) is None:
+        return
+    windows = rolling(held.collection, horizon, held.windows, held.stride)
+    assert np.isfinite(windows.target).any(), "nothing to score"
+    for channel in range(1 + late):
+        assert any(np.isfinite(e["target"][channel]).any() for e in held.training.entries)
+    trained = {e["item_id"]: e["target"] for e in held.training.entries}
+    for name, origin in zip(windows.item_id, windows.origin, strict=True):
+        assert origin + 1 >= trained[name].shape[-1], "a target was trained on"
+
+
+def test_windows_without_values_are_no_evidence():
+    data = waves(4, 40)
+    predictor = make_estimator().train(data, [e | {"target": missing_end(e)} for e in data])
+    calibration = predictor.task.network.calibration
+    assert calibration.evidence.windows == 0 and calibration.weight == 0
+    assert "no windows were held out" in doubts(calibration)
+    half = [e | {"target": missing_end(e)} for e in data[:2]] + data[2:]
+    assert make_estimator().train(data, half).task.network.calibration.evidence.windows == 2
+
+
+def missing_end(entry):
+    return np.concatenate([entry["target"][:-6], np.full(6, np.nan)])
 
 
 @pytest.mark.parametrize("lengths, horizon", [([108], 12), ([150], 7), ([52_608], 48)])

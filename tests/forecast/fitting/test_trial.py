@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from forecast.estimators import make_estimator, waves
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from paratime.forecast import ParaRNNEstimator, backtest, from_gluonts, seasonal_naive
 from paratime.forecast.data.series import until
@@ -57,6 +58,26 @@ def test_the_last_of_equal_scores_is_kept_and_worse_ones_end_it(losses, kept, st
     trial, last = steps_of(losses)
     assert (trial.steps, last) == (kept, stopped)
     assert (trial.weights["network.skip"] == kept).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*(limit_train_batches|max_steps|max_epochs)=0")
+@pytest.mark.parametrize(
+    "options, steps",
+    [
+        ({"callbacks": [EarlyStopping("train/loss", patience=1, min_delta=99.0)]}, 2),
+        ({"callbacks": [Timer({"seconds": 0}, interval="step")]}, 0),
+        ({"max_time": {"seconds": 0}}, 0),
+        ({"limit_train_batches": 0}, 0),
+        ({"max_epochs": 3}, 3),
+        ({"fast_dev_run": True}, 1),
+    ],
+)
+def test_a_training_that_ends_early_is_scored_and_the_next_one_is_as_long(options, steps):
+    predictor = make_estimator(max_steps=8, trainer_kwargs=options).train(waves())
+    assert predictor.selection.steps == steps
+    assert predictor.task.network.calibration.evidence.steps == steps
+    if steps:
+        assert predictor.task.trainer.global_step == steps
 
 
 def test_scores_are_due_from_the_first_steps_to_the_last():

@@ -184,3 +184,11 @@ def test_counts_on_a_high_level_have_their_mean(level):
     loc, scale = torch.tensor([[level + 3.0], [2.0]], dtype=torch.float64)
     expected = level + 3.0 + 1.0 if level else 2 * math.log1p(math.exp(2.0))
     assert NegativeBinomial().mean(raw, loc, scale).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_quantiles_of_half_precision(name):
+    raw, loc, scale = numbers(OUTPUTS[name], 5, 4)
+    half = raw.bfloat16()
+    found, exact = (OUTPUTS[name].quantiles(x, loc, scale, LEVELS) for x in (half, half.float()))
+    assert torch.equal(found, exact)

@@ -1,5 +1,6 @@
 """Training of every output, and runs that are resumed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,22 @@ def test_weights_alone_bring_no_random_numbers(tmp_path):
     plain, loaded = run(), run(random_state=others)
     for x, y in zip(plain.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.equal(x, y)
+
+
+def test_a_checkpoint_scales_as_it_did_whatever_the_data_of_the_trainer(tmp_path):
+    data = SeriesData(Waves(), batch_size=2)
+    task = make_task(data)
+    old = replace(data.spec, variation=0.0, season=1, nonnegative=True)
+    before = ForecastTask(task.network.encoder, old, lags=task.network.lags)
+    trainer = make_trainer(tmp_path, 1)
+    trainer.fit(before, data)
+    trainer.save_checkpoint(tmp_path / "old.ckpt")
+    quiet = {"verbose": False, "weights_only": True}
+    found = make_trainer(tmp_path, 1).test(
+        ForecastTask(Encoder(16, 1, mlp_size=16), lags=task.network.lags),
+        datamodule=data,
+        ckpt_path=tmp_path / "old.ckpt",
+        **quiet,
+    )
+    again = make_trainer(tmp_path, 1).test(before, datamodule=data, verbose=False)
+    assert found == again
