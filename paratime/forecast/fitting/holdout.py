@@ -3,7 +3,7 @@
 The width follows split conformal prediction by step of the horizon: the quantile, over held-out
 windows, of the distance from the median in units of the interval's half width (Romano, Patterson
 and Candes, arXiv 1905.03222, with distances scaled instead of shifted). What few windows say is
-taken for as much as it is worth: n windows that do not overlap count n / (n + ``PRIOR``).
+taken for as much as it is worth (``trust``).
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ PROBED = 256
 """Most series that are scored while a network trains."""
 
 PRIOR = 4
-"""Windows that the statistical forecast, and the width that a model claims, count for."""
+"""Windows that are trusted half."""
 
 TOLERANCE = 1.02
 """Narrower intervals may raise the loss by 2 %: those of many equal values can lose all width."""
@@ -138,7 +138,7 @@ class Holdout:
         if not (count := self._count(network)):
             return 0.0, np.ones(self.horizon)
         losses = [_loss(_blended(network, statistical, x)) for x in WEIGHTS]
-        weight = float(WEIGHTS[int(np.argmin(losses))]) * count / (count + PRIOR)
+        weight = float(WEIGHTS[int(np.argmin(losses))]) * trust(count)
         return weight, widths(_blended(network, statistical, weight), count)
 
     def _count(self, found: Backtest) -> int:
@@ -257,6 +257,15 @@ def _steps(collection: Collection) -> int:
     return sum(e["target"].shape[-1] for e in collection.entries)
 
 
+def trust(windows: int) -> float:
+    """Return what windows that do not overlap count for, from 0 to 1.
+
+    A few say little against a statistical forecast and the width that a model claims. Their say
+    grows with their square, since a blend with what many windows refute costs accuracy.
+    """
+    return windows**2 / (windows**2 + PRIOR**2)
+
+
 def _members(task: ForecastTask) -> list[Member]:
     network = task.network
     return members(network.shape.prediction_length, network.shape.season, network.remembered)
@@ -310,7 +319,7 @@ def widths(found: Backtest, independent: int) -> Floats:
     low, centre, high = (found.quantile(x) for x in (INTERVAL[0], 0.5, INTERVAL[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.abs(found.windows.target - centre) / ((high - low) / 2)
-    steps, trust = distance.shape[1], independent / (independent + PRIOR)
+    steps = distance.shape[1]
     share = min(1.0, (INTERVAL[1] - INTERVAL[0]) * (1 + 1 / max(1, independent)))
     near, least = ceil(100 / max(1, independent)) // 2, 1.0 if independent < FEW else BOUNDS[0]
     factor = np.ones(steps)
@@ -319,7 +328,7 @@ def widths(found: Backtest, independent: int) -> Floats:
         seen = seen[np.isfinite(seen)]
         if seen.size:
             wanted = np.quantile(seen, share, method="higher")
-            factor[h] = np.clip(wanted, least, BOUNDS[1]) ** trust
+            factor[h] = np.clip(wanted, least, BOUNDS[1]) ** trust(independent)
         elif h:
             factor[h] = factor[h - 1]
     fair = _loss(_widened(found, factor)) <= TOLERANCE * _loss(found)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paratime.forecast import Backtest, from_gluonts, rolling
 from paratime.forecast.evaluation.backtest import with_required
-from paratime.forecast.fitting.holdout import PRIOR, TOLERANCE, hold_out, widths
+from paratime.forecast.fitting.holdout import TOLERANCE, hold_out, trust, widths
 from paratime.forecast.model.calibration import doubts
 
 
@@ -111,7 +111,7 @@ def test_widths_cover_their_share(spread):
 def test_few_windows_widen_only_and_no_further_than_they_are_worth():
     near, far = np.full((2, 3), 0.01), np.full((2, 3), 50.0)
     assert np.array_equal(widths(forecasts(near, 1.0), 2), np.ones(3))
-    assert np.allclose(widths(forecasts(far, 1.0), 2), 10 ** (2 / (2 + PRIOR)))
+    assert np.allclose(widths(forecasts(far, 1.0), 2), 10 ** trust(2))
 
 
 def test_steps_that_no_window_tells_of_take_the_width_before():
