@@ -21,6 +21,7 @@ from paratime.forecast.data.series import Collection
 from paratime.forecast.data.windows import placed, to_tensors, with_origins
 from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Floats, Sums, sums
 from paratime.forecast.evaluation.rolling import RollingWindows, rolling
+from paratime.forecast.model.outputs import LEVELS
 from paratime.forecast.model.task import ForecastTask
 
 PIECE = 2**24
@@ -47,6 +48,11 @@ class Backtest:
     def overall(self) -> dict[str, float]:
         """The metrics over everything, by name."""
         return {name: float(x) for name, x in self._sums.over((0, 1)).metrics().items()}
+
+    @property
+    def quantile_loss(self) -> float:
+        """The sum of the quantile losses, which is known even if all targets are 0."""
+        return float(self._sums.over((0, 1)).total[: len(LEVELS)].sum())
 
     @property
     def per_step(self) -> pd.DataFrame:

@@ -122,7 +122,7 @@ class Holdout:
             with _alone(task, member):
                 found = backtest(task, self.collection, windows=windows, stride=self.stride)
             tried.append((member, found))
-        member, found = min(tried, key=lambda pair: _loss(pair[1]))
+        member, found = min(tried, key=lambda pair: _sum(pair[1]))
         factor = widths(found, len(found.windows) // max(1, self.horizon // self.stride))
         return replace(member, spread=member.spread * torch.from_numpy(factor))
 
@@ -137,7 +137,7 @@ class Holdout:
         """Return the network's share, and the factors of the width (H,); none without windows."""
         if not (count := self._count(network)):
             return 0.0, np.ones(self.horizon)
-        losses = [_loss(_blended(network, statistical, x)) for x in WEIGHTS]
+        losses = [_sum(_blended(network, statistical, x)) for x in WEIGHTS]
         weight = float(WEIGHTS[int(np.argmin(losses))]) * trust(count)
         return weight, widths(_blended(network, statistical, weight), count)
 
@@ -282,6 +282,11 @@ def _alone(task: ForecastTask, member: Member) -> Iterator[None]:
         task.network.calibration = before
 
 
+def _sum(found: Backtest) -> float:
+    """Return the sum of the quantile losses, infinite if a forecast is NaN."""
+    return float(np.nan_to_num(found.quantile_loss, nan=np.inf))
+
+
 def _loss(found: Backtest) -> float:
     """Return the mean weighted quantile loss, infinite where it is undefined."""
     return float(np.nan_to_num(found.overall["mean_wQL"], nan=np.inf))
@@ -331,5 +336,5 @@ def widths(found: Backtest, independent: int) -> Floats:
             factor[h] = np.clip(wanted, least, BOUNDS[1]) ** trust(independent)
         elif h:
             factor[h] = factor[h - 1]
-    fair = _loss(_widened(found, factor)) <= TOLERANCE * _loss(found)
+    fair = _sum(_widened(found, factor)) <= TOLERANCE * _sum(found)
     return factor if fair else factor.clip(min=1.0)

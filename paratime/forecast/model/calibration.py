@@ -13,6 +13,9 @@ INTERVAL = (0.1, 0.9)
 FEW = 8
 """Fewer windows never make an interval narrower, and do not tell whether it can be trusted."""
 
+WORSE = 1.01
+"""A loss that is larger than seasonal naive's by more than 1 % is reported."""
+
 APART = 0.1
 """A coverage further than this from its nominal one is reported."""
 
@@ -134,7 +137,7 @@ def doubts(calibration: Calibration | None) -> str:
         found.append(f"the intervals rest on {windows} only")
     elif abs(known.coverage - 0.8) > APART:
         found.append(f"{known.coverage:.0%} of held-out values are inside the 80 % interval")
-    if known.loss > known.naive:
+    if known.loss > WORSE * known.naive:
         found.append(
             f"seasonal naive is better on held-out windows (mean_wQL {known.naive:.4f}, "
             f"the forecast {known.loss:.4f})"
