@@ -110,6 +110,8 @@ def write_table(table: pd.DataFrame, path: str) -> None:
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     """Return forecasts with six digits of the range of each row, however high its level is."""
     values = table.select_dtypes("floating")
+    if values.empty:
+        return table
     span = np.ptp(values.to_numpy(np.float64), axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         decimals = 5 - np.floor(np.log10(span))
