@@ -11,7 +11,7 @@ from paratime.forecast.data.labels import amount
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.evaluation.rolling import RollingWindows
-from paratime.forecast.model.calibration import APART
+from paratime.forecast.model.calibration import APART, doubts
 from paratime.io.packages import import_package
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def run(
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     ours = backtest(task, given, windows=windows, stride=stride)
     found = {"paratime": ours} | {name: other(ours.windows) for name, other in others.items()}
-    notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec), misses(ours))
-    note = "; ".join(x for x in notes if x)
+    notes = (seen_in_training(task, ours.windows), unseen_labels(given, task.spec))
+    doubt = misses(ours) or doubts(task.network.calibration)
+    note = "; ".join(x for x in (*notes, doubt) if x)
     print("\n".join([score_table(found), ours.windows.scope, *([f"note: {note}"] if note else [])]))
     if out is not None:
         write_series(found, Path(out) / "series.csv")

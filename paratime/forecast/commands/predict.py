@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from gluonts.model.forecast import QuantileForecast
 
@@ -101,6 +102,19 @@ def write_table(table: pd.DataFrame, path: str) -> None:
     check_format(path)
     with replacing(path) as draft:
         if path.endswith(".csv"):
-            table.to_csv(draft, index=False, float_format="%.7g")
+            _rounded(table).to_csv(draft, index=False, float_format="%.15g")
         else:
             table.to_parquet(draft, index=False)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts with six digits of the range of each row, however high its level is."""
+    values = table.select_dtypes("floating")
+    if values.empty:
+        return table
+    span = np.ptp(values.to_numpy(np.float64), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decimals = 5 - np.floor(np.log10(span))
+    rows = zip(values.to_numpy(np.float64), decimals, strict=True)
+    rounded = [row.round(int(n)) if abs(n) < 300 else row for row, n in rows]
+    return table.assign(**pd.DataFrame(rounded, table.index, values.columns))

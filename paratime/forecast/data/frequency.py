@@ -29,6 +29,8 @@ from paratime.forecast.data.stamps import (
     alignments,
     choose_alignments,
     in_days,
+    in_longest_month,
+    in_months,
 )
 
 GAP = 1000
@@ -131,6 +133,8 @@ def place(rows: SortedRows, freq: str | None) -> TimeGrid:
         periods = rows.time.to_period(wanted)
         start = list(periods[rows.begin])
     distances = alignments(rows.time, wanted)
+    if in_months(wanted):
+        distances[0] = in_longest_month(distances[0], rows.time, rows.begin)
     phase = periods.asi8 % periods.freq.n
     stray = (distances != distances[:, rows.first]) | (distances == NEVER)
     stray |= phase != phase[rows.first]

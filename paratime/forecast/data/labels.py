@@ -36,6 +36,11 @@ def amount(number: int, unit: str) -> str:
     return f"{number:,} {unit if number == 1 else unit + 's'}"
 
 
+def score(value: float) -> str:
+    """Return a score with four decimals, or with three digits if it is small."""
+    return f"{value:#.3g}" if 0 < abs(value) < 0.01 else f"{value:.4f}"
+
+
 def shorten(names: Sequence[str]) -> str:
     """Return the first names, for messages."""
     return ", ".join([*names[:3], *["..."] * (len(names) > 3)])

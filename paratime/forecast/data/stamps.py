@@ -124,6 +124,8 @@ class Stamps:
             return end - pd.Timedelta(self.distance, "ns")
         time = begin + pd.Timedelta(self.distance, "ns")
         # The 30th of February is its last day.
+        if self.distance < 31 * DAY and in_months(periods.freqstr):
+            end = pd.DatetimeIndex(np.minimum(end, begin + pd.offsets.MonthBegin(1)))
         return pd.DatetimeIndex(np.where(time < end, time, end - pd.Timedelta(DAY - rest, "ns")))
 
     def _weekdays(self, first: Days, end: Days, days: int) -> Days:
@@ -149,7 +151,7 @@ def alignments(time: pd.DatetimeIndex, freq: str) -> Ints:
         periods = time.to_period(base_frequency(freq)[1])
         begin, end = edges(periods)
     distances = [time.asi8 - begin.asi8]
-    if not _in_months(freq):
+    if not in_months(freq):
         return np.stack(distances)
     first, day, last = _days(begin), _days(time), _days(end)
     distances.append(end.asi8 - time.asi8)
@@ -161,6 +163,23 @@ def alignments(time: pd.DatetimeIndex, freq: str) -> Ints:
     found = np.stack(distances)
     found[2:4, time.dayofweek.to_numpy() >= 5] = NEVER
     return found
+
+
+def in_longest_month(distances: Ints, time: pd.DatetimeIndex, begin: Ints) -> Ints:
+    """Return distances where the last day of a short month counts as the day of longer ones.
+
+    Such a day stands for the 29th, 30th or 31st in a series of them.
+
+    Args:
+        distances: From the beginning of months, quarters or years, (N,).
+        time: The rows of S series, end to end.
+        begin: First row of each series, (S,).
+    """
+    lengths = np.diff(begin, append=len(time))
+    longest = np.repeat(np.maximum.reduceat(distances, begin), lengths)
+    same_time = (longest - distances) % DAY == 0
+    short = time.is_month_end & (time.day < longest // DAY + 1) & (longest < 31 * DAY)
+    return np.where(short & same_time & (distances < 31 * DAY), longest, distances)
 
 
 def choose_alignments(distances: Ints, fits: NDArray[np.bool_]) -> Ints:
@@ -226,7 +245,8 @@ def offset_name(offset: pd.Timedelta) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}" if minutes else "UTC"
 
 
-def _in_months(freq: str) -> bool:
+def in_months(freq: str) -> bool:
+    """Return whether periods are months, or longer."""
     return base_frequency(freq)[1][0] in "MQY"
 
 

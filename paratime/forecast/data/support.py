@@ -27,20 +27,22 @@ class Support:
         nonnegative: No value is negative, and all are whole or many are zero. Other levels above
             zero do not tell whether a value can be negative.
         counts: All values are whole, and many are zero or most are small.
+        near_zero: Many values are zero, or most are small counts.
     """
 
     nonnegative: bool
     counts: bool
+    near_zero: bool
 
 
 def support(data: Collection, held_out: int = 0) -> Support:
     """Return the support of all series before the last ``held_out`` steps of each."""
     values = np.concatenate([np.zeros(0), *_channels(data, held_out)])
     if not values.size or values.min() < 0:
-        return Support(False, False)
+        return Support(False, False, False)
     whole = bool((values == np.round(values)).all())
     near = bool((values == 0).mean() >= ZEROS or (whole and np.median(values) < SMALL))
-    return Support(near or whole, near and whole)
+    return Support(near or whole, near and whole, near)
 
 
 def variation(data: Collection, held_out: int = 0) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from paratime.errors import InputError
-from paratime.forecast.data.labels import amount
+from paratime.forecast.data.labels import amount, score
 from paratime.forecast.evaluation import charts
 from paratime.forecast.evaluation.backtest import Backtest
 from paratime.forecast.evaluation.metrics import METRICS
@@ -102,7 +102,7 @@ def format_metric(metric: str, value: float) -> str:
         return f"{100 * value:.1f} %"
     if metric == "RMSE":
         return f"{value:,.{max(0, 3 - len(str(int(value))))}f}" if value >= 1 else f"{value:.3g}"
-    return f"{value:.4f}"
+    return score(value)
 
 
 def _best(backtests: dict[str, Backtest]) -> set[tuple[int, int]]:

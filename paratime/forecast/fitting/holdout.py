@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from paratime.forecast.data.datamodule import SHORTEST
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.data.series import Collection, until
+from paratime.forecast.data.support import support
 from paratime.forecast.evaluation.backtest import Backtest, backtest
 from paratime.forecast.evaluation.baselines import seasonal_naive
 from paratime.forecast.evaluation.metrics import Floats
@@ -84,7 +85,8 @@ class Holdout:
     def calibrate(self, task: ForecastTask, steps: int) -> tuple[Calibration, str]:
         """Return a network's calibration, and the name of the statistical forecast in it.
 
-        An output that location and scale do not simply move stays as it is.
+        An output that location and scale do not simply move stays as it is, and so do forecasts
+        near zero: a bound that many values reach has no centre that moves, and no width.
 
         Args:
             task: The network, trained for ``steps`` steps on ``training``.
@@ -96,7 +98,7 @@ class Holdout:
         weight = 1.0
         factor: Floats = np.ones(self.horizon)
         evidence = Evidence(count, _loss(network), naive, _coverage(network), steps)
-        if task.network.output.moves:
+        if task.network.output.moves and not support(self.collection).near_zero:
             with _alone(task, member):
                 statistical = self._forecasts(task, self.collection)
             weight, factor = self._choose(network, statistical)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from paratime.forecast.data.labels import score
 from paratime.forecast.fitting.holdout import Holdout
 from paratime.forecast.fitting.members import members
 from paratime.forecast.model.calibration import Calibration
@@ -66,7 +67,7 @@ class Selection(Callback):
         rows = [("trained for", f"{self.steps:,} steps")] if self.steps else []
         rows.append(("forecast", blend))
         if found.windows:
-            scores = f"mean_wQL {found.loss:.4f}, seasonal naive {found.naive:.4f}"
+            scores = f"mean_wQL {score(found.loss)}, seasonal naive {score(found.naive)}"
             windows = "1 window" if found.windows == 1 else f"{found.windows:,.0f} windows"
             rows.append(("held out", f"{windows}: {scores}, {found.coverage:.0%} inside 80 %"))
         return rows

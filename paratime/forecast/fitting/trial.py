@@ -51,8 +51,9 @@ class Trial(Callback):
         vars(self).update(state_dict)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Choose the steps of the scores."""
+        """Choose the steps of the scores, and stop again if the run was about to."""
         self._due = due(int(trainer.estimated_stepping_batches))
+        self._stop_when_worse(trainer)  # saved between the score that ends it and the end
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *arguments: Any
@@ -62,8 +63,11 @@ class Trial(Callback):
         step = self._last = trainer.global_step
         if step > self._scored and step in self._due:
             pl_module.log("val/mean_wQL", self._score(pl_module, step))
-            if step >= PATIENCE * self.steps > 0:
-                trainer.should_stop = True
+            self._stop_when_worse(trainer)
+
+    def _stop_when_worse(self, trainer: Trainer) -> None:
+        if self._scored >= PATIENCE * self.steps > 0:
+            trainer.should_stop = True
 
     def finish(self, task: ForecastTask) -> None:
         """Give a task its best weights; a training that others ended has its last ones to score."""

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from paratime.forecast.data.labels import score
 from paratime.forecast.model.outputs import Output
 
 INTERVAL = (0.1, 0.9)
@@ -139,7 +140,7 @@ def doubts(calibration: Calibration | None) -> str:
         found.append(f"{known.coverage:.0%} of held-out values are inside the 80 % interval")
     if known.loss > WORSE * known.naive:
         found.append(
-            f"seasonal naive is better on held-out windows (mean_wQL {known.naive:.4f}, "
-            f"the forecast {known.loss:.4f})"
+            f"seasonal naive is better on held-out windows (mean_wQL {score(known.naive)}, "
+            f"the forecast {score(known.loss)})"
         )
     return "; ".join(found)

@@ -111,6 +111,19 @@ def test_days_of_the_weeks_of_a_month(week, zone, months):
     continues(time, read_back(time[:-LATER].delete([5, 6]), "memory", None))
 
 
+@pytest.mark.parametrize("clock", ("00:00", "07:30"))
+@pytest.mark.parametrize("begin", ("2020-01", "2021-02", "2022-03"))
+@pytest.mark.parametrize("months", (1, 2, 3, 6, 12))
+@pytest.mark.parametrize("day", (28, 29, 30, 31))
+def test_a_day_that_short_months_lack_is_their_last_one(day, months, begin, clock):
+    first = pd.period_range(begin, periods=30 + LATER, freq=f"{months}M")
+    days = np.minimum(day, first.asfreq("M").days_in_month)
+    time = (
+        first.asfreq("M").start_time + pd.to_timedelta(days - 1, "D") + pd.Timedelta(f"{clock}:00")
+    )
+    continues(time, read_back(time[:-LATER].delete([5, 6]), "memory", None))
+
+
 @pytest.mark.parametrize("form", ("csv", "parquet"))
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("freq", ("15min", "h", "D", "W-MON", "ME"))

@@ -92,6 +92,10 @@ def test_table_has_one_row_a_model_and_aligned_columns(both):
     "metric, value, text",
     [
         ("MASE", 0.81234, "0.8123"),
+        ("mean_wQL", 0.051234, "0.0512"),
+        ("mean_wQL", 0.0007123, "0.000712"),
+        ("mean_wQL", 5.1e-10, "5.10e-10"),
+        ("mean_wQL", 0.0, "0.0000"),
         ("coverage_80", 0.7981, "79.8 %"),
         ("RMSE", 0.0012345, "0.00123"),
         ("RMSE", 4.7123, "4.71"),

@@ -80,6 +80,16 @@ def test_a_training_that_ends_early_is_scored_and_the_next_one_is_as_long(option
         assert predictor.task.trainer.global_step == steps
 
 
+@pytest.mark.parametrize("saved, stops", [(2, False), (3, True)])
+def test_a_trial_that_was_saved_at_its_end_stays_ended(saved, stops):
+    trial, _ = steps_of({1: 1.0, 2: 2.0, 3: 3.0} if saved == 3 else {1: 1.0, 2: 2.0})
+    again = Trial(Losses([]))
+    again.load_state_dict(trial.state_dict())
+    trainer = SimpleNamespace(estimated_stepping_batches=9, should_stop=False)
+    again.on_train_start(trainer, None)
+    assert trainer.should_stop == stops
+
+
 def test_scores_are_due_from_the_first_steps_to_the_last():
     assert max(due(300)) == 300 and min(due(300)) == 5 and len(due(300)) == 24
     assert due(1) == {1} and max(due(7)) == 7
