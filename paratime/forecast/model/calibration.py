@@ -23,7 +23,9 @@ APART = 0.1
 
 @dataclass(frozen=True)
 class Evidence:
-    """Scores on held-out windows, of a calibration that had not seen them.
+    """Scores on held-out windows: blend and width of each half are those that the other half chose.
+
+    The steps of training were chosen on the same windows, so the scores err on the bright side.
 
     Attributes:
         windows: Windows whose targets do not overlap; 0 if none could be held out.

@@ -18,13 +18,15 @@ from paratime.training.checkpoint import SaveWhenStopped, Stopped
 
 
 class Signal(Callback):
-    """Sends the process a signal in a step."""
+    """Sends the process a signal in a step, the first time or a later one that it comes by."""
 
-    def __init__(self, number, step=3, times=1):
+    def __init__(self, number, step=3, times=1, training=1):
         self.number, self.step, self.times = number, step, times
+        self.before = training
 
     def on_train_batch_start(self, trainer, *_):
-        for _ in range(self.times * (trainer.global_step == self.step)):
+        self.before -= trainer.global_step == self.step
+        for _ in range(self.times * (self.before == 0 and trainer.global_step == self.step)):
             os.kill(os.getpid(), self.number)
 
 
@@ -39,11 +41,11 @@ def test_a_stopped_run_ends_as_if_it_had_not_stopped(tmp_path):
 
     whole, handlers = train(), [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
     path = str(tmp_path / "last.ckpt")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number, step, training in ((signal.SIGINT, 3, 1), (signal.SIGTERM, 1, 2)):
         with pytest.raises(Stopped, match="saved") as stop:
-            train(SaveWhenStopped(path, "read {path}"), Signal(number))
+            train(SaveWhenStopped(path, "read {path}"), Signal(number, step, training=training))
         assert stop.value.code == 128 + number
-        assert str(stop.value) == f"stopped at step 4, saved; read {path}"
+        assert str(stop.value) == f"stopped at step {step + 1}, saved; read {path}"
         torch.testing.assert_close(train(ckpt_path=path), whole, rtol=0, atol=0)
     with pytest.raises(SystemExit):  # Lightning ends a run at once that a key interrupts
         train(SaveWhenStopped(path), Signal(signal.SIGINT, times=2))
