@@ -47,7 +47,7 @@ _log = logging.getLogger("paratime")
 EPOCHS, STEPS = 14, (300, 2000)
 """Default epochs of training at most, within a least and a largest number of steps."""
 
-REFIT = 0.05
+REFIT = 0.01
 """Share of the steps from which on those that were held out are worth training again."""
 
 LAST = Path("checkpoints", "last.ckpt")

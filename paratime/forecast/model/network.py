@@ -17,9 +17,12 @@ from torch.nn import functional
 from paratime.forecast.model.calibration import Calibration
 from paratime.forecast.model.outputs import Output
 from paratime.forecast.model.pieces import LARGEST, pieces_of, recomputed
-from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, lagged, trailing
+from paratime.forecast.model.scaling import TYPICAL, Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
+
+FAR = 50.0
+"""Scales from zero beyond which a network does not see how far away zero is."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SeriesShape:
     past: int = 0
     static_real: int = 0
     cardinality: tuple[int, ...] = ()
-    variation: float = FLOOR
+    variation: float = TYPICAL
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,7 @@ class ForecastNetwork(nn.Module):
         loc, scale = self.scaling.usable(loc, scale)
         lags = self._scaled(recent, loc, scale).flatten(-2)
         present = ~recent[..., 0, :].isnan()
-        level = -(loc.abs() / scale).clamp(max=1 / FLOOR).log1p()  # how near zero is, if it is
+        level = -(loc.abs() / scale).clamp(max=FAR).log1p()  # how near zero is, if it is
         parts = [lags, present.to(lags), level.to(lags), age.to(lags).log1p().unsqueeze(-1) / 5]
         series = batch["series"]
         parts += [batch["known"], batch["past"], batch["static_real"][series]]

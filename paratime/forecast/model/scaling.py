@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-FLOOR = 0.02
+FLOOR = 0.1
+"""The floor, as a share of the mean distance from the location."""
+
+FLOOR_OF_LEVEL = 0.02
+"""The floor of version 0.1, as a share of the mean magnitude."""
+
+TYPICAL = 0.02
+"""Variation of a series that is not known to vary otherwise."""
+
 RESOLUTION = 16 * torch.finfo(torch.float64).eps
 """Variation, relative to the location, that is rounding."""
 PIECE = 2**22
@@ -39,7 +47,7 @@ class Scaling:
     window: int
     season: int
     lags: int = field(default=0, repr=False)
-    variation: float = field(default=FLOOR, repr=False)
+    variation: float = field(default=TYPICAL, repr=False)
 
     @property
     def length(self) -> int:
@@ -68,7 +76,7 @@ class Scaling:
         seasonal = differences.nansum(-2) / pairs.clamp(min=1)
         scale = torch.lerp(spread, seasonal, (pairs.to(spread) / self.season).clamp_(max=1))
         far = exact - loc.unsqueeze(-2) if self.variation else recent + reference
-        scale = scale + FLOOR * far.abs().nanmean(-2)
+        scale = scale + (FLOOR if self.variation else FLOOR_OF_LEVEL) * far.abs().nanmean(-2)
         loc = loc + reference.squeeze(-2)
         return loc, torch.where(scale > RESOLUTION * loc.abs(), scale, torch.nan)
 

@@ -16,14 +16,14 @@ from paratime.forecast.model.outputs import Quantiles
 
 RANDOM = np.random.default_rng(0)
 SERIES = {
-    "intermittent": (RANDOM.poisson(0.2, 200), Support(True, True)),
-    "small": (1 + RANDOM.poisson(3, 200), Support(True, True)),
-    "rain": (RANDOM.gamma(1, 5, 200) * (RANDOM.random(200) < 0.4), Support(True, False)),
-    "large": (500 + RANDOM.poisson(90, 200), Support(True, False)),
-    "overdispersed": (RANDOM.negative_binomial(2, 0.05, 200), Support(True, False)),
-    "signed": (RANDOM.poisson(0.2, 200) - 1, Support(False, False)),
-    "real": (RANDOM.gamma(2, 5, 200), Support(False, False)),
-    "empty": (np.full(9, np.nan), Support(False, False)),
+    "intermittent": (RANDOM.poisson(0.2, 200), Support(True, True, True)),
+    "small": (1 + RANDOM.poisson(3, 200), Support(True, True, True)),
+    "rain": (RANDOM.gamma(1, 5, 200) * (RANDOM.random(200) < 0.4), Support(True, False, True)),
+    "large": (500 + RANDOM.poisson(90, 200), Support(True, False, False)),
+    "overdispersed": (RANDOM.negative_binomial(2, 0.05, 200), Support(True, False, False)),
+    "signed": (RANDOM.poisson(0.2, 200) - 1, Support(False, False, False)),
+    "real": (RANDOM.gamma(2, 5, 200), Support(False, False, False)),
+    "empty": (np.full(9, np.nan), Support(False, False, False)),
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from paratime.forecast.model.scaling import FLOOR, Scaling, Trailing, trailing
+from paratime.forecast.model.scaling import FLOOR, FLOOR_OF_LEVEL, Scaling, Trailing, trailing
 
 SCALING = Scaling(window=7, season=3)
 STARTS = (0, 40, 41, 60)
@@ -40,14 +40,14 @@ def by_loop(values: np.ndarray, level_free: bool) -> tuple[float, float]:
     seasonal = np.mean(known) if known else 0.0
     scale = (1 - share) * np.nanstd(recent) + share * seasonal
     far = values[-window - season :] - np.nanmean(recent) if level_free else recent
-    scale += FLOOR * np.nanmean(np.abs(far))
+    scale += (FLOOR if level_free else FLOOR_OF_LEVEL) * np.nanmean(np.abs(far))
     return np.nanmean(recent), scale if scale > 1e-12 else np.nan
 
 
 @pytest.mark.parametrize("level_free", (True, False))
 def test_statistics_are_those_of_a_loop_over_the_past(level_free):
     target, reset = series()
-    found = trailing(target, reset, Scaling(7, 3, variation=FLOOR * level_free))
+    found = trailing(target, reset, Scaling(7, 3, variation=float(level_free)))
     for channel in range(2):
         for first, end in zip(STARTS, (*STARTS[1:], 90), strict=True):
             loc, scale = np.nan, np.nan
