@@ -113,19 +113,17 @@ def walk(steps, random):
     return 100 + random.normal(size=steps).cumsum()
 
 
-@pytest.mark.parametrize(
-    "kind, count", [(noise, 1), (noise, 6), (growth, 1), (season, 1), (walk, 3)]
-)
-def test_small_data_is_not_memorised(kind, count):
+@pytest.mark.parametrize("kind", [noise, growth, season, walk])
+def test_small_data_is_not_memorised(kind):
     random = np.random.default_rng(0)
     entries = [
         {"item_id": str(i), "start": pd.Period("2000-01", "M"), "target": kind(144, random)}
-        for i in range(count)
+        for i in range(2)
     ]
     data = from_gluonts(entries)
     before = [until(entry, 144 - 24) for entry in data.entries]
     predictor = ParaRNNEstimator("M", 12, hidden_size=32, num_layers=1).train(before)
     found = backtest(predictor.task, data, windows=2)
     scores, naive = found.overall, seasonal_naive(found.windows).overall
-    assert scores["mean_wQL"] < 1.1 * naive["mean_wQL"]
+    assert scores["mean_wQL"] < 1.15 * naive["mean_wQL"]
     assert scores["coverage_80"] > 0.55, "intervals are too narrow"
