@@ -123,27 +123,24 @@ def _check(case: Case, problem: tuple) -> None:
         check(found, outcome(alone(run), *problem), places=False)
 
 
+def _check_examples(case, most):
+    @search(most)
+    @given(st.data())
+    def examples(data):
+        _check(case, data.draw(problems(case)))
+
+    examples()
+
+
 @pytest.mark.parametrize("path", [x for x in library.backends() if x != targets.SIMT])
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_not_finite_stays_in_its_episode(case, path):
-    @search(12)
-    @given(st.data())
-    def examples(data):
-        problem = data.draw(problems(CASES[case]))
-        with library.force_backend(path):
-            _check(CASES[case], problem)
-
-    examples()
+    with library.force_backend(path):
+        _check_examples(CASES[case], 12)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("case", EMULATED)
 def test_what_is_not_finite_stays_in_its_episode_on_a_device(case, choice):
-    @search(4)
-    @given(st.data())
-    def examples(data):
-        problem = data.draw(problems(CASES[case]))
-        with library.force_backend(targets.SIMT), device.force_choice(CHOICES[choice]):
-            _check(CASES[case], problem)
-
-    examples()
+    with library.force_backend(targets.SIMT), device.force_choice(CHOICES[choice]):
+        _check_examples(CASES[case], 4)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from paratime.errors import InputError, check_at_least
 from paratime.forecast.data.features import check_ahead
 from paratime.forecast.data.labels import amount, shorten
-from paratime.forecast.data.series import Collection, until
+from paratime.forecast.data.series import Collection, channels_with_values, until
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
@@ -183,8 +183,7 @@ class SeriesData(DataModule):
     def _check_values(self, entries: list[dict[str, Any]], where: str) -> None:
         """Refuse a channel without any value."""
         names = self.collection.channel_names
-        seen = [~np.isnan(np.atleast_2d(e["target"])).all(axis=1) for e in entries]
-        for name, some in zip(names, np.any(seen, axis=0), strict=True):
+        for name, some in zip(names, channels_with_values(entries), strict=True):
             if not some:
                 label = f"target, channel {name!r}" if len(names) > 1 else "target"
                 raise InputError(

@@ -251,3 +251,9 @@ def until(entry: dict[str, Any], steps: int) -> dict[str, Any]:
         "target": entry["target"][..., :steps],
         "past_feat_dynamic_real": entry["past_feat_dynamic_real"][:, :steps],
     }
+
+
+def channels_with_values(entries: Iterable[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Return whether any of some series has a value in each channel, (C,)."""
+    seen = [~np.isnan(np.atleast_2d(entry["target"])).all(axis=1) for entry in entries]
+    return np.any(seen, axis=0)

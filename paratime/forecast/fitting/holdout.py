@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from paratime.forecast.data.datamodule import SHORTEST
 from paratime.forecast.data.rows import Ints
-from paratime.forecast.data.series import Collection, until
+from paratime.forecast.data.series import Collection, channels_with_values, until
 from paratime.forecast.data.support import support
 from paratime.forecast.evaluation.backtest import Backtest, backtest
 from paratime.forecast.evaluation.baselines import seasonal_naive
@@ -182,13 +182,12 @@ def hold_out(collection: Collection, horizon: int) -> Holdout | None:
         found = _partial(collection, horizon, lengths, short)
     else:
         return None
-    return found if _has_all_channels(found.training) else None
+    return found if channels_with_values(found.training.entries).all() else None
 
 
 def last_window(collection: Collection, training: Collection, horizon: int) -> Holdout:
     """Hold out the last window of each series of a collection, apart from those of the training."""
-    share = max(0.0, 1 - _steps(training) / max(1, _steps(collection)))
-    return Holdout(collection, training, 1, 1, horizon, len(collection.entries), share)
+    return Holdout(collection, training, 1, 1, horizon, len(collection.entries), share=0.0)
 
 
 def _whole(collection: Collection, horizon: int, lengths: Ints, long: Flags) -> Holdout:
@@ -241,11 +240,6 @@ def _lengths(collection: Collection) -> Ints:
 def _first(entry: dict[str, Any]) -> int:
     known = _known(entry)
     return int(known[0]) if known.size else int(entry["target"].shape[-1])
-
-
-def _has_all_channels(collection: Collection) -> bool:
-    seen = [~np.isnan(np.atleast_2d(e["target"])).all(axis=1) for e in collection.entries]
-    return bool(np.any(seen, axis=0).all())
 
 
 def _some(collection: Collection, chosen: Flags, most: int = FORECASTS) -> Collection:

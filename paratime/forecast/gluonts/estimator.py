@@ -318,10 +318,12 @@ class ParaRNNEstimator(Estimator):
         label: str = "Training",
     ) -> None:
         """Train a task, for exactly ``steps`` if given; it ends on the CPU in single precision."""
-        loader, least = data.train_dataloader(), {"min_steps": steps} if steps else {}
-        if steps is None and not {"max_epochs", "max_steps"} & self.trainer_kwargs.keys():
-            steps = self.max_steps or min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
-        limits = least if steps is None else least | {"max_steps": steps, "max_epochs": -1}
+        loader, limits = data.train_dataloader(), {}
+        if steps is not None:
+            limits = {"min_steps": steps, "max_steps": steps, "max_epochs": -1}
+        elif not {"max_epochs", "max_steps"} & self.trainer_kwargs.keys():
+            most = self.max_steps or min(STEPS[1], max(STEPS[0], EPOCHS * len(loader)))
+            limits = {"max_steps": most, "max_epochs": -1}
         with TemporaryDirectory() as draft:
             folder = Path(self.trainer_kwargs.get("default_root_dir") or draft, LAST).parent
             last = ModelCheckpoint(
