@@ -92,6 +92,8 @@ class TrajectoryData(DataModule):
             action=layout.action,
             discrete=layout.discrete,
             environment=self.recording.environment,
+            options=self.recording.options,
+            names=self.recording.names,
             trained_on=[episode_digest(episode) for episode in rows],
         )
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from paratime.training.spec import DataSpec
+from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.windows import Rows
 
 
@@ -65,6 +66,9 @@ class TrajectorySpec(DataSpec):
         action: Size of an action, or, if discrete, the number of choices.
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
+        options: How the environment was made.
+        names: Of the values of an observation vector, by its key, and under ``action`` of those of
+            an action, where they are known.
         trained_on: Fingerprints of the training episodes.
     """
 
@@ -76,4 +80,6 @@ class TrajectorySpec(DataSpec):
     action: int = 0
     discrete: bool = False
     environment: str | None = None
+    options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    names: dict[str, list[str]] = field(default_factory=dict)
     trained_on: list[str] = field(default_factory=list)

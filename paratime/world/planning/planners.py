@@ -133,6 +133,9 @@ class Agent:
         discrete: Whether actions are choices.
         cost: Subtracted from the predicted reward at each step, or None.
         seed: Seed of the candidates.
+        bounds: Least and greatest actions (2, A) that are tried; by default those of the training
+            data. A choice whose greatest value is 0 is not tried.
+        legal: From actions (..., A) to the nearest that the environment accepts; all by default.
     """
 
     def __init__(
@@ -142,9 +145,13 @@ class Agent:
         discrete: bool,
         cost: Cost | None = None,
         seed: int = 0,
+        bounds: Tensor | None = None,
+        legal: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._network, self._planner, self.discrete = network.eval(), planner, discrete
         self._cost, self._random = cost, torch.Generator().manual_seed(seed)
+        self._bounds = network.action_range if bounds is None else bounds.to(network.action_range)
+        self._legal = legal
         self.outside = 0
         """Candidates whose rollouts left the range of the training data, or whose return is not
         finite; the latter count as the worst finite one."""
@@ -152,8 +159,10 @@ class Agent:
         """All candidates."""
         self.reset()
 
-    def reset(self) -> None:
-        """Begin an episode."""
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode; with a seed, its candidates depend on no earlier episode."""
+        if seed is not None:
+            self._random.manual_seed(seed)
         self._state: tuple[Any, ...] | None = None
         self._plan = self._blank(self._planner.horizon)
 
@@ -210,7 +219,8 @@ class Agent:
         count, (horizon, size) = self._planner.candidates, plan.mean.shape
         if self.discrete:
             uniform = torch.rand(count, horizon, 1, generator=self._random)
-            choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=size - 1)
+            last = int(self._allowed.nonzero()[-1])
+            choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=last)
             return functional.one_hot(choice, size).to(plan.mean)
         noise = torch.randn(count, horizon, size, generator=self._random)
         return (plan.mean + plan.spread * noise).clamp(-1, 1)
@@ -218,18 +228,27 @@ class Agent:
     def _moved(self, plan: Plan, candidates: Tensor, weights: Tensor) -> Plan:
         mean = torch.einsum("n,nha->ha", weights, candidates)
         if self.discrete:
-            return Plan(0.9 * mean + 0.1 / mean.shape[-1], plan.spread)  # no choice dies out
+            allowed = self._allowed
+            mean = 0.9 * mean + 0.1 / int(allowed.sum())  # no choice dies out
+            return Plan(mean * allowed, plan.spread)
         variance = torch.einsum("n,nha->ha", weights, (candidates - mean).square())
         return Plan(mean, variance.sqrt().clamp(min=0.05))
 
     def _blank(self, steps: int) -> Plan:
         size = self._network.action_range.shape[1]
-        mean = torch.full((steps, size), 1 / size if self.discrete else 0.0)
+        mean = torch.zeros(steps, size)
+        if self.discrete:
+            mean += self._allowed / self._allowed.sum()
         return Plan(mean, torch.ones(steps, size))
 
+    @property
+    def _allowed(self) -> Tensor:
+        return self._bounds[1] > 0
+
     def _scaled(self, action: Tensor) -> Tensor:
-        low, high = self._network.action_range
-        return low + (action + 1) / 2 * (high - low)
+        low, high = self._bounds
+        actions = low + (action + 1) / 2 * (high - low)
+        return actions if self._legal is None else self._legal(actions).clamp(low, high)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -1,8 +1,9 @@
 """Where trajectories come from."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.episode import Episode
 
 
@@ -14,11 +15,16 @@ class Recording:
         episodes: In a fixed order.
         environment: Gymnasium's id of their environment, if it is known.
         actions: The number of choices of a discrete action, if it is known.
+        options: How the environment was made.
+        names: Of the values of an observation vector, by its key, and under ``action`` of those of
+            an action, where they are known.
     """
 
     episodes: list[Episode]
     environment: str | None = None
     actions: int | None = None
+    options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Source(ABC):

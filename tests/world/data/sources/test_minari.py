@@ -119,7 +119,8 @@ def test_metadata_in_the_file_or_beside_it(tmp_path):
     groups = {"episode_0": parts(actions=np.array([1, 2, 1]))}
     source = save(tmp_path / "a.hdf5", groups, env_spec='{"id": "Old-v0"}', action_space=space)
     recording = source.read()
-    assert (recording.environment, recording.actions) == ("Old-v0", 3)
+    assert (recording.environment, recording.actions) == ("Old-v0", 2)
+    assert recording.episodes[0].action.tolist() == [0, 1, 0]
     about = {"env_spec": '{"id": "New-v0"}', "action_space": '{"type": "Box"}'}
     (tmp_path / "metadata.json").write_text(json.dumps(about))
     recording = source.read()
