@@ -36,8 +36,8 @@ class EnvironmentOptions:
     Attributes:
         environment_args: Keyword arguments of the environment.
         max_episode_steps: Steps after which its episodes are cut short; None for its own limit.
-        wrappers: Import paths of wrappers, the innermost first, or a ``class_path`` with
-            ``init_args``.
+        wrappers: Import paths of wrappers, the innermost first, or an ``entry_point`` with
+            ``kwargs`` as in Gymnasium's specifications.
     """
 
     environment_args: dict[str, Any] = field(default_factory=dict)
@@ -163,10 +163,10 @@ def _wrapper(given: Any) -> tuple[str, dict[str, Any]]:
     """Return the import path and the arguments of a wrapper."""
     if isinstance(given, str):
         return given.replace(":", "."), {}
-    if isinstance(given, Mapping) and isinstance(given.get("class_path"), str):
-        return given["class_path"].replace(":", "."), dict(given.get("init_args") or {})
+    if isinstance(given, Mapping) and isinstance(given.get("entry_point"), str):
+        return given["entry_point"].replace(":", "."), dict(given.get("kwargs") or {})
     raise InputError(
-        "wrappers", "import paths, or class_path and init_args", repr(given), "correct it"
+        "wrappers", "import paths, or entry_point and kwargs", repr(given), "correct it"
     )
 
 
@@ -192,7 +192,7 @@ def options_of(spec: Mapping[str, Any]) -> EnvironmentOptions:
     for each in spec.get("additional_wrappers") or ():
         path = str(each.get("entry_point", "")).replace(":", ".")
         if not path.rpartition(".")[2].startswith(("Record", "Render", "Human")):
-            wrappers.append({"class_path": path, "init_args": each.get("kwargs")})
+            wrappers.append({"entry_point": path, "kwargs": each.get("kwargs")})
     limit = spec.get("max_episode_steps")
     return EnvironmentOptions(
         {**(spec.get("kwargs") or {})}, None if limit is None else int(limit), wrappers
@@ -236,7 +236,7 @@ def check_trusted(options: EnvironmentOptions) -> None:
     """Refuse options of data whose wrappers are none of Gymnasium's: data names no code to run."""
     for given in options.wrappers:
         path = _wrapper(given)[0]
-        known = isinstance(given, str) or given.get("init_args") is not None
+        known = isinstance(given, str) or given.get("kwargs") is not None
         if not (known and path.startswith(TRUSTED)):
             raise InputError(
                 f"wrapper {path} of the data",

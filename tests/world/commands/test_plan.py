@@ -122,7 +122,7 @@ def test_wrappers_of_data_are_gymnasiums_own(paratime, home):
     out, _ = plan(paratime, path)
     assert "environment          strict:Strict-v0, NormalizeReward" in out
     recording = Gym("strict:Strict-v0", 8).read()
-    strange = EnvironmentOptions(wrappers=[{"class_path": "os.system", "init_args": {}}])
+    strange = EnvironmentOptions(wrappers=[{"entry_point": "os.system", "kwargs": {}}])
     known = {"environment": "strict:Strict-v0", "options": strange}
     write_minari(Recording(recording.episodes, **known), home / "strange-v0")
     path = fit(paratime, home / "second", "Minari", path="strange-v0")

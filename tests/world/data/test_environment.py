@@ -103,8 +103,8 @@ OPTIONS = {
         {
             "wrappers": [
                 {
-                    "class_path": "gymnasium.wrappers.TimeAwareObservation",
-                    "init_args": {"flatten": True},
+                    "entry_point": "gymnasium.wrappers.TimeAwareObservation",
+                    "kwargs": {"flatten": True},
                 }
             ]
         },
@@ -168,7 +168,7 @@ def test_specifications_of_files_hold_what_was_given():
     world = gymnasium.make("Pendulum-v1", g=1.0, max_episode_steps=50)
     world = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.wrappers.ClipAction(world))
     options = options_of(json.loads(world.spec.to_json()))
-    clip = {"class_path": "gymnasium.wrappers.transform_action.ClipAction", "init_args": {}}
+    clip = {"entry_point": "gymnasium.wrappers.transform_action.ClipAction", "kwargs": {}}
     assert options == EnvironmentOptions({"g": 1.0}, 50, [clip])
     check_trusted(options)
     made = make_environment("Pendulum-v1", options)

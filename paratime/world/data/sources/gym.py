@@ -50,7 +50,7 @@ class Gym(Source):
         max_episode_steps: Steps after which an episode is cut short; the environment's own limit
             by default, or 1,000 where it has none.
         wrappers: Import paths of wrappers, the innermost first, such as ``mine.MyWrapper`` or
-            ``gymnasium.wrappers.ClipAction``, or ``class_path`` with ``init_args``.
+            ``gymnasium.wrappers.ClipAction``, or an ``entry_point`` with ``kwargs``.
         renew: Whether to collect anew, and replace what was cached.
     """
 
