@@ -23,6 +23,7 @@ class Moments:
         highest: Greatest observation.
         action_lowest: Least action.
         action_highest: Greatest action.
+        reward_extent: Greatest distance of a reward from the mean, in standard deviations.
     """
 
     observation: tuple[list[float], list[float]]
@@ -32,6 +33,7 @@ class Moments:
     highest: list[float]
     action_lowest: list[float]
     action_highest: list[float]
+    reward_extent: float = 0.0
 
     @classmethod
     def of(cls, episodes: Sequence[Rows]) -> "Moments":
@@ -40,14 +42,16 @@ class Moments:
         change = np.concatenate([np.diff(x["observation"], axis=0) for x in episodes])
         reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
         action = np.concatenate([x["prev_action"][1:] for x in episodes])
+        (mean,), (spread,) = of_reward = _moments(reward)
         return cls(
             _moments(observation),
             _moments(change),
-            _moments(reward),
+            of_reward,
             observation.min(0).tolist(),
             observation.max(0).tolist(),
             action.min(0).tolist(),
             action.max(0).tolist(),
+            float(np.abs(reward - mean).max() / spread),
         )
 
 
