@@ -34,6 +34,12 @@ def code_digest(names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def users_code(*classes: type) -> str:
+    """Return a digest of the code of classes that are a user's own, empty if all are installed."""
+    names = sorted({x.__module__ for x in classes if not x.__module__.startswith(f"{OURS}.")})
+    return code_digest(names) if _own_modules(names) else ""
+
+
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the installed packages that modules are of, or use, by name.
 
