@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ def code_digest(names: Iterable[str]) -> str:
     except installed ones, which ``versions`` tells apart.
 
     Args:
-        names: Of modules that are loaded.
+        names: Of modules; of one that is not loaded its file counts, if it is found.
     """
     digest = sha256()
     for name, path in sorted(_own_modules(names).items()):
@@ -32,6 +33,11 @@ def code_digest(names: Iterable[str]) -> str:
         edited = (f"{key} {x}" for key, x in _functions(loaded, name) if x not in written)
         digest.update("\n".join(edited).encode())
     return digest.hexdigest()
+
+
+def is_own(name: str) -> bool:
+    """Return whether a module is neither installed nor of the standard library."""
+    return bool(_own_modules([name]))
 
 
 def users_code(*classes: type) -> str:
@@ -74,10 +80,10 @@ def _version(package: str) -> str:
 def _own_modules(names: Iterable[str]) -> dict[str, Path | None]:
     """Return the files of modules that are not installed, and of what they import nearby."""
     found: dict[str, Path | None] = {}
-    left = [(name, _file(sys.modules[name])) for name in names if name in sys.modules]
+    left = [(name, _found(name)) for name in names]
     while left:
         name, path = left.pop()
-        if name in found or (path is None and name != "__main__"):
+        if name in found or (path is None and (name != "__main__" or name not in sys.modules)):
             continue
         found[name] = path
         if path is not None and not name.startswith(f"{OURS}."):
@@ -85,11 +91,27 @@ def _own_modules(names: Iterable[str]) -> dict[str, Path | None]:
     return found
 
 
+def _found(name: str) -> Path | None:
+    """Return the file of a module that is loaded or can be."""
+    if name in sys.modules:
+        return _file(sys.modules[name])
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    return None if spec is None else _own(name, spec.origin)
+
+
 def _file(module: ModuleType) -> Path | None:
+    """Return the file of a loaded module, as ``_own`` does."""
+    return _own(module.__name__, getattr(module, "__file__", None))
+
+
+def _own(name: str, file: str | None) -> Path | None:
     """Return the file of a module, None if it is installed, of the standard library, or none."""
-    path = Path(getattr(module, "__file__", None) or "")
-    name = module.__name__.partition(".")[0]
-    foreign = INSTALLED & {*path.parts} or (name in sys.stdlib_module_names and name != "__main__")
+    path, package = Path(file or ""), name.partition(".")[0]
+    foreign = package in sys.stdlib_module_names and name != "__main__"
+    foreign = foreign or bool(INSTALLED & {*path.parts})
     return None if foreign or path.suffix != ".py" else path.resolve()
 
 
