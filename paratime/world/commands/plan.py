@@ -115,7 +115,8 @@ def planning_agent(
     world: Any, task: TrajectoryTask, planner: Planner, cost: Callable[..., Any] | None = None
 ) -> Agent:
     """Return an agent that plans with a task's model, and acts as an environment allows."""
-    code = action_code(world)
+    code, (mean,), (spread,) = action_code(world), *task.spec.moments.reward
+    least = mean - task.spec.moments.reward_extent * spread
     return Agent(
         task.network,
         planner,
@@ -123,6 +124,8 @@ def planning_agent(
         cost=cost,
         bounds=common_bounds(world, task.spec),
         legal=None if code.plain or task.spec.discrete else code.legal,
+        idle=None if task.spec.discrete else torch.from_numpy(code.none()),
+        floor=min(0.0, least),
     )
 
 

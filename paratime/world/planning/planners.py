@@ -21,6 +21,9 @@ from paratime.layers.state import expand
 from paratime.world.data.episode import VECTOR
 from paratime.world.model.base import Observation, Prediction, WorldModel, by_key
 
+GUESS = 0.01
+"""Weight of what a model guesses outside of the training data."""
+
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
 
@@ -136,6 +139,10 @@ class Agent:
         bounds: Least and greatest actions (2, A) that are tried; by default those of the training
             data. A choice whose greatest value is 0 is not tried.
         legal: From actions (..., A) to the nearest that the environment accepts; all by default.
+        idle: An action (A,), such as zeros, whose repetition is among the candidates; None if it
+            has no meaning, as for choices.
+        floor: Worth of each step after a rollout has left the range of the training data, where the
+            model guesses (after MOReL, arXiv 2005.05951); None to trust it.
     """
 
     def __init__(
@@ -147,11 +154,14 @@ class Agent:
         seed: int = 0,
         bounds: Tensor | None = None,
         legal: Callable[[Tensor], Tensor] | None = None,
+        idle: Tensor | None = None,
+        floor: float | None = None,
     ) -> None:
         self._network, self._planner, self.discrete = network.eval(), planner, discrete
         self._cost, self._random = cost, torch.Generator().manual_seed(seed)
         self._bounds = network.action_range if bounds is None else bounds.to(network.action_range)
-        self._legal = legal
+        self._legal, self._floor = legal, floor
+        self._idle = None if idle is None else self._unscaled(idle.to(self._bounds))
         self.outside = 0
         """Candidates whose rollouts left the range of the training data, or whose return is not
         finite; the latter count as the worst finite one."""
@@ -193,7 +203,7 @@ class Agent:
         gain = found.reward if self._cost is None else found.reward - self._costs(found, actions)
         alive = torch.cat([torch.ones(count, 1), found.cont[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
-        returns = (gain * alive * worth).sum(1)
+        returns = self._worth(gain * alive, found.outside, worth)
         finite = returns.isfinite()
         if not finite.any():
             raise InputError(
@@ -202,6 +212,14 @@ class Agent:
         self.outside += int((found.outside.any(1) | ~finite).sum())
         self.tried += count
         return returns.where(finite, returns[finite].min())
+
+    def _worth(self, gain: Tensor, outside: Tensor, worth: Tensor) -> Tensor:
+        """Return the returns (N,) of gains (N, H); guesses count where nothing else differs."""
+        returns = (gain * worth).sum(1)
+        if self._floor is None:
+            return returns
+        left = outside.cumsum(1) > 0
+        return (gain.masked_fill(left, self._floor) * worth).sum(1) + GUESS * returns
 
     def _costs(self, found: Prediction, actions: Tensor) -> Tensor:
         assert self._cost is not None
@@ -223,7 +241,10 @@ class Agent:
             choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=last)
             return functional.one_hot(choice, size).to(plan.mean)
         noise = torch.randn(count, horizon, size, generator=self._random)
-        return (plan.mean + plan.spread * noise).clamp(-1, 1)
+        drawn = (plan.mean + plan.spread * noise).clamp(-1, 1)
+        if self._idle is not None:
+            drawn[0] = self._idle
+        return drawn
 
     def _moved(self, plan: Plan, candidates: Tensor, weights: Tensor) -> Plan:
         mean = torch.einsum("n,nha->ha", weights, candidates)
@@ -249,6 +270,10 @@ class Agent:
         low, high = self._bounds
         actions = low + (action + 1) / 2 * (high - low)
         return actions if self._legal is None else self._legal(actions).clamp(low, high)
+
+    def _unscaled(self, action: Tensor) -> Tensor:
+        low, high = self._bounds
+        return (2 * (action - low) / (high - low).clamp(min=1e-12) - 1).clamp(-1, 1)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -1,12 +1,14 @@
 """``paratime world plan``: next to random actions and to none, in the environment of the data."""
 
 import sys
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 from world.commands.test_commands import fit
 
+from paratime.world.commands.plan import describe_rollouts
 from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.sources.base import Recording
 from paratime.world.data.sources.gym import Gym
@@ -98,6 +100,15 @@ def test_planned_episodes_are_saved(paratime, home):
         assert abs(found - mean) < 0.1
     status, _, err = paratime("world", "plan", "--ckpt_path", path, "--out", "planned")
     assert status == 2 and "out planned: expected a new or an empty folder" in err
+
+
+def test_most_rollouts_beyond_the_data_are_warned_of():
+    agent = SimpleNamespace(outside=51, tried=100)
+    assert "51.0% of rollouts left the range of the data\nwarning: " in describe_rollouts(
+        agent, [1]
+    )
+    agent.outside = 50
+    assert "warning" not in describe_rollouts(agent, [1])
 
 
 def test_the_environment_of_a_file_keeps_its_arguments_and_its_limit(paratime, home):
