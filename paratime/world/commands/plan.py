@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from paratime.world.data.episode import Episode, observation_row
 from paratime.world.data.sources.base import Recording
 from paratime.world.data.sources.gym import run_episode
 from paratime.world.data.spec import TrajectorySpec
-from paratime.world.model.task import TrajectoryTask
 from paratime.world.planning.meaning import check_meaning, common_bounds, describe_bounds
 from paratime.world.planning.planners import CEM, Agent, Planner
+
+if TYPE_CHECKING:
+    from paratime.world.model.task import TrajectoryTask
 
 FIRST_SEED = 10_000
 """Of the episodes that plans are tried on; those of training data start at 0."""
@@ -85,9 +87,15 @@ def run(
     print(f"{'actions':<20} {describe_bounds(world, task.spec)}")
     print(describe_rollouts(agent, spent))
     if out is not None:
-        names = task.spec.names
-        choices = task.spec.action if agent.discrete else None
-        write_recording(Recording(planned, name, choices, options, names), out, layout)
+        recording = Recording(
+            planned,
+            name,
+            task.spec.action if agent.discrete else None,
+            names=tuple(task.spec.names),
+            options=options,
+            action_names=tuple(task.spec.action_names),
+        )
+        write_recording(recording, out, layout)
         print(f"{'recording':<20} {out}")
 
 
@@ -112,7 +120,7 @@ def chosen_environment(
 
 
 def planning_agent(
-    world: Any, task: TrajectoryTask, planner: Planner, cost: Callable[..., Any] | None = None
+    world: Any, task: "TrajectoryTask", planner: Planner, cost: Callable[..., Any] | None = None
 ) -> Agent:
     """Return an agent that plans with a task's model, and acts as an environment allows."""
     code, (mean,), (spread,) = action_code(world), *task.spec.moments.reward

@@ -218,14 +218,14 @@ def _leaf(kind: str, about: Description) -> Leaf:
     raise InputError("space", "Box, Discrete and the like", kind, "convert the data")
 
 
-def parts_of(about: Description, value: Any, key: str = "") -> dict[str, Any]:
+def parts_by_path(about: Description, value: Any, key: str = "") -> dict[str, Any]:
     """Return the leaves of a value of a described space by path."""
     if about["type"] not in ("Dict", "Tuple"):
         return {key or VECTOR: value}
     found: dict[str, Any] = {}
     for i, (name, part) in enumerate(_children(about)):
         inner = value[name] if about["type"] == "Dict" else value[i]
-        found |= parts_of(part, inner, f"{key}/{name}" if key else name)
+        found |= parts_by_path(part, inner, f"{key}/{name}" if key else name)
     return found
 
 

@@ -70,9 +70,9 @@ class TrajectorySpec(DataSpec):
         action: Size of an action, or, if discrete, the number of choices.
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
+        names: Of the values of an observation that are no images, where they are known.
         options: How the environment was made.
-        names: Of the values of an observation vector, by its key, and under ``action`` of those of
-            an action, where they are known.
+        action_names: Of the values of an action, where they are known.
         trained_on: Fingerprints of the training episodes.
     """
 
@@ -84,6 +84,7 @@ class TrajectorySpec(DataSpec):
     action: int = 0
     discrete: bool = False
     environment: str | None = None
+    names: list[str] = field(default_factory=list)
     options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
-    names: dict[str, list[str]] = field(default_factory=dict)
+    action_names: list[str] = field(default_factory=list)
     trained_on: list[str] = field(default_factory=list)

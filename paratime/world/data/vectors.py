@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Space
 
 from paratime.world.data.episode import VECTOR
-from paratime.world.data.spaces import ActionCode, Description, leaves, observed, parts_of
+from paratime.world.data.spaces import ActionCode, Description, leaves, observed, parts_by_path
 
 
 class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -29,7 +29,7 @@ class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.action_space = (
             DrawnVector(inner, code) if code.choices is None else DrawnChoice(inner, code)
         )
-        parts = parts_of(about, env.observation_space)
+        parts = parts_by_path(about, env.observation_space)
         spaces = {key: _space(part, key, about) for key, part in parts.items()}
         self.observation_space = spaces[VECTOR] if self._single else Dict(spaces)
 
@@ -48,7 +48,7 @@ class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._seen(observation), *rest
 
     def _seen(self, observation: Any) -> Any:
-        parts = parts_of(self._about, observation)
+        parts = parts_by_path(self._about, observation)
         rows = observed(self._about, {key: np.asarray(x)[None] for key, x in parts.items()})
         found = {key: x[0] for key, x in rows.items()}
         return found[VECTOR] if self._single else found
@@ -72,7 +72,7 @@ class DrawnVector(Box):
 
     def __init__(self, inner: Space[Any], code: ActionCode) -> None:
         low, high = (x.astype(np.float32) for x in (code.low, code.high))
-        super().__init__(low, high)
+        super().__init__(low, high, dtype=np.float32)
         self._inner, self._code = inner, code
 
     def seed(self, seed: Any = None) -> Any:
@@ -81,7 +81,7 @@ class DrawnVector(Box):
 
     def sample(self, mask: Any = None, probability: Any = None) -> Any:
         """Return the vector of an action that the action space draws."""
-        parts = parts_of(self._code.about, self._inner.sample())
+        parts = parts_by_path(self._code.about, self._inner.sample())
         return self._code.encode({key: np.asarray(x)[None] for key, x in parts.items()})[0]
 
 

@@ -35,7 +35,7 @@ def check_meaning(world: Any, spec: TrajectorySpec) -> None:
     got = _text(spec.action if fewer else layout.action, layout.discrete, shapes)
     if ours != got and not (named and ours == _text(*_flat(layout))):
         raise InputError("environment", ours, got, "name the environment that the data is of")
-    if code.choices is None and len(names := spec.names.get("action", [])) == code.size:
+    if code.choices is None and len(names := spec.action_names) == code.size:
         _check_names("actions", names, code.names, known=code.about["type"] != "Box")
     common_bounds(world, spec)
     _warn_of_ranges(world, spec)
@@ -45,15 +45,15 @@ def environment_layout(world: Any) -> Layout:
     """Return the layout that episodes of an environment have."""
     seen, code = world.observation_space.sample(), action_code(world)
     parts = seen if isinstance(seen, dict) else {VECTOR: seen}
-    action = [np.zeros(code.size, np.float32) if code.choices is None else 0]
+    action = np.zeros((1, code.size)) if code.choices is None else np.zeros(1, np.int64)
     both = {key: np.stack([x, x]) for key, x in parts.items()}
     return Layout.of([make_episode("the environment", both, action, [0.0], False)], code.choices)
 
 
 def _named(world: Any, spec: TrajectorySpec) -> bool:
     """Return whether names tell what the values of a single vector are by key."""
-    names, about = spec.names.get(VECTOR), describe_space(world.observation_space)
-    if names is None or about["type"] != "Dict" or [*spec.observation] != [VECTOR]:
+    names, about = spec.names, describe_space(world.observation_space)
+    if not names or about["type"] != "Dict" or [*spec.observation] != [VECTOR]:
         return False
     known = leaves(about)
     theirs = [name for key in sorted(known) for name in known[key].names(key)]

@@ -15,7 +15,7 @@ from paratime.testing import TOLERANCE
 from paratime.world.data.environment import action_code, make_environment, vectors
 from paratime.world.data.episode import Layout
 from paratime.world.data.sources.gym import random_episodes, run_episode
-from paratime.world.data.spaces import ActionCode, describe_space, joined, leaves, parts_of
+from paratime.world.data.spaces import ActionCode, describe_space, joined, leaves, parts_by_path
 
 few = st.integers(1, 3)
 shapes = st.lists(few, min_size=0, max_size=2).map(tuple)
@@ -67,7 +67,7 @@ def drawn(space, seed=0):
 
 
 def equal(about, one, other):
-    ours, theirs = parts_of(about, one), parts_of(about, other)
+    ours, theirs = parts_by_path(about, one), parts_by_path(about, other)
     assert [*ours] == [*theirs]
     for key, x in ours.items():
         np.testing.assert_allclose(x, theirs[key], rtol=TOLERANCE[torch.float32].value)
@@ -78,12 +78,12 @@ def equal(about, one, other):
 def test_an_action_comes_back_from_its_vector(space, seed):
     about, action = describe_space(space), drawn(space, seed)
     code = ActionCode(about)
-    rows = {key: np.asarray(x)[None] for key, x in parts_of(about, action).items()}
+    rows = {key: np.asarray(x)[None] for key, x in parts_by_path(about, action).items()}
     vector = code.encode(rows)[0]
     equal(about, code.decode(vector), action)
     assert space.contains(code.decode(vector))
     assert code.choices is not None or len(vector) == code.size == len(code.names)
-    equal(about, joined(about, parts_of(about, action)), action)
+    equal(about, joined(about, parts_by_path(about, action)), action)
 
 
 @many

@@ -136,7 +136,7 @@ MEANINGS = {
 @pytest.mark.parametrize("name", MEANINGS)
 def test_observations_are_compared_by_what_they_mean(name):
     space, rows, names, pattern = MEANINGS[name]
-    spec = spec_of([episode(ONE, rows)], names={"observation": names} if names else {})
+    spec = spec_of([episode(ONE, rows)], names=tuple(names))
     world = world_of(seen=space)
     if pattern is None:
         check_meaning(world, spec)
@@ -165,7 +165,7 @@ def test_actions_are_compared_by_what_they_mean(name):
 
 def test_actions_in_another_order_are_refused():
     parts = Dict({"grip": Box(-1, 1, (1,)), "turn": Box(-1, 1, (1,))})
-    spec = spec_of([episode(np.zeros((1, 2)))], names={"action": ["turn", "grip"]})
+    spec = spec_of([episode(np.zeros((1, 2)))], action_names=("turn", "grip"))
     refused("actions: expected grip, turn, in this order", check_meaning, world_of(parts), spec)
     check_meaning(world_of(Box(-1, 1, (2,))), spec)
 

@@ -15,16 +15,17 @@ class Recording:
         episodes: In a fixed order.
         environment: Gymnasium's id of their environment, if it is known.
         actions: The number of choices of a discrete action, if it is known.
+        names: Of the values of an observation that are no images, where the source knows them.
         options: How the environment was made.
-        names: Of the values of an observation vector, by its key, and under ``action`` of those of
-            an action, where they are known.
+        action_names: Of the values of an action, where the source knows them.
     """
 
     episodes: list[Episode]
     environment: str | None = None
     actions: int | None = None
+    names: tuple[str, ...] = ()
     options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
-    names: dict[str, list[str]] = field(default_factory=dict)
+    action_names: tuple[str, ...] = ()
 
 
 class Source(ABC):

@@ -94,7 +94,7 @@ class Gym(Source):
         try:
             with making(folder) as draft:
                 write_minari(
-                    Recording(made, self.environment, action_choices(world), options), draft
+                    Recording(made, self.environment, action_choices(world), options=options), draft
                 )
         except OSError:
             if not folder.exists():  # else another process was faster

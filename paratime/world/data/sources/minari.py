@@ -54,11 +54,10 @@ class Minari(Source):
             keys = _episode_keys(file, metadata, path)
             parsed = ("action_space", "observation_space", "env_spec")
             action, seen, environment = (_parse(metadata, key, path) for key in parsed)
-            code, seen = _action_code(action), known_space(seen) or {}
-            episodes = [_episode(file[key], f"{key} of {path}", code, seen) for key in keys]
-        return Recording(
-            episodes, environment.get("id"), code.choices if code else None, options_of(environment)
-        )
+            code, space = _action_code(action), known_space(seen)
+            episodes = [_episode(file[key], f"{key} of {path}", code, space) for key in keys]
+        choices = code.choices if code else None
+        return Recording(episodes, environment.get("id"), choices, options=options_of(environment))
 
 
 def _main_file(path: str) -> Path:
@@ -161,7 +160,7 @@ def _action_code(space: dict[str, Any]) -> ActionCode | None:
     return None if code.plain and code.choices is None else code
 
 
-def _episode(group: Any, name: str, code: ActionCode | None, seen: Description) -> Episode:
+def _episode(group: Any, name: str, code: ActionCode | None, space: Description | None) -> Episode:
     for key in ("observations", "actions", "rewards", "terminations"):
         if key not in group:
             raise InputError(
@@ -173,8 +172,8 @@ def _episode(group: Any, name: str, code: ActionCode | None, seen: Description) 
     parts = _parts(group["observations"], name)
     rewards, flags = (_array(group[key], f"{key} of {name}") for key in ("rewards", "terminations"))
     actions = _actions(group["actions"], f"actions of {name}", code)
-    if seen:
-        parts = observed(seen, parts)
+    if space is not None:
+        parts = observed(space, parts)
     if not actions.size:
         raise InputError(f"actions of {name}", "at least one step", "none", "drop the episode")
     terminated = _last(flags, actions.shape[:1], f"terminations of {name}")
