@@ -10,7 +10,7 @@ from typing import Any
 from paratime.compare.domains import DOMAINS
 from paratime.compare.results import Grid
 from paratime.errors import InputError, check_at_least
-from paratime.io.code import code_digest, is_own
+from paratime.io.code import code_digest, is_users
 
 Mixer = str | dict[str, Any]
 """A name, or ``class_path`` and ``init_args``."""
@@ -188,7 +188,7 @@ class Comparison:
         """A digest of the code of mixers that are a user's own, if any are."""
         paths = [x if isinstance(x, str) else str(x["class_path"]) for x in self.mixers]
         modules = [path.rpartition(".")[0] for path in paths if "." in path]
-        own = [x for x in modules if not x.startswith("paratime.") and is_own(x)]
+        own = [x for x in modules if not x.startswith("paratime.") and is_users(x)]
         return {"code": code_digest(own)} if own else {}
 
 

@@ -35,7 +35,7 @@ def code_digest(names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def is_own(name: str) -> bool:
+def is_users(name: str) -> bool:
     """Return whether a module is neither installed nor of the standard library."""
     return bool(_own_modules([name]))
 

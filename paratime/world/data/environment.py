@@ -17,7 +17,7 @@ from paratime.world.data.spaces import (
     ActionCode,
     Choices,
     describe_space,
-    leaves,
+    leaves_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -308,7 +308,7 @@ def vectors(world: Any) -> Any:
 
 def _needs_parts(about: Mapping[str, Any]) -> bool:
     """Return whether observations are nested, or hold classes."""
-    known = leaves(about)
+    known = leaves_of(about)
     parts = about.get("subspaces", {VECTOR: about})
     flat = isinstance(parts, Mapping) and known.keys() == parts.keys()
     return not flat or any(isinstance(x, Choices) and x.size <= CLASSES for x in known.values())

@@ -177,13 +177,13 @@ class Choices:
 Leaf = Numbers | Choices
 
 
-def leaves(about: Description, key: str = "") -> dict[str, Leaf]:
+def leaves_of(about: Description, key: str = "") -> dict[str, Leaf]:
     """Return the leaves of a described space by path: ``arm/position``, ``_index_0`` in a tuple."""
     kind = about["type"]
     if kind in ("Dict", "Tuple"):
         found: dict[str, Leaf] = {}
         for name, part in _children(about):
-            found |= leaves(part, f"{key}/{name}" if key else name)
+            found |= leaves_of(part, f"{key}/{name}" if key else name)
         return found
     return {key or VECTOR: _leaf(kind, about)}
 
@@ -191,7 +191,7 @@ def leaves(about: Description, key: str = "") -> dict[str, Leaf]:
 def known_space(about: Description) -> Description | None:
     """Return the description of a space that a file holds, None if it cannot be understood."""
     try:
-        return about if leaves(about) else None
+        return about if leaves_of(about) else None
     except (InputError, KeyError, TypeError, ValueError):
         return None
 
@@ -242,7 +242,7 @@ def joined(about: Description, parts: Mapping[str, Any], key: str = "") -> Any:
 
 def observed(about: Description, parts: Mapping[str, Array]) -> dict[str, Array]:
     """Return observations (T, ...) by path with choices as classes, and all else as it is."""
-    known = leaves(about)
+    known = leaves_of(about)
     return {key: _as_classes(known[key], x) if key in known else x for key, x in parts.items()}
 
 
@@ -267,7 +267,7 @@ class ActionCode:
     """
 
     def __init__(self, about: Description) -> None:
-        self.about, self._leaves = about, leaves(about)
+        self.about, self._leaves = about, leaves_of(about)
         single = about["type"] == "Discrete"
         self.choices = int(about["n"]) if single else None
         self.size = sum(leaf.size for leaf in self._leaves.values())

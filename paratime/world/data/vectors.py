@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, Space
 
 from paratime.world.data.episode import VECTOR
-from paratime.world.data.spaces import ActionCode, Description, leaves, observed, parts_by_path
+from paratime.world.data.spaces import ActionCode, Description, leaves_of, observed, parts_by_path
 
 
 class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -56,7 +56,7 @@ class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 def _space(part: Space[Any], key: str, about: Description) -> Space[Any]:
     """Return the space of a leaf as it is observed."""
-    size, kept = leaves(about)[key].size, np.zeros((1, *(part.shape or ())), np.int64)
+    size, kept = leaves_of(about)[key].size, np.zeros((1, *(part.shape or ())), np.int64)
     start = np.asarray(getattr(part, "start", 0))
     seen = observed(about, {key: kept + start})[key]
     return part if seen.shape == kept.shape else Box(0, 1, (size,))

@@ -11,7 +11,7 @@ from torch import Tensor
 from paratime.errors import InputError
 from paratime.world.data.environment import action_code
 from paratime.world.data.episode import VECTOR, Array, Layout, make_episode
-from paratime.world.data.spaces import describe_space, leaves
+from paratime.world.data.spaces import describe_space, leaves_of
 from paratime.world.data.spec import TrajectorySpec
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def _named(world: Any, spec: TrajectorySpec) -> bool:
     names, about = spec.names, describe_space(world.observation_space)
     if not names or about["type"] != "Dict" or [*spec.observation] != [VECTOR]:
         return False
-    known = leaves(about)
+    known = leaves_of(about)
     theirs = [name for key in sorted(known) for name in known[key].names(key)]
     if len(names) == len(theirs):
         _check_names("observations", names, theirs, known=True)
@@ -136,7 +136,7 @@ def _range(low: Array, high: Array) -> str:
 
 def _warn_of_ranges(world: Any, spec: TrajectorySpec) -> None:
     """Warn of observations in the data that the environment cannot have: their units may differ."""
-    known = leaves(describe_space(world.observation_space))
+    known = leaves_of(describe_space(world.observation_space))
     ends = [known[key].bounds() for key in sorted(known) if _is_vector(known[key])]
     nothing = np.zeros(0)
     low, high = map(np.concatenate, zip((nothing, nothing), *ends, strict=True))

@@ -15,7 +15,7 @@ from paratime.testing import TOLERANCE
 from paratime.world.data.environment import action_code, make_environment, vectors
 from paratime.world.data.episode import Layout
 from paratime.world.data.sources.gym import random_episodes, run_episode
-from paratime.world.data.spaces import ActionCode, describe_space, joined, leaves, parts_by_path
+from paratime.world.data.spaces import ActionCode, describe_space, joined, leaves_of, parts_by_path
 
 few = st.integers(1, 3)
 shapes = st.lists(few, min_size=0, max_size=2).map(tuple)
@@ -132,7 +132,7 @@ def test_what_is_observed_as_classes():
     assert world.observation_space.contains(seen)
     names = ActionCode(describe_space(Dict(known))).names
     assert names[:3] == ["a=1", "a=2", "a=3"] and names[-1] == "c[1]"
-    assert [*leaves(describe_space(Dict({"x": Tuple([Discrete(2)])})))] == ["x/_index_0"]
+    assert [*leaves_of(describe_space(Dict({"x": Tuple([Discrete(2)])})))] == ["x/_index_0"]
 
 
 @pytest.mark.parametrize("name", ("FrozenLake-v1", "Taxi-v4", "Blackjack-v1"))
