@@ -26,7 +26,7 @@ def describe_recording(recording: Recording) -> str:
     returns = np.array([float(episode.reward.sum()) for episode in episodes])
     kind = "choices" if layout.discrete else "numbers"
     rows = {
-        "environment": recording.environment or "",
+        "environment": ", ".join(filter(None, (recording.environment, recording.options.text()))),
         "episodes": f"{len(episodes):,}, {sum(e.terminated for e in episodes):,} terminated",
         "steps": f"{sum(steps):,}, {min(steps):,} to {max(steps):,} an episode",
         "return": f"{returns.mean():.4g} +- {returns.std():.3g}, {returns.min():.4g} to "

@@ -92,6 +92,9 @@ class TrajectoryData(DataModule):
             action=layout.action,
             discrete=layout.discrete,
             environment=self.recording.environment,
+            names=list(self.recording.names),
+            options=self.recording.options,
+            action_names=list(self.recording.action_names),
             trained_on=[episode_digest(episode) for episode in rows],
         )
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from paratime.training.spec import DataSpec
+from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.windows import Rows
 
 
@@ -22,6 +23,7 @@ class Moments:
         highest: Greatest observation.
         action_lowest: Least action.
         action_highest: Greatest action.
+        reward_extent: Greatest distance of a reward from the mean, in standard deviations.
     """
 
     observation: tuple[list[float], list[float]]
@@ -31,6 +33,7 @@ class Moments:
     highest: list[float]
     action_lowest: list[float]
     action_highest: list[float]
+    reward_extent: float = 0.0
 
     @classmethod
     def of(cls, episodes: Sequence[Rows]) -> "Moments":
@@ -39,14 +42,16 @@ class Moments:
         change = np.concatenate([np.diff(x["observation"], axis=0) for x in episodes])
         reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
         action = np.concatenate([x["prev_action"][1:] for x in episodes])
+        (mean,), (spread,) = of_reward = _moments(reward)
         return cls(
             _moments(observation),
             _moments(change),
-            _moments(reward),
+            of_reward,
             observation.min(0).tolist(),
             observation.max(0).tolist(),
             action.min(0).tolist(),
             action.max(0).tolist(),
+            float(np.abs(reward - mean).max() / spread),
         )
 
 
@@ -65,6 +70,9 @@ class TrajectorySpec(DataSpec):
         action: Size of an action, or, if discrete, the number of choices.
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
+        names: Of the values of an observation that are no images, where they are known.
+        options: How the environment was made.
+        action_names: Of the values of an action, where they are known.
         trained_on: Fingerprints of the training episodes.
     """
 
@@ -76,4 +84,7 @@ class TrajectorySpec(DataSpec):
     action: int = 0
     discrete: bool = False
     environment: str | None = None
+    names: list[str] = field(default_factory=list)
+    options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    action_names: list[str] = field(default_factory=list)
     trained_on: list[str] = field(default_factory=list)

@@ -70,7 +70,8 @@ class WorldModel(nn.Module, ABC):
         self, spec: TrajectorySpec, reward_head: RewardHead, use_action: bool = True
     ) -> None:
         super().__init__()
-        self.use_action, self.reward_head = use_action, reward_head
+        self.use_action = use_action
+        self.reward_head = reward_head.reaching(spec.moments.reward_extent)
         moments = vars(spec.moments)
         self.images = image_shapes(spec.observation)
         if self.images and not self.reads_images:

@@ -119,7 +119,7 @@ class TrajectoryTask(Task):
         errors = (
             off.square().sum(-1) / max(1, network.size),
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
-            functional.binary_cross_entropy(found.cont, cont, reduction="none"),
+            _entropy(found.cont, cont),
         )
         return torch.stack([masked_mean(x, valid) for x in errors]).sum()
 
@@ -307,3 +307,10 @@ class WorldTask(TrajectoryTask):
                 " the latent says nothing; lower free_nats"
             )
             warnings.warn(message, stacklevel=2)
+
+
+def _entropy(chance: Tensor, cont: Tensor) -> Tensor:
+    """Return the cross-entropy of probabilities, which autocast to half precision refuses."""
+    dtype = torch.promote_types(chance.dtype, torch.float32)
+    with torch.autocast(chance.device.type, enabled=False):
+        return functional.binary_cross_entropy(chance.to(dtype), cont.to(dtype), reduction="none")

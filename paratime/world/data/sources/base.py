@@ -1,8 +1,9 @@
 """Where trajectories come from."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.episode import Episode
 
 
@@ -14,11 +15,17 @@ class Recording:
         episodes: In a fixed order.
         environment: Gymnasium's id of their environment, if it is known.
         actions: The number of choices of a discrete action, if it is known.
+        names: Of the values of an observation that are no images, where the source knows them.
+        options: How the environment was made.
+        action_names: Of the values of an action, where the source knows them.
     """
 
     episodes: list[Episode]
     environment: str | None = None
     actions: int | None = None
+    names: tuple[str, ...] = ()
+    options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    action_names: tuple[str, ...] = ()
 
 
 class Source(ABC):
