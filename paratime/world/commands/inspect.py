@@ -34,7 +34,9 @@ def describe_recording(recording: Recording) -> str:
         "action": f"{layout.action} {kind}",
         "observation": ", ".join(f"{k} {shape_text(x)}" for k, x in layout.observation.items()),
     }
-    return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+    lines = [f"{name:<20} {value}" for name, value in rows.items() if value]
+    about = [f"{'reading' * (n == 0):<20} {line}" for n, line in enumerate(recording.reading)]
+    return "\n".join([*lines, *about])
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
@@ -70,8 +71,10 @@ class TrajectoryData(DataModule):
 
     @cached_property
     def recording(self) -> Recording:
-        """All episodes, read once a process."""
-        return self.source.read()
+        """All episodes, read once a process; what a row was taken for is printed."""
+        recording = self.source.read()
+        _print_reading(recording)
+        return recording
 
     @cached_property
     def layout(self) -> Layout:
@@ -153,3 +156,9 @@ class TrajectoryData(DataModule):
 
     def _rows(self, split: str) -> list[Rows]:
         return [align_episode(episode, self.layout) for episode in self.splits[split]]
+
+
+@rank_zero_only
+def _print_reading(recording: Recording) -> None:
+    for line in recording.reading:
+        print(line)

@@ -7,7 +7,7 @@ in the first row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -19,7 +19,9 @@ from paratime.errors import InputError
 Array = NDArray[Any]
 VECTOR = "observation"
 """The key of an observation that is not a dict."""
-ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask")
+KNOWN = "observed"
+"""The key of which observations are known, in the rows of data where some are not."""
+ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask", KNOWN)
 """Keys of the rows of a batch, next to images."""
 WINDOW = ("follows", "place")
 """Keys that describe a window of rows."""
@@ -39,6 +41,8 @@ class Episode:
         reward: (T,) float32.
         terminated: Whether its last observation is terminal, so that nothing can follow it.
         info: What its source knows about it, such as a seed.
+        complete: Whether its last observation is known. If not, it repeats the one before, and is
+            neither read nor learnt; the reward and the end that the last action led to are.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Episode:
     reward: Array
     terminated: bool
     info: dict[str, Any] = field(default_factory=dict)
+    complete: bool = True
 
     def __len__(self) -> int:
         """Return the number of actions, T."""
@@ -65,6 +70,7 @@ def make_episode(
     reward: ArrayLike,
     terminated: bool,
     info: dict[str, Any] | None = None,
+    complete: bool = True,
 ) -> Episode:
     """Make an episode, and check its values and lengths.
 
@@ -75,6 +81,7 @@ def make_episode(
         reward: T rewards.
         terminated: Whether the last observation is terminal.
         info: What its source knows about it.
+        complete: Whether the last observation is known; otherwise there are T observations.
 
     Raises:
         InputError: One line that names episode and key.
@@ -87,7 +94,7 @@ def make_episode(
     actions, rewards = _actions(action, f"action of {name}"), _rewards(reward, f"reward of {name}")
     observations = {k: _observation(by_key[k], f"{k} of {name}") for k in sorted(by_key)}
     steps = len(actions)
-    lengths = [(key, x, steps + 1) for key, x in observations.items()]
+    lengths = [(key, x, steps + complete) for key, x in observations.items()]
     for key, rows, length in [*lengths, ("reward", rewards, steps)]:
         if len(rows) != length:
             raise InputError(
@@ -96,7 +103,36 @@ def make_episode(
                 got=str(len(rows)),
                 remedy="T actions lie between T + 1 observations",
             )
-    return Episode(name, observations, actions, rewards, bool(terminated), info or {})
+    if not complete:
+        observations = {k: np.concatenate([x, x[-1:]]) for k, x in observations.items()}
+    about = {"info": info or {}, "complete": complete}
+    return Episode(name, observations, actions, rewards, bool(terminated), **about)
+
+
+def complete_part(episode: Episode) -> Episode | None:
+    """Return an episode without a last action whose observation is unknown.
+
+    It ends before that action, so that it counts as truncated. None is left of a single step.
+    """
+    if episode.complete:
+        return episode
+    if len(episode) < 2:
+        return None
+    observation = {key: x[:-1] for key, x in episode.observation.items()}
+    shorter = {"action": episode.action[:-1], "reward": episode.reward[:-1]}
+    return replace(episode, observation=observation, terminated=False, complete=True, **shorter)
+
+
+def check_complete(episodes: Sequence[Episode]) -> None:
+    """Refuse episodes whose last observation is unknown, for layouts that need it."""
+    for episode in episodes:
+        if not episode.complete:
+            raise InputError(
+                f"last observation of {episode.name}",
+                expected="it, which this layout needs",
+                got="none",
+                remedy="use complete_part, or paratime world convert",
+            )
 
 
 def _array(values: ArrayLike, what: str) -> Array:
@@ -169,11 +205,13 @@ class Layout:
         observation: Shapes of an observation by key.
         action: Size of an action, or the number of choices if it is discrete.
         discrete: Whether actions are choices.
+        complete: Whether the last observations of all of them are known.
     """
 
     observation: dict[str, tuple[int, ...]]
     action: int
     discrete: bool
+    complete: bool = True
 
     @classmethod
     def of(cls, episodes: Sequence[Episode], actions: int | None = None) -> "Layout":
@@ -192,9 +230,9 @@ class Layout:
         _check_keys(first)
         for other in episodes[1:]:
             _check_alike(first, other)
-        if not first.discrete:
-            return cls(_shapes(first), first.action.shape[1], False)
-        return cls(_shapes(first), _choices(episodes, actions), True)
+        size = _choices(episodes, actions) if first.discrete else first.action.shape[1]
+        complete = all(episode.complete for episode in episodes)
+        return cls(_shapes(first), size, first.discrete, complete)
 
 
 def _check_keys(episode: Episode) -> None:
@@ -274,7 +312,8 @@ def align_episode(episode: Episode, layout: Layout) -> dict[str, Array]:
     Returns:
         ``observation`` (T + 1, O), all vectors side by side in the order of their keys, and each
         image under its key (``image_key``); ``prev_action`` (T + 1, A), one-hot if discrete;
-        ``prev_reward`` (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,).
+        ``prev_reward`` (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,);
+        ``observed``, bool (T + 1,), if the layout is not complete.
     """
     steps = len(episode)
     vectors = [x for x in episode.observation.values() if x.dtype != np.uint8]
@@ -285,11 +324,16 @@ def align_episode(episode: Episode, layout: Layout) -> dict[str, Array]:
     flags = np.zeros((3, steps + 1), dtype=bool)
     flags[0, 0] = flags[1, steps] = True
     flags[2, steps] = episode.terminated
-    return images | {
-        VECTOR: np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
-        "prev_action": np.concatenate([np.zeros_like(action[:1]), action]),
-        "prev_reward": np.concatenate([np.zeros(1, np.float32), episode.reward]),
-        "is_first": flags[0],
-        "is_last": flags[1],
-        "is_terminal": flags[2],
-    }
+    known = np.arange(steps + 1) < steps + episode.complete
+    return (
+        images
+        | ({} if layout.complete else {KNOWN: known})
+        | {
+            VECTOR: np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
+            "prev_action": np.concatenate([np.zeros_like(action[:1]), action]),
+            "prev_reward": np.concatenate([np.zeros(1, np.float32), episode.reward]),
+            "is_first": flags[0],
+            "is_last": flags[1],
+            "is_terminal": flags[2],
+        }
+    )

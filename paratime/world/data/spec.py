@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from paratime.training.spec import DataSpec
+from paratime.world.data.episode import KNOWN
 from paratime.world.data.windows import Rows
 
 
@@ -35,8 +36,9 @@ class Moments:
     @classmethod
     def of(cls, episodes: Sequence[Rows]) -> "Moments":
         """Compute them from aligned episodes."""
-        observation = np.concatenate([x["observation"] for x in episodes])
-        change = np.concatenate([np.diff(x["observation"], axis=0) for x in episodes])
+        known = [x["observation"][x.get(KNOWN, ...)] for x in episodes]
+        observation = np.concatenate(known)
+        change = np.concatenate([np.diff(x, axis=0) for x in known])
         reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
         action = np.concatenate([x["prev_action"][1:] for x in episodes])
         return cls(
@@ -51,6 +53,8 @@ class Moments:
 
 
 def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
+    if not len(rows):  # no observation follows another
+        return [0.0] * rows.shape[1], [1.0] * rows.shape[1]
     mean, spread = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
     return mean.tolist(), np.where(spread > 1e-9 * np.abs(mean), spread, 1.0).tolist()
 

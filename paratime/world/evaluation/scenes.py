@@ -77,7 +77,7 @@ def make_scenes(
     images = rollout.prediction.images
     return Scenes(
         seen=_plottable(seen[VECTOR], seen["mask"]),
-        truth=_plottable(rollout.truth, valid),
+        truth=_plottable(rollout.truth, rollout.known),
         imagined=_plottable(middle, valid),
         band=None if band is None else (_plottable(band[0], valid), _plottable(band[1], valid)),
         names=names,

@@ -8,6 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.utilities import dim_zero_cat
 
+from paratime.world.data.episode import KNOWN
 from paratime.world.model.base import Prediction
 from paratime.world.model.images import to_unit
 
@@ -202,7 +203,8 @@ class ImageError(Metric):
             truth, start = (
                 to_unit(x, guess) for x in (rows[:, begin:end], rows[:, begin - 1, None])
             )
-            valid = batch["mask"][:, begin:end]
+            known = batch["mask"] & batch.get(KNOWN, torch.ones_like(batch["mask"]))
+            valid = known[:, begin:end]
             for name, frames in (("total", guess), ("persistence", start)):
                 square = (frames - truth).square().mean((-3, -2, -1)).double()
                 self._add(name, torch.where(valid, square, 0.0).sum(0))

@@ -16,7 +16,7 @@ from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
 from paratime.world.model.dynamics import DynamicsNetwork, RolloutMode
 from paratime.world.model.rewards import MSE, RewardHead
-from paratime.world.model.rollout import RolloutScores, open_loop
+from paratime.world.model.rollout import RolloutScores, known_rows, open_loop
 from paratime.world.model.rssm import RSSM, Categorical, Latent
 
 
@@ -117,7 +117,7 @@ class TrajectoryTask(Task):
         off = (found.observation - rollout.truth) / network.observation[1]
         cont = (~batch["is_terminal"][:, ahead]).to(off)
         errors = (
-            off.square().sum(-1) / max(1, network.size),
+            off.square().sum(-1) / max(1, network.size) * rollout.known,
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
             functional.binary_cross_entropy(found.cont, cont, reduction="none"),
         )
@@ -210,7 +210,8 @@ class DynamicsTask(TrajectoryTask):
             "cont": binary_entropy(cont.squeeze(-1), targets[2]),
         }
         valid = transition_mask(batch)
-        parts = {name: masked_mean(x, valid) for name, x in errors.items()}
+        there = {"change": valid & known_rows(batch)[:, 1:]}
+        parts = {name: masked_mean(x, there.get(name, valid)) for name, x in errors.items()}
         return torch.stack([*parts.values()]).sum(), parts, last
 
 
@@ -281,20 +282,21 @@ class WorldTask(TrajectoryTask):
         seen, reward, cont = self.network.parts(found.decoded)
         targets = self.network.targets(batch)
         valid, later = batch["mask"], batch["mask"] & ~batch["is_first"]
+        known = valid & known_rows(batch)
         kl, p, q = self.network.latent.kl, found.prior, found.posterior
         divergences = kl(q.detach(), p), kl(q, p.detach())
         parts = {
-            "seen": masked_mean((seen - targets[0]).square().sum(-1), valid),
+            "seen": masked_mean((seen - targets[0]).square().sum(-1), known),
             "reward": masked_mean(self.network.reward_head.loss(reward, targets[1]), later),
             "cont": masked_mean(binary_entropy(cont.squeeze(-1), targets[2]), valid),
         }
         if self.network.images:
-            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), valid)
+            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), known)
         loss = torch.stack([*parts.values()]).sum()
         for weight, divergence in zip(self.weights, divergences, strict=True):
-            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), valid)
-        parts["kl"] = masked_mean(divergences[0], valid)
-        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), valid)
+            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), known)
+        parts["kl"] = masked_mean(divergences[0], known)
+        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), known)
         return loss, parts, last
 
     def on_validation_epoch_end(self) -> None:

@@ -14,11 +14,13 @@ class Recording:
         episodes: In a fixed order.
         environment: Gymnasium's id of their environment, if it is known.
         actions: The number of choices of a discrete action, if it is known.
+        reading: What its source takes a row of data for, in lines to print.
     """
 
     episodes: list[Episode]
     environment: str | None = None
     actions: int | None = None
+    reading: tuple[str, ...] = ()
 
 
 class Source(ABC):

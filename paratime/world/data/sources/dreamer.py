@@ -15,7 +15,7 @@ import numpy as np
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
 from paratime.io.files import find
-from paratime.world.data.episode import Array, Episode, make_episode
+from paratime.world.data.episode import Array, Episode, check_complete, make_episode
 from paratime.world.data.sources.base import Recording, Source
 
 SUFFIX = ".npz"
@@ -164,6 +164,7 @@ def write_npz(episodes: Sequence[Episode], folder: str | Path) -> None:
         raise InputError(
             str(folder), "no other episodes there", others[0].name, "choose an empty folder"
         )
+    check_complete(episodes)
     for episode in episodes:
         _check_keys(episode)
     for path, episode in zip(paths, episodes, strict=True):

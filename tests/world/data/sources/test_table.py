@@ -196,7 +196,7 @@ BAD = {
     "no name": (edit(2, episode=None), {}, r"episode in row 3 of \S+: expected the name of an epi"),
     "one row": (
         edit(0, episode="c"),
-        {},
+        {"last_row": "observation"},
         r"episode 'c' of \S+: expected at least two rows, got one; drop the episode, or add a row",
     ),
     "no rows": (lambda frame: frame[:0], {}, r"path \S+: expected rows, got none; check that it"),
@@ -261,7 +261,7 @@ def robot(folder, number, **others):
     frame = frame_of((number,))
     rows = {
         "observation.state": [*frame[["x", "y"]].to_numpy(np.float32)],
-        "action": [*frame[["u", "v"]].fillna(0).to_numpy(np.float32)],
+        "action": [*frame[["u", "v"]].fillna(7).to_numpy(np.float32)],
         "observation.image": [{"bytes": b"", "path": "a.png"}] * len(frame),
         "episode_index": frame.episode,
         "frame_index": frame.step,
@@ -278,7 +278,8 @@ def test_lerobot(tmp_path):
     pd.DataFrame({"task": ["fold"]}).to_parquet(tmp_path / "meta" / "tasks.parquet")
     episodes = LeRobot(str(tmp_path)).read().episodes
     aligned(episodes)
-    assert len(episodes) == 2 and not any(x.terminated or x.reward.any() for x in episodes)
+    assert [len(x) for x in episodes] == [5, 5], "a frame is a step"
+    assert not any(x.terminated or x.complete or x.reward.any() for x in episodes)
 
 
 def test_lerobot_with_rewards(tmp_path):
@@ -286,7 +287,7 @@ def test_lerobot_with_rewards(tmp_path):
     robot(tmp_path, 0, **{"next.reward": np.arange(5.0), "next.done": ended})
     for path in (tmp_path, tmp_path / "data" / "chunk-000" / "episode_000000.parquet"):
         (episode,) = LeRobot(str(path)).read().episodes
-        assert episode.terminated and episode.reward.tolist() == [0, 1, 2, 3]
+        assert episode.terminated and episode.reward.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_sources_are_injected():
