@@ -105,8 +105,8 @@ def make_episode(
             )
     if not complete:
         observations = {k: np.concatenate([x, x[-1:]]) for k, x in observations.items()}
-    about = {"info": info or {}, "complete": complete}
-    return Episode(name, observations, actions, rewards, bool(terminated), **about)
+    ended = bool(terminated)
+    return Episode(name, observations, actions, rewards, ended, info or {}, complete)
 
 
 def complete_part(episode: Episode) -> Episode | None:
@@ -118,9 +118,14 @@ def complete_part(episode: Episode) -> Episode | None:
         return episode
     if len(episode) < 2:
         return None
-    observation = {key: x[:-1] for key, x in episode.observation.items()}
-    shorter = {"action": episode.action[:-1], "reward": episode.reward[:-1]}
-    return replace(episode, observation=observation, terminated=False, complete=True, **shorter)
+    return replace(
+        episode,
+        observation={key: x[:-1] for key, x in episode.observation.items()},
+        action=episode.action[:-1],
+        reward=episode.reward[:-1],
+        terminated=False,
+        complete=True,
+    )
 
 
 def check_complete(episodes: Sequence[Episode]) -> None:

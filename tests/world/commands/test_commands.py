@@ -42,7 +42,10 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
         status, again, err = paratime("world", "inspect", "--data", name)
         assert status == 0, err
         kept = [x for x in out.splitlines() if not x.startswith(("environment", "recording"))]
-        assert [x for x in again.splitlines() if not x.startswith("environment")] == kept
+        left = [x for x in again.splitlines() if not x.startswith("environment")]
+        assert left[: len(kept)] == kept and any("each action" in x for x in kept)
+        led_to = "a row is an observation and the action that led to it: the first action of every"
+        assert (led_to in "".join(left[len(kept) :])) == (layout == "npz")
     assert len([*home.rglob("cache/world/*/data/main_data.hdf5")]) == 1, "it was collected once"
     path = fit(paratime, home, "Minari", path="pendulum-v0")
     status, out, err = paratime(
