@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from paratime.errors import InputError
+from paratime.world.data.pixels import as_images
 
 Array = NDArray[Any]
 VECTOR = "observation"
@@ -76,7 +77,8 @@ def make_episode(
 
     Args:
         name: How messages call it, such as the file and the episode in it.
-        observation: T + 1 observations, scalars or vectors or images, alone or by key.
+        observation: T + 1 observations, scalars or vectors or images (as ``pixels`` recognises
+            them), alone or by key.
         action: T actions, vectors of floats, or whole numbers from 0.
         reward: T rewards.
         terminated: Whether the last observation is terminal.
@@ -151,9 +153,8 @@ def _array(values: ArrayLike, what: str) -> Array:
 
 def _observation(values: ArrayLike, what: str) -> Array:
     array = _array(values, what)
-    if array.dtype == np.uint8 and array.ndim == 4:
-        return array
-    return _flat(_floats(array, what))
+    images = as_images(array, what)
+    return _flat(_floats(array, what)) if images is None else images
 
 
 def _actions(values: ArrayLike, what: str) -> Array:
@@ -304,7 +305,8 @@ def observation_row(observation: Any) -> dict[str, Array]:
     """
     by_key = observation if isinstance(observation, Mapping) else {VECTOR: observation}
     parts = {key: np.array(by_key[key], order="C") for key in sorted(by_key)}
-    images = {key: x for key, x in parts.items() if x.dtype == np.uint8 and x.ndim == 3}
+    found = {key: as_images(x[None], key) for key, x in parts.items()}
+    images = {key: x[0] for key, x in found.items() if x is not None}
     vectors = [x.astype(np.float32).reshape(-1) for k, x in parts.items() if k not in images]
     return {VECTOR: np.concatenate([np.zeros(0, np.float32), *vectors])} | {
         image_key(key): x for key, x in images.items()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from paratime.world.data.episode import VECTOR
 from paratime.world.model.base import WorldModel
+from paratime.world.model.images import to_unit
 from paratime.world.model.rollout import open_loop, split_context
 
 OUTER = 0.05
@@ -81,7 +82,9 @@ def make_scenes(
         imagined=_plottable(middle, valid),
         band=None if band is None else (_plottable(band[0], valid), _plottable(band[1], valid)),
         names=names,
-        images={key: (_plottable(rows[key] / 255), _plottable(x)) for key, x in images.items()},
+        images={
+            key: (_plottable(to_unit(rows[key], x)), _plottable(x)) for key, x in images.items()
+        },
         steps=valid.sum(1).cpu(),
     )
 
