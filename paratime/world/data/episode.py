@@ -280,7 +280,7 @@ def _shapes(episode: Episode) -> dict[str, tuple[int, ...]]:
 
 
 def episode_digest(rows: Mapping[str, Array]) -> str:
-    """Return a digest that tells an episode, as a model reads it, from others."""
+    """Return the digest by which checkpoints of version 0.1 know an episode's rows."""
     digest = sha256()
     for key in sorted(rows):
         digest.update(np.ascontiguousarray(rows[key]).tobytes())

@@ -69,7 +69,7 @@ class TrajectorySpec(DataSpec):
         action: Size of an action, or, if discrete, the number of choices.
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
-        trained_on: Fingerprints of the training episodes.
+        trained_on: Fingerprints of the training episodes; digests in checkpoints of version 0.1.
     """
 
     data: ClassVar[str] = "trajectories (TrajectoryData)"
@@ -80,4 +80,4 @@ class TrajectorySpec(DataSpec):
     action: int = 0
     discrete: bool = False
     environment: str | None = None
-    trained_on: list[str] = field(default_factory=list)
+    trained_on: list[list[float] | str] = field(default_factory=list)

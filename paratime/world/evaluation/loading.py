@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from paratime.errors import InputError
 from paratime.training.checkpoint import restore_task
 from paratime.world.data.episode import Layout, align_episode, episode_digest
+from paratime.world.data.identity import PROJECTIONS, fingerprints, is_among
 from paratime.world.data.sources.base import Recording
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.data.windows import Rows
@@ -41,9 +44,8 @@ def unseen_episodes(recording: Recording, spec: TrajectorySpec) -> list[Rows]:
     got = shapes, layout.action, layout.discrete
     remedy = "give data like that of the training"
     _check_layout("data", expected=_layout(spec), got=got, remedy=remedy)
-    known = set(spec.trained_on)
-    episodes = (align_episode(episode, layout) for episode in recording.episodes)
-    unseen = [rows for rows in episodes if episode_digest(rows) not in known]
+    rows = [align_episode(episode, layout) for episode in recording.episodes]
+    unseen = [x for x, known in zip(rows, _trained_on(rows, spec), strict=True) if not known]
     if not unseen:
         raise InputError(
             "data",
@@ -52,6 +54,15 @@ def unseen_episodes(recording: Recording, spec: TrajectorySpec) -> list[Rows]:
             remedy="give others, such as --source Gym with another --source.seed",
         )
     return unseen
+
+
+def _trained_on(rows: list[Rows], spec: TrajectorySpec) -> list[bool]:
+    """Return which episodes are among those of the training, though they may be rounded."""
+    digests = {x for x in spec.trained_on if isinstance(x, str)}
+    if digests:
+        return [episode_digest(x) in digests for x in rows]
+    known = np.array(spec.trained_on).reshape(-1, 1 + PROJECTIONS)
+    return [is_among(x, known) for x in fingerprints(rows, spec.moments)]
 
 
 def _layout(spec: TrajectorySpec) -> tuple[Any, ...]:
