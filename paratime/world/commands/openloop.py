@@ -90,12 +90,21 @@ def _print_scores(
     every: int,
 ) -> None:
     """Print tables of the scores of models, and the paths of their checkpoints."""
-    from paratime.world.evaluation.report import model_names, score_rollouts, score_tables
+    from paratime.world.evaluation.report import (
+        known_horizon,
+        model_names,
+        score_rollouts,
+        score_tables,
+    )
 
     names = model_names(tasks)
-    found = score_rollouts(tasks, episodes, horizon=horizon, every=every)
+    reached = known_horizon([len(x["is_first"]) for x in episodes], horizon, every)
+    found = score_rollouts(tasks, episodes, horizon=reached, every=every)
     left_out = f" ({trained_on} that the model was trained on are left out)" if trained_on else ""
-    print(f"{len(episodes)} episodes{left_out}\n")
+    print(f"{len(episodes)} episodes{left_out}")
+    if reached < horizon:
+        print(f"few or no rollouts have {horizon} steps: those of {reached} are the longest scored")
+    print()
     print(score_tables(dict(zip(names, found, strict=True))))
     for name, path in zip(names, paths, strict=True):
         if len(tasks) > 1:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from functools import partial
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
 from paratime.world.model.dynamics import DynamicsNetwork, RolloutMode
+from paratime.world.model.metrics import describe_few
 from paratime.world.model.rewards import MSE, RewardHead
 from paratime.world.model.rollout import RolloutScores, known_rows, open_loop
 from paratime.world.model.rssm import RSSM, Categorical, Latent
@@ -39,6 +41,8 @@ class TrajectoryTask(Task):
         check_at_least(0, overshoot=overshoot)
         check_at_least(1, context=context, horizon=horizon)
         self.overshoot, self.context, self.horizon = overshoot, context, horizon
+        self._short = self._episodes = 0
+        self._remarks: list[str] = []
 
     def build(self, spec: TrajectorySpec) -> None:
         """Build the scores of rollouts, and the network."""
@@ -86,6 +90,7 @@ class TrajectoryTask(Task):
 
         After the end of an episode they are nan.
         """
+        self._count_episodes(batch)
         rollout = open_loop(self.network, batch, context=self.context, horizon=self.horizon)
         found, valid = rollout.prediction, rollout.valid
         known = {VECTOR: found.observation, **found.images}
@@ -101,6 +106,49 @@ class TrajectoryTask(Task):
     def on_test_epoch_end(self) -> None:
         """Log the errors of the test rollouts."""
         self._log_errors("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Find out how many episodes have no prediction."""
+        self._remarks = self._short_episodes("predicted")
+
+    def on_fit_end(self) -> None:
+        """Print what the last figures do not say."""
+        self._print_remarks()
+
+    def on_validation_end(self) -> None:
+        """Print the same after a validation of its own."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self._print_remarks()
+
+    def on_test_end(self) -> None:
+        """Print the same."""
+        self._print_remarks()
+
+    def on_predict_end(self) -> None:
+        """Print the same."""
+        self._print_remarks()
+
+    def _print_remarks(self) -> None:
+        if self.trainer.is_global_zero:
+            for line in self._remarks:
+                print(line)
+        self._remarks = []
+
+    def _count_episodes(self, batch: dict[str, Tensor]) -> None:
+        lengths = batch["mask"].sum(1)
+        seen = min(self.context, batch["mask"].shape[1] - 1)  # as in open_loop
+        self._short += int((lengths <= seen).sum())
+        self._episodes += len(lengths)
+
+    def _short_episodes(self, what: str) -> list[str]:
+        """Return a line on episodes that end within the context, if there are any; count anew."""
+        short, count, self._short, self._episodes = self._short, self._episodes, 0, 0
+        if not short:
+            return []
+        return [
+            f"warning: {short} of {count} episodes end within the context of {self.context} rows"
+            f" and are not {what}; lower --model.context"
+        ]
 
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the error of rollouts from a random row to the end of the episode at most.
@@ -127,6 +175,7 @@ class TrajectoryTask(Task):
         loss, parts, _ = self.losses(batch)
         for name, value in (parts | {"loss": loss} | self.solver_telemetry()).items():
             self.log(f"{split}/{name}", value, batch_size=self.count(batch))
+        self._count_episodes(batch)
         self.scores.update(self.network, batch, self.context)
 
     def _log_errors(self, split: str) -> None:
@@ -134,6 +183,8 @@ class TrajectoryTask(Task):
         changing = {k: x for k, x in scores.items() if not k.startswith("persistence")}
         self.log_scores(split, changing, shown=("nrmse@10", "image_skill@10"))
         self.scores.reset()
+        few = describe_few(scores)
+        self._remarks = [*self._short_episodes("scored"), *([few] if few else [])]
 
 
 def transition_mask(batch: dict[str, Tensor]) -> Tensor:

@@ -55,7 +55,15 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
     about, _, *lines = out.splitlines()
     assert about == "2 episodes (2 that the model was trained on are left out)"
     assert lines[0].strip() == "DynamicsTask ParaGRU"
-    assert lines[1].split() == ["steps", "persist", "nRMSE", "median", "skill", "sensitivity"]
+    assert lines[1].split() == [
+        "steps",
+        "rollouts",
+        "persist",
+        "nRMSE",
+        "median",
+        "skill",
+        "sensitivity",
+    ]
     assert [x.split()[0] for x in lines[2:7]] == ["1", "5", "10", "20", "50"]
     assert "reward nRMSE" in lines[8] and "<svg" in (home / "f.svg").read_text()
     planner = ("--planner", "CEM", "--planner.horizon", 2, "--planner.candidates", 4)
@@ -163,7 +171,7 @@ def test_models_stand_side_by_side_and_move(paratime, home, models):
     assert re.split(" {2,}", lines[0].strip()) == names
     for name, path in zip(names, models, strict=True):
         assert f"{name}: {path}" in lines
-    assert [float(x.split()[13]) for x in lines[2:5]] == [1, 1, 1], "no actions are read"
+    assert [float(x.split()[14]) for x in lines[2:5]] == [1, 1, 1], "no actions are read"
     assert (home / "f.png").read_bytes()[:4] == b"\x89PNG"
     with Image.open(home / "f.gif") as film:
         assert film.n_frames == 11
