@@ -13,7 +13,7 @@ from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
 from paratime.world.data.episode import Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes
-from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.sources.base import Recording, Source, source_options
 from paratime.world.data.spec import Moments, TrajectorySpec
 from paratime.world.data.windows import PackedWindows, Rows, Whole, padded
 
@@ -96,6 +96,8 @@ class TrajectoryData(DataModule):
             action=layout.action,
             discrete=layout.discrete,
             environment=self.recording.environment,
+            names=list(self.recording.names),
+            source=source_options(self.source),
             trained_on=fingerprints(rows, moments).tolist(),
         )
 

@@ -6,6 +6,7 @@ does, in T + 1 rows: each observation with the action and the reward that led to
 in the first row.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -26,6 +27,8 @@ ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal
 """Keys of the rows of a batch, next to images."""
 WINDOW = ("follows", "place")
 """Keys that describe a window of rows."""
+LOST = 0.1
+"""Share of a deviation by which rounding to single precision may change a value."""
 CHOICES = 2**16
 """Most choices that a discrete action has."""
 
@@ -154,7 +157,26 @@ def _array(values: ArrayLike, what: str) -> Array:
 def _observation(values: ArrayLike, what: str) -> Array:
     array = _array(values, what)
     images = as_images(array, what)
-    return _flat(_floats(array, what)) if images is None else images
+    if images is not None:
+        return images
+    floats = _flat(_floats(array, what))
+    _warn_of_lost_changes(array, floats, what.partition(" of ")[0])
+    return floats
+
+
+def _warn_of_lost_changes(array: Array, floats: Array, key: str) -> None:
+    """Warn of values, such as times since 1970, whose changes single precision cannot hold."""
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize < 8:
+        return
+    exact = _flat(array.astype(np.float64))
+    lost = np.abs(floats - exact).max(0, initial=0) > LOST * exact.std(0)
+    for column in np.flatnonzero(lost & (exact.std(0) > 0)):
+        warnings.warn(
+            f"{key}[{column}] changes by less than single precision holds near"
+            f" {exact[0, column]:.4g}: subtract its first value in each episode"
+            " (relative, of --source Table)",
+            stacklevel=2,
+        )
 
 
 def _actions(values: ArrayLike, what: str) -> Array:

@@ -1,13 +1,14 @@
 """What a world model must know of its trajectories."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from paratime.training.spec import DataSpec
-from paratime.world.data.episode import KNOWN
+from paratime.world.data.episode import KNOWN, VECTOR
 from paratime.world.data.windows import Rows
 
 
@@ -70,6 +71,8 @@ class TrajectorySpec(DataSpec):
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
         trained_on: Fingerprints of the training episodes; digests in checkpoints of version 0.1.
+        names: Of the values of an observation that are no images, where the source knows them.
+        source: Name and options of the source of the trajectories, if they are plain.
     """
 
     data: ClassVar[str] = "trajectories (TrajectoryData)"
@@ -81,3 +84,19 @@ class TrajectorySpec(DataSpec):
     discrete: bool = False
     environment: str | None = None
     trained_on: list[list[float] | str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    source: dict[str, Any] | None = None
+
+    def labels(self) -> list[str]:
+        """Return a name for each value of an observation that is no image's."""
+        count = len(self.moments.lowest)
+        if len(self.names) == count:
+            return self.names
+        shapes = {key: shape for key, shape in self.observation.items() if len(shape) < 3}
+        found = [x for key, shape in shapes.items() for x in value_names(key, math.prod(shape))]
+        return found if len(found) == count else value_names(VECTOR, count)
+
+
+def value_names(key: str, count: int) -> list[str]:
+    """Return names of the values under a key, numbered if there are several."""
+    return [key] if count == 1 else [f"{key}[{i}]" for i in range(count)]

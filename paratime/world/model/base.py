@@ -71,7 +71,7 @@ class WorldModel(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.use_action, self.reward_head = use_action, reward_head
-        moments = vars(spec.moments)
+        moments, self.labels = vars(spec.moments), [*spec.labels(), "reward"]
         self.images = image_shapes(spec.observation)
         if self.images and not self.reads_images:
             raise InputError(

@@ -104,10 +104,18 @@ def test_a_latent_that_says_nothing_is_warned_of(paratime, home):
 def test_sources_are_named_and_outputs_are_new(paratime, home):
     (home / "log.csv").write_text(
         "episode,step,pos,push,reward\n"
-        + "".join(f"{e},{t},{t / (e + 1)},{t % 3},1\n" for e in range(6) for t in range(9))
+        + "".join(f"{e},{t},{t / (e + 1)},{t % 3},1\n" for e in range(6) for t in range(14))
     )
     table = {"path": "log.csv", "observation": "[pos]", "action": "[push]"}
-    assert fit(paratime, home, "Table", **table)
+    path = fit(paratime, home, "Table", **table)
+    (home / "log.csv").rename(home / "other.csv")
+    openloop = ("openloop", "--ckpt_path", path, "--data", "other.csv", "--out", "f.svg")
+    status, out, err = paratime("world", *openloop)
+    assert status == 0, err
+    assert "a row is an observation and the action taken at it" in out
+    assert "2 episodes (4 that the model was trained on are left out)" in out
+    figure = (home / "f.svg").read_text()
+    assert "<!-- pos -->" in figure and "<!-- reward -->" in figure
     collect = ("world", "collect", "--environment", "CartPole-v1", "--episodes", 6)
     assert paratime(*collect, "--out", "files")[0] == 0
     assert fit(paratime, home / "second", "Npz", path="files")

@@ -175,8 +175,12 @@ def _choices(action: Array, known: int | None, what: str, first: int) -> int:
     one_hot = (np.sort(action, axis=1) == np.eye(1, action.shape[1])[:, ::-1]).all(1)
     if not one_hot.all():
         row = int(np.argmin(one_hot))
-        got = f"{action[row].tolist()} in row {row + first}"
-        raise InputError(what, "one-hot rows", got, remedy)
+        raise InputError(
+            what,
+            expected="one-hot rows",
+            got=f"{action[row].tolist()} in row {row + first}",
+            remedy=remedy,
+        )
     if known not in (None, action.shape[1]):
         raise InputError(
             what, f"{known} choices as in files before", str(action.shape[1]), "read them apart"

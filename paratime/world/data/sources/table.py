@@ -23,6 +23,7 @@ from paratime.world.data.sources.readings import (
     describe_last,
     terminations,
 )
+from paratime.world.data.spec import value_names
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +38,12 @@ class Read:
     Attributes:
         episode: Not yet known to have terminated.
         ends: Whether it has the flag of termination, and that of truncation.
+        names: Of the values of its observation.
     """
 
     episode: Episode
     ends: tuple[bool, bool]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Table(Source):
         order: Whether the action of a row was taken at its observation, or led to it.
         last_row: Whether the last row is a step, or an observation alone; by default found out for
             each episode, and printed.
+        relative: Columns of the observation, such as times, that are read as the difference from
+            their first value in an episode.
     """
 
     path: str
@@ -90,6 +95,7 @@ class Table(Source):
     next_observation: tuple[str, ...] = ()
     order: Order = "taken"
     last_row: LastRow = "auto"
+    relative: tuple[str, ...] = ()
 
     def read(self) -> Recording:
         """Return the episodes, in the order in which they appear."""
@@ -113,7 +119,8 @@ class Table(Source):
             raise InputError(f"path {self.path}", "rows", "none", "check that it was written whole")
         ended = terminations([x.ends for x in found])
         episodes = [replace(x.episode, terminated=end) for x, end in zip(found, ended, strict=True)]
-        return Recording(episodes, reading=self._reading(found, chosen.truncated))
+        reading = self._reading(found, chosen.truncated)
+        return Recording(episodes, reading=reading, names=found[0].names)
 
     def _check_options(self) -> None:
         for what, columns in (("observation", self.observation), ("action", self.action)):
@@ -126,6 +133,8 @@ class Table(Source):
                 got=str(len(self.next_observation)),
                 remedy="name one for each, in the same order",
             )
+        if other := sorted({*self.relative} - {*self.observation}):
+            raise InputError("relative", "columns of the observation", other[0], "correct it")
         if self.next_observation and self.order == "led_to":
             raise InputError(
                 "next_observation", "actions that were taken", "order led_to", "leave one of them"
@@ -177,14 +186,17 @@ class Table(Source):
         reward = np.zeros((len(taken), 1))
         if self.reward is not None:
             reward = _floats(taken[self.reward], at, name)
-        observed = [np.hstack([_floats(rows[x], steps, name) for x in self.observation])]
+        parts = [_floats(rows[x], steps, name) for x in self.observation]
+        begin = np.hstack([x[0] * (column in self.relative) for column, x in self._with(parts)])
+        names = [n for column, x in self._with(parts) for n in value_names(column, x.shape[1])]
+        observed = [np.hstack(parts)]
         complete = alone or self.order == "led_to" or bool(self.next_observation)
         if self.next_observation and not alone:
             following = [_floats(rows[x][-1:], steps[-1:], name) for x in self.next_observation]
             observed.append(np.hstack(following))
         episode = make_episode(
             name,
-            _joined(observed, f"{', '.join(self.next_observation)} of {name}"),
+            _joined(observed, f"{', '.join(self.next_observation)} of {name}") - begin,
             action=self._choices(action, at, name) if self.discrete else action,
             reward=reward,
             terminated=False,
@@ -192,7 +204,10 @@ class Table(Source):
         )
         flags = (self.terminal, self.truncated)
         ended = [x is not None and self._flagged(x, rows, steps, name, alone) for x in flags]
-        return Read(episode, (ended[0], ended[1]))
+        return Read(episode, (ended[0], ended[1]), tuple(names))
+
+    def _with(self, parts: list[Floats]) -> list[tuple[str, Floats]]:
+        return [*zip(self.observation, parts, strict=True)]
 
     def _ends_alone(self, rows: pd.DataFrame) -> bool:
         """Return whether the last row is an observation alone."""

@@ -299,3 +299,31 @@ def test_sources_are_injected():
     assert source == Table("a.csv", ("x", "y"), ("u",), step=None)
     given = ["--source=paratime.world.data.sources.table.LeRobot", "--source.path=a"]
     assert parser.instantiate_classes(parser.parse_args(given)).source == LeRobot("a")
+
+
+def test_times_are_relative_on_demand(tmp_path):
+    frame = frame_of()
+    frame["time"] = 1.7e9 + frame.step
+    frame["next_time"], frame["next_x"] = frame.time + 1, frame.x
+    options = {"observation": ("time", "x"), "relative": ("time",)}
+    recording = save(tmp_path / "a.csv", frame, **options).read()
+    assert recording.names == ("time", "x")
+    for episode in recording.episodes:
+        seen = episode.observation["observation"]
+        assert seen[:, 0].tolist() == [*range(len(seen))] and seen[0, 1] == 9
+    steps = frame.dropna()
+    options["next_observation"] = ("next_time", "next_x")
+    for episode in save(tmp_path / "a.csv", steps, **options).read().episodes:
+        seen = episode.observation["observation"]
+        assert seen[:, 0].tolist() == [*range(len(seen))]
+    refused(
+        r"relative: expected columns of the observation, got y",
+        save(tmp_path / "a.csv", frame, observation=("x",), relative=("y",)).read,
+    )
+
+
+def test_values_are_called_by_their_columns(tmp_path):
+    frame = frame_of()
+    lists = frame.assign(state=[*frame[["x", "y"]].to_numpy()])
+    source = save(tmp_path / "a.parquet", lists, observation=("state", "x"))
+    assert source.read().names == ("state[0]", "state[1]", "x")
