@@ -58,7 +58,7 @@ def draw_images(scenes: Scenes) -> Figure:
     last = max(1, int(scenes.steps[0]))
     steps = sorted({*np.linspace(0, last - 1, STEPS).round().astype(int).tolist()})
     rows = [
-        (f"{kind}\n{textwrap.shorten(key, WIDE)}", x)
+        (f"{kind}\n{textwrap.fill(key, WIDE)}", x)
         for key, pair in scenes.images.items()
         for kind, x in zip(("true", "imagined"), pair, strict=True)
     ]

@@ -51,8 +51,9 @@ def test_images_are_drawn_where_nothing_else_is_seen():
     nothing = torch.zeros(2, 9, 1)
     scenes = Scenes(
         *(nothing, nothing, nothing, None, ("imagined", "")),
-        *({"eye": pair, "hand": gray}, torch.tensor([9, 3]), ["reward"]),
+        *({"eye": pair, "a_long_name/hand_camera": gray}, torch.tensor([9, 3]), ["reward"]),
     )
     figure = draw_images(scenes)
-    assert labels(figure) == ["true\neye", "imagined\neye", "true\nhand", "imagined\nhand"]
+    hand = "a_long_name/hand_c\namera"
+    assert labels(figure) == ["true\neye", "imagined\neye", f"true\n{hand}", f"imagined\n{hand}"]
     assert [x.get_title() for x in figure.axes[:6]] == [f"step {n}" for n in (1, 3, 4, 6, 7, 9)]
