@@ -1,9 +1,11 @@
 """``paratime world convert``: a recording in another layout."""
 
+from dataclasses import replace
 from typing import Literal
 
 from paratime.cli.arguments import chosen
 from paratime.io.atomic import check_new, making
+from paratime.world.data.episode import complete_part
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.catalog import trajectory_source
 from paratime.world.data.sources.dreamer import write_npz
@@ -27,7 +29,15 @@ def run(out: str, layout: Format, data: str | None = None, source: Source | None
 
 
 def write_recording(recording: Recording, out: str, layout: Format) -> None:
-    """Write a recording into a folder, whole or not at all."""
+    """Write a recording into a folder, whole or not at all.
+
+    An action whose observation is absent is left out, because both layouts need it.
+    """
+    parts = [complete_part(episode) for episode in recording.episodes]
+    cut = sum(not episode.complete for episode in recording.episodes)
+    if cut:
+        print(f"left out: the last action of {cut:,} episodes, which no observation follows")
+        recording = replace(recording, episodes=[x for x in parts if x is not None])
     with making(out) as draft:
         if layout == "minari":
             write_minari(recording, draft)

@@ -1,13 +1,15 @@
 """What a world model must know of its trajectories."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from paratime.training.spec import DataSpec
 from paratime.world.data.environment import EnvironmentOptions
+from paratime.world.data.episode import KNOWN, VECTOR
 from paratime.world.data.windows import Rows
 
 
@@ -38,8 +40,9 @@ class Moments:
     @classmethod
     def of(cls, episodes: Sequence[Rows]) -> "Moments":
         """Compute them from aligned episodes."""
-        observation = np.concatenate([x["observation"] for x in episodes])
-        change = np.concatenate([np.diff(x["observation"], axis=0) for x in episodes])
+        known = [x["observation"][x.get(KNOWN, ...)] for x in episodes]
+        observation = np.concatenate(known)
+        change = np.concatenate([np.diff(x, axis=0) for x in known])
         reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
         action = np.concatenate([x["prev_action"][1:] for x in episodes])
         (mean,), (spread,) = of_reward = _moments(reward)
@@ -56,6 +59,8 @@ class Moments:
 
 
 def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
+    if not len(rows):  # no observation follows another
+        return [0.0] * rows.shape[1], [1.0] * rows.shape[1]
     mean, spread = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
     return mean.tolist(), np.where(spread > 1e-9 * np.abs(mean), spread, 1.0).tolist()
 
@@ -70,10 +75,11 @@ class TrajectorySpec(DataSpec):
         action: Size of an action, or, if discrete, the number of choices.
         discrete: Whether actions are choices.
         environment: Gymnasium's id, where there is one.
-        names: Of the values of an observation that are no images, where they are known.
         options: How the environment was made.
-        action_names: Of the values of an action, where they are known.
-        trained_on: Fingerprints of the training episodes.
+        names: Of the values of an observation that are no images, where the source knows them.
+        action_names: Of the values of an action, where the source knows them.
+        source: Name and options of the source of the trajectories, if they are plain.
+        trained_on: Fingerprints of the training episodes; digests in checkpoints of version 0.1.
     """
 
     data: ClassVar[str] = "trajectories (TrajectoryData)"
@@ -84,7 +90,22 @@ class TrajectorySpec(DataSpec):
     action: int = 0
     discrete: bool = False
     environment: str | None = None
-    names: list[str] = field(default_factory=list)
     options: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    names: list[str] = field(default_factory=list)
     action_names: list[str] = field(default_factory=list)
-    trained_on: list[str] = field(default_factory=list)
+    source: dict[str, Any] | None = None
+    trained_on: list[list[float] | str] = field(default_factory=list)
+
+    def labels(self) -> list[str]:
+        """Return a name for each value of an observation that is no image's."""
+        count = len(self.moments.lowest)
+        if len(self.names) == count:
+            return self.names
+        shapes = {key: shape for key, shape in self.observation.items() if len(shape) < 3}
+        found = [x for key, shape in shapes.items() for x in value_names(key, math.prod(shape))]
+        return found if len(found) == count else value_names(VECTOR, count)
+
+
+def value_names(key: str, count: int) -> list[str]:
+    """Return names of the values under a key, numbered if there are several."""
+    return [key] if count == 1 else [f"{key}[{i}]" for i in range(count)]

@@ -72,7 +72,7 @@ class WorldModel(nn.Module, ABC):
         super().__init__()
         self.use_action = use_action
         self.reward_head = reward_head.reaching(spec.moments.reward_extent)
-        moments = vars(spec.moments)
+        moments, self.labels = vars(spec.moments), [*spec.labels(), "reward"]
         self.images = image_shapes(spec.observation)
         if self.images and not self.reads_images:
             raise InputError(

@@ -3,7 +3,8 @@
 Both halve, or double, height and width while the smaller one stays at least four, with twice the
 channels each time, as in DreamerV3 (arXiv 2301.04104). A kernel of four with stride two takes
 height H to H // 2; the decoder restores the last row of an odd H, so that all sizes fit. Images are
-bytes (..., H, W, C) in batches, and become floats in [-0.5, 0.5] inside the encoder.
+bytes (..., H, W, C) in batches, floats in [0, 1] where they are imagined, and floats in
+[-0.5, 0.5] inside the encoder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,9 @@ from torch.nn import functional
 
 from paratime.errors import InputError, check_at_least
 from paratime.layers.norm import RMSNorm
+from paratime.world.data.pixels import LEAST, is_channels_first
 
 Shape = tuple[int, int, int]
-LEAST = 8
-"""Least height and width of an image, in pixels."""
 
 
 class ImageEncoder(nn.Module):
@@ -41,9 +41,9 @@ class ImageEncoder(nn.Module):
         self.size = sizes[-1][0] * sizes[-1][1] * sizes[-1][2]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return features (..., size) of images (..., H, W, C), uint8."""
-        kind = next(self.parameters()).dtype
-        x = image.reshape(-1, *image.shape[-3:]).to(kind) / 255 - 0.5
+        """Return features (..., size) of images (..., H, W, C), bytes or floats in [0, 1]."""
+        like = next(self.parameters())
+        x = to_unit(image.reshape(-1, *image.shape[-3:]), like) - 0.5
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = functional.silu(norm(_convolve(convolution, x)))
         return x.reshape(*image.shape[:-3], self.size)
@@ -137,8 +137,9 @@ class LazyImages(Mapping[str, Tensor]):
 
 
 def to_unit(image: Tensor, like: Tensor) -> Tensor:
-    """Return bytes as floats in [0, 1], in the precision of another tensor."""
-    return image.to(like.dtype) / 255
+    """Return bytes, or such floats, as floats in [0, 1], in the precision of another tensor."""
+    scale = 1 if image.is_floating_point() else 255
+    return image.to(like.dtype) / scale
 
 
 def pyramid_sizes(shape: Sequence[int], width: int) -> list[Shape]:
@@ -149,7 +150,9 @@ def pyramid_sizes(shape: Sequence[int], width: int) -> list[Shape]:
             "image",
             expected=f"at least {LEAST} by {LEAST} pixels",
             got=f"{height} by {across}",
-            remedy="enlarge it, or leave it out of the data",
+            remedy="enlarge it, or leave it out of the data"
+            if is_channels_first(tuple(shape)) is None
+            else "put its channels last: (H, W, C)",
         )
     check_at_least(1, image_width=width, channels=channels)
     sizes = [(height, across, channels)]

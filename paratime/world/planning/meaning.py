@@ -36,7 +36,7 @@ def check_meaning(world: Any, spec: TrajectorySpec) -> None:
     if ours != got and not (named and ours == _text(*_flat(layout))):
         raise InputError("environment", ours, got, "name the environment that the data is of")
     if code.choices is None and len(names := spec.action_names) == code.size:
-        _check_names("actions", names, code.names, known=code.about["type"] != "Box")
+        _check_names("actions", names, code.names, known=code.about["type"] == "Dict")
     common_bounds(world, spec)
     _warn_of_ranges(world, spec)
 
@@ -63,11 +63,11 @@ def _named(world: Any, spec: TrajectorySpec) -> bool:
 
 
 def _check_names(what: str, ours: Sequence[str], theirs: Sequence[str], *, known: bool) -> None:
-    """Refuse names in another order, and other names where those of an environment are known."""
+    """Refuse names in another order; other names, too, where the environment's are a user's own."""
     theirs = [
         name.removesuffix("[0]") if f"{name[:-3]}[1]" not in theirs else name for name in theirs
     ]
-    if [*ours] != [*theirs] and known:
+    if [*ours] != [*theirs] and (known or {*ours} & {*theirs}):
         raise InputError(
             what,
             expected=f"{', '.join(theirs)}, in this order, as in the environment",

@@ -185,8 +185,10 @@ def test_image_errors_by_horizon():
     metric = ImageError(10)
     metric.update({"eye": guess}, batch, 3)
     found = metric.compute()
-    assert [*found] == [f"image_{name}@{h}" for h in (1, 5) for name in ("mse", "psnr", "skill")]
+    names = ("rollouts", "mse", "psnr", "skill")
+    assert [*found] == [f"image_{name}@{h}" for h in (1, 5) for name in names]
     for h in (1, 5):
+        assert found[f"image_rollouts@{h}"] == (2 if h == 1 else 1)
         assert found[f"image_mse@{h}"] == pytest.approx(0.01)
         assert found[f"image_psnr@{h}"] == pytest.approx(20)
         assert found[f"image_skill@{h}"] == pytest.approx(0.5)

@@ -170,6 +170,18 @@ def test_actions_in_another_order_are_refused():
     check_meaning(world_of(Box(-1, 1, (2,))), spec)
 
 
+def test_only_names_of_the_environment_tell_what_actions_are():
+    columns = spec_of([episode(np.zeros((1, 2)))], action_names=("left", "right"))
+    check_meaning(world_of(MultiBinary(2)), columns)
+    turned = spec_of([episode(np.eye(5)[[0]])], action_names=tuple(action_names([2, 3])))
+    check_meaning(world_of(MultiDiscrete([2, 3])), turned)
+    refused("actions: expected", check_meaning, world_of(MultiDiscrete([3, 2])), turned)
+
+
+def action_names(counts: list[int]) -> list[str]:
+    return action_code(world_of(MultiDiscrete(counts))).names
+
+
 def test_other_units_are_warned_of(caplog):
     world = world_of(seen=Box(-np.pi, np.pi, (2,)))
     check_meaning(world, spec_of([episode(ONE, np.full((2, 2), 3.0))]))

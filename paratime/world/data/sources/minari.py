@@ -16,7 +16,14 @@ import numpy as np
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
 from paratime.world.data.environment import options_of, spec_json
-from paratime.world.data.episode import VECTOR, Array, Episode, Layout, make_episode
+from paratime.world.data.episode import (
+    VECTOR,
+    Array,
+    Episode,
+    Layout,
+    check_complete,
+    make_episode,
+)
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.spaces import ActionCode, Description, known_space, observed
 
@@ -278,6 +285,7 @@ def write_minari(recording: Recording, path: str | Path) -> None:
 
 def _describe(recording: Recording, name: str) -> dict[str, Any]:
     """Return the metadata of a recording: its spaces, its environment and its sizes."""
+    check_complete(recording.episodes)
     layout, first = Layout.of(recording.episodes, recording.actions), recording.episodes[0]
     discrete = {"type": "Discrete", "dtype": "int64", "start": 0, "n": layout.action}
     action = discrete if layout.discrete else _space(first.action)
