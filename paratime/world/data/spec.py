@@ -9,7 +9,7 @@ import numpy as np
 
 from paratime.training.spec import DataSpec
 from paratime.world.data.environment import EnvironmentOptions
-from paratime.world.data.episode import KNOWN, VECTOR
+from paratime.world.data.episode import KNOWN, ROW, VECTOR
 from paratime.world.data.windows import Rows
 
 
@@ -26,6 +26,7 @@ class Moments:
         action_lowest: Least action.
         action_highest: Greatest action.
         reward_extent: Greatest distance of a reward from the mean, in standard deviations.
+        images: By key, the mean of each channel, and the standard deviation around these.
     """
 
     observation: tuple[list[float], list[float]]
@@ -36,16 +37,18 @@ class Moments:
     action_lowest: list[float]
     action_highest: list[float]
     reward_extent: float = 0.0
+    images: dict[str, tuple[list[float], float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, episodes: Sequence[Rows]) -> "Moments":
         """Compute them from aligned episodes."""
-        known = [x["observation"][x.get(KNOWN, ...)] for x in episodes]
+        known = _known(episodes, VECTOR)
         observation = np.concatenate(known)
         change = np.concatenate([np.diff(x, axis=0) for x in known])
         reward = np.concatenate([x["prev_reward"][1:, None] for x in episodes])
         action = np.concatenate([x["prev_action"][1:] for x in episodes])
         (mean,), (spread,) = of_reward = _moments(reward)
+        keys = [key for key in episodes[0] if key not in ROW]
         return cls(
             _moments(observation),
             _moments(change),
@@ -55,7 +58,12 @@ class Moments:
             action.min(0).tolist(),
             action.max(0).tolist(),
             float(np.abs(reward - mean).max() / spread),
+            images={key: _image_moments(_known(episodes, key)) for key in keys},
         )
+
+
+def _known(episodes: Sequence[Rows], key: str) -> list[np.ndarray]:
+    return [x[key][x.get(KNOWN, ...)] for x in episodes]
 
 
 def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
@@ -63,6 +71,18 @@ def _moments(rows: np.ndarray) -> tuple[list[float], list[float]]:
         return [0.0] * rows.shape[1], [1.0] * rows.shape[1]
     mean, spread = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
     return mean.tolist(), np.where(spread > 1e-9 * np.abs(mean), spread, 1.0).tolist()
+
+
+def _image_moments(images: Sequence[np.ndarray]) -> tuple[list[float], float]:
+    """Return means (C,) and the deviation from them, of bytes (T, H, W, C) as numbers in [0, 1]."""
+    counts = np.zeros((images[0].shape[-1], 256))
+    for episode in images:
+        channels = np.moveaxis(episode, -1, 0)
+        counts += [np.bincount(x.ravel(), minlength=256) for x in channels]
+    share, level = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = share @ level
+    variance = (share * (level - mean[:, None]) ** 2).sum(1).mean()
+    return mean.tolist(), float(np.sqrt(variance)) or 1.0
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,8 @@ class RSSM(WorldModel):
         super().__init__(spec, reward, use_action)
         self.encoder, self.latent, self.recurrent = encoder, latent, recurrent_posterior
         width = encoder.width
-        self.eyes = Images(self.images, width + latent.size, image_width)
+        moments = spec.moments.images
+        self.eyes = Images(self.images, width + latent.size, image_width, moments)
         seen = self.size + self.eyes.size + width * recurrent_posterior
         self.posterior = mlp(seen, width, latent.raw_size)
         self.prior = mlp(width, width, latent.raw_size)
