@@ -31,6 +31,9 @@ from paratime.forecast.model.task import ForecastTask
 ENOUGH = 32
 """Windows that a collection of few series is asked for."""
 
+TIMES = 3
+"""Windows that a series of many is asked for, since all of them share what happens at one time."""
+
 SHARE = 4
 """A series holds out at most one step in so many."""
 
@@ -47,7 +50,9 @@ PRIOR = 4
 """Windows that are trusted half."""
 
 TOLERANCE = 1.02
-"""Narrower intervals may raise the loss by 2 %: those of many equal values can lose all width."""
+"""Losses within 2 % of the least count as equal: of such blends the one with most of the network is
+chosen, since it still learns from what was held out, and narrower intervals are kept, since those
+of many equal values can lose all width."""
 
 Flags = NDArray[np.bool_]
 
@@ -139,8 +144,8 @@ class Holdout:
         """Return the network's share, and the factors of the width (H,); none without windows."""
         if not (count := self._count(network)):
             return 0.0, np.ones(self.horizon)
-        losses = [_sum(_blended(network, statistical, x)) for x in WEIGHTS]
-        weight = float(WEIGHTS[int(np.argmin(losses))]) * trust(count)
+        losses = np.array([_sum(_blended(network, statistical, x)) for x in WEIGHTS])
+        weight = float(WEIGHTS[losses <= TOLERANCE * losses.min()].max()) * trust(count)
         return weight, widths(_blended(network, statistical, weight), count)
 
     def _count(self, found: Backtest) -> int:
@@ -193,7 +198,7 @@ def last_window(collection: Collection, training: Collection, horizon: int) -> H
 def _whole(collection: Collection, horizon: int, lengths: Ints, long: Flags) -> Holdout:
     """Hold out whole windows of the long series."""
     several = int(np.median(lengths[long])) // (SHARE * horizon)
-    windows = max(1, min(ceil(ENOUGH / long.sum()), several))
+    windows = max(1, min(max(TIMES, ceil(ENOUGH / long.sum())), several))
     steps, most = windows * horizon, max(1, min(ORIGINS, FORECASTS // int(long.sum())))
     stride = max(1, ceil((steps - horizon) / max(1, most - 1)))
     data = _some(collection, lengths >= steps + horizon)  # at least half of the long ones

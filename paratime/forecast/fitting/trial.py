@@ -17,8 +17,11 @@ FIRST, CHECKS = 5, 24
 PATIENCE = 3
 """Training stops at so many times the steps of the best score."""
 
-EQUAL = 1.01
-"""Of scores that differ by less than 1 %, the last one counts as the best."""
+SMOOTH = 3
+"""Scores whose mean is compared: those of a rate that has not fallen yet vary by some per cent."""
+
+EQUAL = 1.02
+"""Of means within 2 % of the best, the last one counts as the best."""
 
 
 class Trial(Callback):
@@ -28,7 +31,7 @@ class Trial(Callback):
         holdout: The windows.
 
     Attributes:
-        loss: The least mean weighted quantile loss.
+        loss: The least mean weighted quantile loss, of ``SMOOTH`` scores.
         steps: Optimiser steps of the best weights.
         weights: The best weights by name.
     """
@@ -38,12 +41,13 @@ class Trial(Callback):
     def __init__(self, holdout: Holdout) -> None:
         self._holdout, self._scored, self._last = holdout, 0, 0
         self._due: set[int] = set()
+        self._recent: list[float] = []
         self.loss, self.steps = math.inf, 0
         self.weights: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        names = ("_scored", "_last", "loss", "steps", "weights")
+        names = ("_scored", "_last", "_recent", "loss", "steps", "weights")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -77,8 +81,10 @@ class Trial(Callback):
 
     def _score(self, task: ForecastTask, step: int) -> float:
         self._scored, loss = step, self._holdout.loss(task)
-        self.loss = min(loss, self.loss)
-        if loss <= EQUAL * self.loss or not self.weights:
+        self._recent = [*self._recent, loss][-SMOOTH:]
+        mean = float(np.mean(self._recent))
+        self.loss = min(mean, self.loss)
+        if mean <= EQUAL * self.loss or not self.weights:
             self.steps = step
             self.weights = {n: x.detach().cpu().clone() for n, x in task.state_dict().items()}
         return loss

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-FLOOR = 0.1
+FLOOR = 0.2
 """The floor, as a share of the mean distance from the location."""
 
 FLOOR_OF_LEVEL = 0.02
