@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from paratime.io.atomic import check_new
-from paratime.world.commands.convert import Format, write_recording
+from paratime.world.commands.convert import Format, check_out, write_recording
 from paratime.world.commands.inspect import describe_recording
 from paratime.world.data.sources.gym import Gym
 
@@ -33,7 +32,7 @@ def run(
         wrappers: Import paths of wrappers, the innermost first.
         renew: Whether to collect anew what is in the cache.
     """
-    check_new(out)
+    check_out(out, layout)
     options = (environment_args, max_episode_steps, wrappers, renew)
     recording = Gym(environment, episodes, seed, None, *options).read()
     write_recording(recording, out, layout)

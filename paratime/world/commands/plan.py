@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from paratime.errors import InputError, check_at_least
-from paratime.io.atomic import check_new
-from paratime.world.commands.convert import Format, write_recording
+from paratime.world.commands.convert import Format, check_out, write_recording
 from paratime.world.data.environment import (
     EnvironmentOptions,
     action_code,
@@ -67,7 +66,7 @@ def run(
     check_at_least(1, episodes=episodes)
     check_at_least(0, seed=seed)
     if out is not None:
-        check_new(out)
+        check_out(out, layout)
     task = load(ckpt_path)
     given = EnvironmentOptions.given(environment_args, max_episode_steps, wrappers)
     name, options = chosen_environment(environment, given, task.spec)

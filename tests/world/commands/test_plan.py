@@ -141,3 +141,17 @@ def test_wrappers_of_data_are_gymnasiums_own(paratime, home):
     assert status == 2 and "wrapper os.system of the data" in err
     out, _ = plan(paratime, path, "--wrappers", "[gymnasium.wrappers.ClipAction]", episodes=1)
     assert "strict:Strict-v0, ClipAction" in out
+
+
+@pytest.mark.parametrize("command", ("collect", "convert", "plan"))
+def test_names_that_minari_refuses_are_said_before_anything_is_computed(command, paratime, home):
+    given = {
+        "collect": ("--environment", "none-v0"),
+        "convert": ("--data", "none.npz"),
+        "plan": ("--ckpt_path", "none.ckpt"),
+    }
+    status, _, err = paratime(
+        "world", command, *given[command], "--out", "planned", "--layout", "minari"
+    )
+    assert status != 0
+    assert "folder planned" in err and "write it like cartpole-v0" in err

@@ -251,6 +251,17 @@ def _pixels(rows: Array, what: str) -> Array:
         raise InputError(what, "whole JPEG images of one size", str(error), "mend it") from None
 
 
+def check_name(path: str | Path) -> None:
+    """Refuse a folder whose name Minari would not accept for a data set."""
+    if not DATASET.fullmatch(Path(path).name):
+        raise InputError(
+            f"folder {path}",
+            expected="a name of letters, digits, - and _ with a version",
+            got=repr(Path(path).name),
+            remedy="write it like cartpole-v0",
+        )
+
+
 def write_minari(recording: Recording, path: str | Path) -> None:
     """Write a Minari data set, whole or not at all: ``data/main_data.hdf5`` and its metadata.
 
@@ -265,13 +276,7 @@ def write_minari(recording: Recording, path: str | Path) -> None:
         InputError: Minari would not accept the name or the environment, or episodes differ.
     """
     h5py, root = _h5py(), Path(path)
-    if not DATASET.fullmatch(root.name):
-        raise InputError(
-            f"folder {path}",
-            expected="a name of letters, digits, - and _ with a version",
-            got=repr(root.name),
-            remedy="write it like cartpole-v0",
-        )
+    check_name(root)
     metadata = _describe(recording, root.name)
     folder = root / "data"
     with replacing(folder / METADATA) as text, replacing(folder / MAIN) as main:

@@ -160,7 +160,7 @@ def test_layouts_that_need_the_last_observation_leave_an_action_out(tmp_path, ca
         tmp_path / "refused",
     )
     write_recording(recording, str(tmp_path / "out"), "npz")
-    assert "the last action of 2 episodes, which no observation follows" in capsys.readouterr().out
+    assert "the last action of 2 episodes, with its reward and its end" in capsys.readouterr().out
     (episode,) = Npz(str(tmp_path / "out")).read().episodes
     assert len(episode) == 2 and not episode.terminated
     write_recording(Recording([episode]), str(tmp_path / "again"), "npz")
