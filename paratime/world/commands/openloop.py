@@ -7,6 +7,8 @@ from paratime.cli.arguments import chosen
 from paratime.cli.lists import listed
 from paratime.errors import InputError, check_at_least
 from paratime.io import figures
+from paratime.world.data.dependence import misplaced
+from paratime.world.data.episode import Layout
 from paratime.world.data.sources.base import Source
 from paratime.world.data.sources.catalog import trajectory_source
 from paratime.world.data.windows import Rows, Whole, padded
@@ -69,7 +71,8 @@ def run(
         horizon=horizon,
         every=every,
     )
-    for line in recording.reading:
+    layout = Layout.of(recording.episodes, recording.actions)
+    for line in (*recording.reading, *misplaced(recording.episodes, layout)):
         print(line)
     if out is not None or gif is not None:
         scenes = _scenes([task, *members], episodes, horizon=horizon, samples=samples)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
+from paratime.world.data.dependence import misplaced
 from paratime.world.data.episode import Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes
 from paratime.world.data.sources.base import Recording, Source, source_options
@@ -86,6 +87,7 @@ class TrajectoryData(DataModule):
     def spec(self) -> TrajectorySpec:
         """What a task must know of the trajectories."""
         rows, layout = self._rows("train"), self.layout
+        _print(*misplaced(self.splits["train"], layout))
         moments = Moments.of(rows)
         if layout.discrete:  # choices that never occur are possible, too
             lowest, highest = [0.0] * layout.action, [1.0] * layout.action

@@ -10,8 +10,11 @@ from paratime.world.data.episode import Array, Episode, Layout
 SHIFTS = (-1, 0, 1)
 """Rows from an observation to the action that is tried: before it, at it and after it."""
 MOST, PER_FEATURE, PRODUCTS = 20_000, 4, 200
-"""Rows that are read; rows needed for each feature; most products of actions and observations."""
-CLEAR = 0.05
+"""About how many rows are read; rows needed for each feature; most products of actions and
+observations."""
+LEAST = 200
+"""Fewer steps tell nothing."""
+CLEAR = 0.1
 """Share of a change by which another action must explain more, to be said."""
 
 Floats = NDArray[np.float64]
@@ -24,6 +27,9 @@ def explained_changes(episodes: Sequence[Episode], layout: Layout) -> dict[int, 
     which a linear regression on observation, action and their products leaves unexplained without
     the action. Half of the steps are fitted, the other half is judged.
 
+    An action after the change may have been chosen by what is observed then. It counts no more than
+    the observation before the change adds to what the one after it tells of that action.
+
     Args:
         episodes: Of one layout.
         layout: Theirs.
@@ -31,23 +37,29 @@ def explained_changes(episodes: Sequence[Episode], layout: Layout) -> dict[int, 
     Returns:
         Shares by shift, or None where there are too few steps.
     """
-    parts = [x for episode in episodes if (x := _steps(episode, layout)) is not None]
+    every = max(1, sum(map(len, episodes)) // MOST)
+    parts = [x for episode in episodes[::every] if (x := _steps(episode, layout)) is not None]
     if not parts:
         return None
     seen, change, *actions = (np.concatenate(x) for x in zip(*parts, strict=True))
-    some = slice(None, None, -(-len(seen) // MOST))
-    seen, change = _scaled(seen[some]), _scaled(change[some])
+    following = _scaled(seen + change)
+    seen, change = _scaled(seen), _scaled(change)
     base = np.hstack([np.ones((len(seen), 1)), seen])
     found = {}
     for shift, action in zip(SHIFTS, actions, strict=True):
-        features = np.hstack([base, _with_products(_scaled(action[some]), seen)])
-        if len(seen) < PER_FEATURE * features.shape[1]:
+        features = np.hstack([base, _with_products(_scaled(action), seen)])
+        if len(seen) < max(LEAST, PER_FEATURE * features.shape[1]):
             return None
-        left, before = _residual(features, change), _residual(base, change)
-        moves = before > 1e-9
-        gain = 1 - left[moves] / before[moves]
-        found[shift] = float(max(0.0, gain.max(initial=0.0)))
+        found[shift] = _gain(base, features, change)
+    chosen = np.hstack([base[:, :1], _with_products(following, following)])
+    caused = np.hstack([chosen, _with_products(change, seen)])
+    found[1] = min(found[1], _gain(chosen, caused, _scaled(actions[-1])))
     return found
+
+
+def misplaced(episodes: Sequence[Episode], layout: Layout) -> list[str]:
+    """Return a warning where another action than that of its step explains what happens next."""
+    return describe_dependence(explained_changes(episodes, layout))[1:]
 
 
 def describe_dependence(found: dict[int, float] | None) -> list[str]:
@@ -63,7 +75,7 @@ def describe_dependence(found: dict[int, float] | None) -> list[str]:
     return [
         line,
         f"warning: the action {where} explains more: actions stand in other rows"
-        f" (--source.order {order}), or act a step late",
+        f" (the source's order: {order}), or act a step late",
     ]
 
 
@@ -100,6 +112,13 @@ def _with_products(action: Floats, seen: Floats) -> Floats:
 def _scaled(values: Floats) -> Floats:
     spread = values.std(0)
     return (values - values.mean(0)) / np.where(spread > 1e-9, spread, 1.0)
+
+
+def _gain(some: Floats, all_of_them: Floats, change: Floats) -> float:
+    """Return how much of what some features leave unexplained all of them explain."""
+    before, left = _residual(some, change), _residual(all_of_them, change)
+    moves = before > 1e-9
+    return float(max(0.0, (1 - left[moves] / before[moves]).max(initial=0.0)))
 
 
 def _residual(features: Floats, change: Floats) -> Floats:

@@ -75,20 +75,21 @@ def score_rollouts(
 
 
 def known_horizon(lengths: Sequence[int], horizon: int, every: int) -> int:
-    """Return the greatest horizon, of some at most, that at least ten rollouts reach.
+    """Return the greatest horizon, of some at most, that enough rollouts reach.
 
-    Where none does, it is the longest that any rollout reaches.
+    Those are ten, or as many as there are episodes. Where no horizon has them, it is the longest
+    that any rollout reaches.
 
     Args:
         lengths: Rows of the episodes.
         horizon: Steps that are asked for.
         every: As for ``score_rollouts``.
     """
-    longest = min(horizon, max(lengths) - 1)
+    longest, enough = min(horizon, max(lengths) - 1), min(FEW, len(lengths))
     for h in range(longest, 0, -1):
         last = max(1, max(lengths) - h)
         contexts = {last, *range(1, last, every)}
-        if sum(length - context >= h for length in lengths for context in contexts) >= FEW:
+        if sum(length - context >= h for length in lengths for context in contexts) >= enough:
             return h
     return max(1, longest)
 

@@ -63,7 +63,36 @@ def test_the_shift_of_actions_is_found(world, shift, discrete, seed, complete):
     assert len(lines) == 1 + (shift != 0)
     if shift:
         assert f"warning: the action {'before' if shift < 0 else 'after'} explains more" in lines[1]
-        assert f"--source.order {ORDERS[shift]}" in lines[1]
+        assert f"the source's order: {ORDERS[shift]}" in lines[1]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_actions_of_a_policy_are_where_they_are(shift, noise):
+    """An action that follows from its observation explains the change before, but is no cause."""
+    random, made = np.random.default_rng(0), []
+    for number in range(12):
+        place, action = np.zeros((41, 2)), np.zeros((40, 2))
+        place[0] = random.normal(size=2)
+        for t in range(40):
+            action[t] = -0.5 * place[t] + noise * random.normal(size=2)
+            place[t + 1] = place[t] + action[t] + 0.1 * random.normal(size=2)
+        kept = np.roll(action, shift, axis=0)
+        made.append(make_episode(f"e{number}", place, kept, np.zeros(40), terminated=False))
+    warned = len(describe_dependence(explained_changes(made, Layout.of(made)))) > 1
+    assert warned == bool(shift) or not noise
+
+
+def test_random_actions_of_no_effect_are_not_said_to_stand_elsewhere():
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        made = [
+            make_episode(
+                f"{n}", random.normal(size=(22, 3)), random.normal(size=(21, 2)), [0.0] * 21, False
+            )
+            for n in range(12)
+        ]
+        assert len(describe_dependence(explained_changes(made, Layout.of(made)))) == 1
 
 
 def test_too_few_steps_tell_nothing():
@@ -72,5 +101,5 @@ def test_too_few_steps_tell_nothing():
     short = [make_episode("e", np.zeros((3, 1)), np.zeros((2, 1)), np.zeros(2), False)]
     assert explained_changes(short, Layout.of(short)) is None
     assert "too few steps" in describe_dependence(None)[0]
-    still = [make_episode("e", np.zeros((41, 1)), np.ones((40, 1)), np.zeros(40), False)]
+    still = [make_episode("e", np.zeros((301, 1)), np.ones((300, 1)), np.zeros(300), False)]
     assert describe_dependence(explained_changes(still, Layout.of(still)))[0].startswith("explains")
