@@ -246,21 +246,34 @@ def check_trusted(options: EnvironmentOptions) -> None:
             )
 
 
-def identity(world: Any) -> dict[str, Any]:
+def identity(
+    world: Any, environment: str = "", options: EnvironmentOptions | None = None
+) -> dict[str, Any]:
     """Return everything that episodes of an environment follow from, in plain values.
 
-    These are its specification, its spaces, the code of modules that are not installed, and the
-    versions of packages that are; not files that the environment reads.
+    These are its specification and options, its spaces, the code of modules that are not
+    installed, and the versions of packages that are; not files or variables that it reads.
+
+    Args:
+        world: The environment.
+        environment: The id that it was made from, with the module that this names.
+        options: How it was made.
     """
+    options = options or EnvironmentOptions()
     layers = [world]
     while layers[-1] is not world.unwrapped:
         layers.append(layers[-1].env)
     spec = world.spec
-    named = [spec.entry_point] if callable(spec.entry_point) else []
-    named += [*spec.kwargs.values(), *(base for x in layers for base in type(x).__mro__)]
-    modules = sorted({module_of(x) for x in named})
+    made_by = [spec.entry_point] if callable(spec.entry_point) else []
+    made_by += [*spec.kwargs.values(), *(base for x in layers for base in type(x).__mro__)]
+    paths = [f"{environment.rpartition(':')[0]}.", *(_wrapper(x)[0] for x in options.wrappers)]
+    if isinstance(spec.entry_point, str):
+        paths.append(spec.entry_point.replace(":", "."))
+    named = {path.rpartition(".")[0] for path in paths} - {""}
+    modules = sorted({module_of(x) for x in made_by} | named)
     return {
         "spec": _stable(spec),
+        "options": _stable(options),
         "layers": [type(x).__qualname__ for x in layers],
         "action_space": _stable(describe_space(world.action_space)),
         "observation_space": _stable(describe_space(world.observation_space)),
@@ -277,6 +290,8 @@ def _stable(value: Any) -> Any:
         return _stable(vars(value))
     if isinstance(value, Mapping):
         return [[str(key), _stable(x)] for key, x in value.items()]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
     if isinstance(value, list | tuple | np.ndarray):
         return [_stable(x) for x in (value.tolist() if isinstance(value, np.ndarray) else value)]
     named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
@@ -307,8 +322,11 @@ def vectors(world: Any) -> Any:
 
 
 def _needs_parts(about: Mapping[str, Any]) -> bool:
-    """Return whether observations are nested, or hold classes."""
+    """Return whether observations are nested, or hold classes, or what images may be taken for."""
     known = leaves_of(about)
     parts = about.get("subspaces", {VECTOR: about})
     flat = isinstance(parts, Mapping) and known.keys() == parts.keys()
-    return not flat or any(isinstance(x, Choices) and x.size <= CLASSES for x in known.values())
+    leaves = known.values()
+    return not flat or any(
+        x.size <= CLASSES if isinstance(x, Choices) else x.mistakable for x in leaves
+    )

@@ -3,7 +3,8 @@
 An image has sides of at least eight pixels. Its channels are the axis, first or last, that leaves
 such sides, or square ones, or else the smaller axis. Stacked frames become channels, the oldest
 first. Bytes are images in all such shapes, also without an axis of channels. Floats in [0, 1] are
-images if their sides have 16 pixels, or if they have one, three or four channels.
+images if their sides have 16 pixels, or if they have one, three or four channels; of an environment
+only if its space has these bounds, or such channels.
 """
 
 from typing import Any
@@ -38,12 +39,12 @@ def as_images(rows: Array, what: str) -> Array | None:
     shape = rows.shape[1:]
     if rows.dtype == np.uint8:
         return _channels_last(rows)
-    if rows.dtype.kind not in "fiu" or not _may_be_image(shape) or not rows.size:
+    if rows.dtype.kind not in "fiu" or not may_be_image(shape) or not rows.size:
         return None
     low, high = float(rows.min()), float(rows.max())
     if rows.dtype.kind == "f" and low >= -CLOSE and high <= 1 + CLOSE:
         return _channels_last(np.rint(255 * rows.clip(0, 1)).astype(np.uint8))
-    if _channels_of(shape) not in (1, 3):
+    if channels_of(shape) not in (1, 3):
         return None
     raise InputError(
         what,
@@ -53,11 +54,12 @@ def as_images(rows: Array, what: str) -> Array | None:
     )
 
 
-def _may_be_image(shape: tuple[int, ...]) -> bool:
+def may_be_image(shape: tuple[int, ...]) -> bool:
+    """Return whether floats in [0, 1] of a shape are images."""
     sides = _sides(shape)
     if sides is None:
         return False
-    return min(sides) >= LEAST_FLOATS or _channels_of(shape) in COLORS
+    return min(sides) >= LEAST_FLOATS or channels_of(shape) in COLORS
 
 
 def _sides(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -80,7 +82,7 @@ def _frame(shape: tuple[int, ...]) -> tuple[int, ...]:
     return first if shape[-1] in (1, 3) or shape[0] <= shape[-1] else last
 
 
-def _channels_of(shape: tuple[int, ...]) -> int | None:
+def channels_of(shape: tuple[int, ...]) -> int | None:
     """Return the channels of an array with three axes."""
     if len(shape) != 3:
         return None

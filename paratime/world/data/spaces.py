@@ -5,8 +5,9 @@ files. Its leaves lie side by side: numbers as they are, whole numbers too, and 
 one-hot vector, since classes have no order. A single choice stays an index where it is an action.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from paratime.errors import InputError
 from paratime.world.data.episode import VECTOR, Array
+from paratime.world.data.pixels import COLORS, channels_of, may_be_image
 
 Description = Mapping[str, Any]
 CLASSES = 1024
@@ -32,6 +34,10 @@ def describe_space(space: Any) -> dict[str, Any]:
     kind = _kind(space)
     if kind in ("Dict", "Tuple"):
         inner = space.spaces
+        if other := [key for key in inner if kind == "Dict" and not isinstance(key, str)]:
+            raise InputError(
+                "keys of a space", "texts", repr(other[0]), "wrap the environment, and name them"
+            )
         parts: Any = (
             {key: describe_space(x) for key, x in inner.items()}
             if kind == "Dict"
@@ -88,15 +94,26 @@ class Numbers:
         """Whether they are whole."""
         return self.dtype.kind in "biu"
 
+    @property
+    def mistakable(self) -> bool:
+        """Whether they are no image, but may have the values of one now and then."""
+        floats = self.dtype.kind == "f" and bool((self.low < 0).any() or (self.high > 1).any())
+        return floats and may_be_image(self.low.shape) and channels_of(self.low.shape) not in COLORS
+
     def encode(self, rows: ArrayLike) -> Array:
         """Return values (T, ...) as vectors (T, size)."""
         rows = np.asarray(rows)
         return rows.reshape(len(rows), -1).astype(np.float32)
 
     def decode(self, vector: Array) -> Any:
-        """Return the value of a vector (size,)."""
-        values = np.rint(vector) if self.whole else vector
-        return values.reshape(self.low.shape).astype(self.dtype)
+        """Return the nearest legal value of a vector (size,)."""
+        exact = np.asarray(vector, np.float64).reshape(self.low.shape)
+        values = np.rint(exact) if self.whole else exact
+        values = values.clip(self.low, self.high)
+        if self.whole and self.dtype.kind != "b":
+            ends = np.iinfo(self.dtype)
+            values = values.clip(ends.min, np.nextafter(float(ends.max) + 1, 0))
+        return np.asarray(values, self.dtype)
 
     def legal(self, vectors: Tensor) -> Tensor:
         """Return the nearest legal vectors (..., size)."""
@@ -178,14 +195,32 @@ Leaf = Numbers | Choices
 
 
 def leaves_of(about: Description, key: str = "") -> dict[str, Leaf]:
-    """Return the leaves of a described space by path: ``arm/position``, ``_index_0`` in a tuple."""
+    """Return the leaves of a described space by path: ``arm/position``, ``_index_0`` in a tuple.
+
+    Raises:
+        InputError: A kind that is not known, or keys whose paths are the same, or inside another.
+    """
     kind = about["type"]
-    if kind in ("Dict", "Tuple"):
-        found: dict[str, Leaf] = {}
-        for name, part in _children(about):
-            found |= leaves_of(part, f"{key}/{name}" if key else name)
-        return found
-    return {key or VECTOR: _leaf(kind, about)}
+    if kind not in ("Dict", "Tuple"):
+        return {key or VECTOR: _leaf(kind, about)}
+    found: dict[str, Leaf] = {}
+    for name, part in _children(about):
+        inner = leaves_of(part, f"{key}/{name}" if key else name)
+        _check_paths(inner, found)
+        found |= inner
+    return found
+
+
+def _check_paths(ours: Iterable[str], others: Iterable[str]) -> None:
+    """Refuse a path that is another one's, or leads into it: one of them would be lost."""
+    for one, other in product(ours, others):
+        if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+            raise InputError(
+                "keys of a space",
+                expected="paths that are apart",
+                got=f"{one} and {other}",
+                remedy="rename one of them",
+            )
 
 
 def known_space(about: Description) -> Description | None:
@@ -241,7 +276,7 @@ def joined(about: Description, parts: Mapping[str, Any], key: str = "") -> Any:
 
 
 def observed(about: Description, parts: Mapping[str, Array]) -> dict[str, Array]:
-    """Return observations (T, ...) by path with choices as classes, and all else as it is."""
+    """Return observations (T, ...) by path: choices as classes, what is no image as vectors."""
     known = leaves_of(about)
     return {key: _as_classes(known[key], x) if key in known else x for key, x in parts.items()}
 
@@ -249,6 +284,8 @@ def observed(about: Description, parts: Mapping[str, Array]) -> dict[str, Array]
 def _as_classes(leaf: Leaf, rows: Array) -> Array:
     if isinstance(leaf, Choices) and leaf.size <= CLASSES:
         return leaf.encode(rows)
+    if isinstance(leaf, Numbers) and leaf.mistakable:
+        return rows.reshape(len(rows), -1)
     return rows
 
 
@@ -279,12 +316,12 @@ class ActionCode:
 
     @property
     def plain(self) -> bool:
-        """Whether actions are read as they are: indices from 0, or vectors of floats."""
+        """Whether actions are read as they are: indices from 0, or vectors of float32."""
         if self.choices is not None:
             return not self.about.get("start", 0)
         (leaf, *others) = self._leaves.values()
         flat = self.about["type"] == "Box" and isinstance(leaf, Numbers) and leaf.low.ndim == 1
-        return flat and not others and leaf.dtype.kind == "f"
+        return flat and not others and leaf.dtype == np.float32
 
     def encode(self, rows: Mapping[str, ArrayLike]) -> Array:
         """Return actions (T, ...) by path as indices (T,) or vectors (T, A)."""

@@ -56,10 +56,13 @@ class Vectors(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 def _space(part: Space[Any], key: str, about: Description) -> Space[Any]:
     """Return the space of a leaf as it is observed."""
-    size, kept = leaves_of(about)[key].size, np.zeros((1, *(part.shape or ())), np.int64)
+    leaf, kept = leaves_of(about)[key], np.zeros((1, *(part.shape or ())), np.int64)
     start = np.asarray(getattr(part, "start", 0))
     seen = observed(about, {key: kept + start})[key]
-    return part if seen.shape == kept.shape else Box(0, 1, (size,))
+    if seen.shape == kept.shape:
+        return part
+    low, high = (x.astype(np.float32) for x in leaf.bounds())
+    return Box(low, high, dtype=np.float32)
 
 
 class DrawnVector(Box):

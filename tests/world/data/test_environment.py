@@ -176,3 +176,66 @@ def test_specifications_of_files_hold_what_was_given():
     assert options_of(json.loads(spec_json("Pendulum-v1", options))) == options
     strange = options_of({"additional_wrappers": [{"entry_point": "os:system", "kwargs": {}}]})
     refused(r"wrapper os.system of the data: .*--wrappers", check_trusted, strange)
+
+
+WRAPPERS = """
+import gymnasium
+
+
+class Times(gymnasium.RewardWrapper):
+    def __init__(self, env, by=2.0):
+        super().__init__(env)
+        self.by = by
+
+    def reward(self, reward):
+        return reward * self.by
+
+
+def times(env, by=2.0):
+    return gymnasium.wrappers.TransformReward(env, lambda reward: reward * by)
+
+
+def made():
+    return times(gymnasium.make("Edit-v0").unwrapped)
+
+
+gymnasium.register("Made-v0", "more:made", disable_env_checker=True)
+"""
+
+
+@pytest.mark.parametrize("name", ("Times", "times", "made"))
+def test_wrappers_and_what_makes_an_environment_are_part_of_it(name, write, tmp_path):
+    def returned(text, **arguments):
+        write(MINE)
+        (tmp_path / "a" / "more.py").write_text("import mine\n" + text)
+        sys.modules.pop("more", None)
+        gymnasium.registry.pop("Made-v0", None)
+        wrappers = [{"entry_point": f"more:{name}", "kwargs": arguments}]
+        known = ("more:Made-v0", 2) if name == "made" else ("mine:Edit-v0", 2)
+        options = {} if name == "made" else {"wrappers": wrappers}
+        return Gym(*known, **options).read().episodes[0].reward.sum()
+
+    assert returned(WRAPPERS) == 12
+    assert returned(WRAPPERS.replace("by=2.0", "by=3.0")) == 18
+    assert returned(WRAPPERS) == 12
+    if name != "made":
+        assert returned(WRAPPERS, by=5.0) == 30
+    sys.modules.pop("more", None)
+    gymnasium.registry.pop("Made-v0", None)
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_anything_is_collected(
+    write, tmp_path, monkeypatch
+):
+    write()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("paratime.world.data.sources.gym.random_episodes", None)
+    pattern = "cache .*: expected a folder that can be written.*cache_dir"
+    refused(pattern, collected, cache_dir=str(tmp_path / "file"))
+
+
+def test_what_cannot_be_replaced_is_not_taken_for_new(write, monkeypatch):
+    write()
+    collected()
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)
+    refused("renew: expected a cache that can be replaced", collected, renew=True)

@@ -152,3 +152,39 @@ def test_rewards_that_are_no_number_are_refused(name):
     world.step = lambda action: (taken(action)[0], REWARDS[name], False, True, {})
     act = lambda _: np.zeros(1, np.float32)  # noqa: E731
     refused("reward of the environment: expected one number", run_episode, world, 0, act)
+
+
+@pytest.mark.parametrize("dtype", (np.float16, np.float32, np.float64, np.int8, np.int32, np.uint8))
+def test_vectors_at_and_beyond_the_bounds_become_legal_actions(dtype):
+    ends = (0.1, 0.7) if np.dtype(dtype).kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    space = Box(*ends, (2,), dtype)
+    world = vectors(Echo(space))
+    world.reset(seed=0)
+    code = action_code(world)
+    for vector in (code.low, code.high, code.low - 1, code.high + 1, code.none()):
+        assert space.contains(code.decode(np.asarray(vector, np.float32)))
+    for vector in (code.low, code.high):
+        plain = world is world.unwrapped
+        world.step(np.asarray(vector, np.float32).clip(space.low, space.high) if plain else vector)
+
+
+@pytest.mark.parametrize("bound", (1.0, np.inf))
+def test_what_is_observed_is_no_image_by_chance(bound):
+    world = vectors(Echo(Box(-1, 1, (1,))))
+    inner = world.unwrapped
+    inner.observation_space = Box(-bound, bound, (20, 20))
+    inner.reset = lambda **_: (np.zeros((20, 20), np.float32), {})
+    seen, _ = (world := vectors(inner)).reset()
+    assert seen.shape == (400,) and world.observation_space.contains(seen)
+
+
+TANGLED = {
+    "inside": Dict({"a/b": Box(0, 1, (1,)), "a": Box(0, 1, (1,))}),
+    "same": Dict({"a/b": Box(0, 1, (1,)), "a": Dict({"b": Box(0, 1, (1,))})}),
+    "numbers": Dict({1: Box(0, 1, (1,)), 2: Discrete(2)}),
+}
+
+
+@pytest.mark.parametrize("name", TANGLED)
+def test_keys_that_would_be_lost_are_refused(name):
+    refused("keys of a space: expected", lambda: leaves_of(describe_space(TANGLED[name])))

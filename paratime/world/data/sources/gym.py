@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, one_line
 from paratime.io.atomic import making
 from paratime.io.cache import cache_root
 from paratime.world.data.environment import (
@@ -38,7 +39,7 @@ class Gym(Source):
 
     They are collected anew when the environment is another: with other options, spaces or limits,
     after an edit of a module of yours that it is in or imports, or with other versions of packages.
-    Files that it reads are not compared: choose ``renew`` after a change of these.
+    Files and variables that it reads are not compared: choose ``renew`` after a change of these.
 
     Args:
         environment: Gymnasium's id, such as ``Pendulum-v1``; ``mine:My-v0`` imports ``mine``.
@@ -71,7 +72,7 @@ class Gym(Source):
             self.environment_args, self.max_episode_steps, self.wrappers
         )
         world = make_environment(self.environment, options)
-        choices, folder = action_choices(world), self._folder(world)
+        choices, folder = action_choices(world), self._folder(world, options)
         if folder.exists() and not self.renew:
             _log.warning(
                 "%d episodes of %s come from the cache, %s; renew collects them anew",
@@ -85,12 +86,20 @@ class Gym(Source):
         return replace(found, environment=self.environment, actions=choices, options=options)
 
     def _collect(self, world: Any, options: EnvironmentOptions, folder: Path) -> None:
+        _check_writable(folder.parent)
         seeds = range(self.seed, self.seed + self.episodes)
         about = f"collecting {self.environment}"
         episodes = random_episodes(self.environment, seeds, world)
         made = [*tqdm(episodes, about, self.episodes, unit="episode")]
         if self.renew:
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                raise InputError(
+                    "renew",
+                    expected="a cache that can be replaced",
+                    got=f"{folder}, which cannot be deleted",
+                    remedy="delete it yourself, or choose another cache_dir",
+                )
         try:
             with making(folder) as draft:
                 write_minari(
@@ -100,11 +109,27 @@ class Gym(Source):
             if not folder.exists():  # else another process was faster
                 raise
 
-    def _folder(self, world: Any) -> Path:
-        about = {"format": FORMAT, "episodes": self.episodes, "seed": self.seed} | identity(world)
+    def _folder(self, world: Any, options: EnvironmentOptions) -> Path:
+        about = {"format": FORMAT, "episodes": self.episodes, "seed": self.seed}
+        about |= identity(world, self.environment, options)
         digest = sha256(json.dumps(about).encode()).hexdigest()[:12]
         name = re.sub(r"[^-\w]", "-", self.environment)
         return cache_root(self.cache_dir) / "world" / f"{name}-{digest}-v0"
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that nothing can be written into, before anything is collected for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cache {folder}",
+            expected="a folder that can be written",
+            got=one_line(error),
+            remedy="choose another by cache_dir or $PARATIME_CACHE",
+        ) from None
 
 
 def random_episodes(environment: str, seeds: Sequence[int], world: Any = None) -> Iterator[Episode]:
