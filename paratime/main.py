@@ -22,7 +22,7 @@ from paratime.training.base import DataModule, Task
 from paratime.training.checkpoint import SaveWhenStopped, check_checkpoint
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
-from paratime.training.progress import TrainingProgress
+from paratime.training.progress import TrainingProgress, readable
 from paratime.training.quiet import quieten
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.catalog import SOURCES as TRAJECTORIES
@@ -79,7 +79,8 @@ class Cli(LightningCLI):
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
-        lines = [f"{name:<24} {scores[name]:8.4f}" for name in sorted(scores, key=_by_horizon)]
+        names = sorted(scores, key=_by_horizon)
+        lines = [f"{name:<24} {readable(float(scores[name]), 4):>8}" for name in names]
         checkpoint = self.trainer.checkpoint_callback
         trial = self.config[self.subcommand].trainer.fast_dev_run
         if isinstance(checkpoint, ModelCheckpoint) and not trial:

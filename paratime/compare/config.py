@@ -10,6 +10,7 @@ from typing import Any
 from paratime.compare.domains import DOMAINS
 from paratime.compare.results import Grid
 from paratime.errors import InputError, check_at_least
+from paratime.io.code import code_digest, is_users
 
 Mixer = str | dict[str, Any]
 """A name, or ``class_path`` and ``init_args``."""
@@ -177,8 +178,18 @@ class Comparison:
             "headline": domain.headline,
             "unit": domain.unit,
             "what": domain.what,
-            "settings": asdict(config) | {"threads": self.threads, "sha256": config.digest},
+            "settings": asdict(config)
+            | {"threads": self.threads, "sha256": config.digest}
+            | self._code,
         }
+
+    @property
+    def _code(self) -> dict[str, str]:
+        """A digest of the code of mixers that are a user's own, if any are."""
+        paths = [x if isinstance(x, str) else str(x["class_path"]) for x in self.mixers]
+        modules = [path.rpartition(".")[0] for path in paths if "." in path]
+        own = [x for x in modules if not x.startswith("paratime.") and is_users(x)]
+        return {"code": code_digest(own)} if own else {}
 
 
 def label(mixer: Mixer) -> str:

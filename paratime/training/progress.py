@@ -68,7 +68,7 @@ class TrainingProgress(TQDMProgressBar):
         return True
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return the figures to show: ``train/`` dropped, rates in whole numbers."""
+        """Return the figures to show, readable: ``train/`` dropped, rates in whole numbers."""
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return {_short(name): _readable(name, value) for name, value in metrics.items()}
@@ -81,4 +81,10 @@ def _short(name: str) -> str:
 def _readable(name: str, value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return f"{value:,.0f}" if name.endswith("_per_s") else f"{value:.2f}"
+    return f"{value:,.0f}" if name.endswith("_per_s") else readable(value, 2)
+
+
+def readable(value: float, decimals: int) -> str:
+    """Return a value with some decimals, or with as many digits where those would be zero."""
+    small = 0 < abs(value) < 10 ** (1 - decimals)
+    return f"{value:.{decimals}g}" if small else f"{value:.{decimals}f}"

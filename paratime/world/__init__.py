@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paratime.world.commands.plan import FIRST_SEED as FIRST_SEED
     from paratime.world.commands.plan import planning_policy as planning_policy
     from paratime.world.data.datamodule import TrajectoryData as TrajectoryData
+    from paratime.world.data.environment import make_environment as make_environment
     from paratime.world.data.episode import Episode as Episode
     from paratime.world.data.episode import Layout as Layout
     from paratime.world.data.episode import align_episode as align_episode
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from paratime.world.data.sources.dreamer import Npz as Npz
     from paratime.world.data.sources.dreamer import write_npz as write_npz
     from paratime.world.data.sources.gym import Gym as Gym
-    from paratime.world.data.sources.gym import make_environment as make_environment
     from paratime.world.data.sources.gym import random_episodes as random_episodes
     from paratime.world.data.sources.gym import run_episode as run_episode
     from paratime.world.data.sources.minari import Minari as Minari

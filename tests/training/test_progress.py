@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from paratime.training import progress
-from paratime.training.progress import TrainingProgress
+from paratime.training.progress import TrainingProgress, readable
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*number of training")
@@ -34,3 +34,20 @@ def test_slow_steps_are_counted_one_by_one(seconds, shown, limit, monkeypatch, c
     counts = sorted({int(count) for count, _, _ in bars if int(count) >= first})
     assert counts == [*shown]
     assert all(left[0] != "?" for count, _, left in bars if int(count) >= 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.00"),
+        (1.234, "1.23"),
+        (-0.5, "-0.50"),
+        (0.0062, "0.0062"),
+        (-0.00001234, "-1.2e-05"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (12345.6, "12345.60"),
+    ],
+)
+def test_small_values_are_not_zero(value, text):
+    assert readable(value, 2) == text

@@ -145,5 +145,5 @@ def test_commands_read_images(paratime, tmp_path, monkeypatch):
         "world", "plan", "--ckpt_path", path, "--environment", "CartPole-v1", *plan
     )
     assert status == 2 and err.count("\n") == 1
-    assert "0 numbers observed, observation_image (16, 16, 1), got 2 actions" in err
+    assert "observation (16, 16, 1) observed, got 2 actions" in err
     del gymnasium.registry["Dots-v0"]

@@ -29,6 +29,12 @@ PACKAGE = Path(__file__).parents[2]
 WORKSHOP = ".build-"
 """How the name of a folder begins in which a library is being built."""
 
+SETTINGS = (
+    *("CPATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH"),
+    *("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN"),
+)
+"""Variables by which the user changes what the compilers make."""
+
 STALE = 3600
 """Seconds after which such a folder is abandoned."""
 
@@ -203,7 +209,9 @@ def _fingerprint(target: Target) -> str:
         if path.is_file():
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
     version = _started(target.compiler or (), "--version").stdout
-    digest.update(f"{version}{target} {platform.machine()}".encode())
+    settings = [f"{name}={os.environ.get(name, '')}" for name in SETTINGS]
+    digest.update(f"{version}{target} {platform.machine()} {platform.libc_ver()}".encode())
+    digest.update(" ".join(settings).encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,13 +1,22 @@
 """``paratime world collect``: episodes of random actions in an environment."""
 
-from paratime.io.atomic import check_new
-from paratime.world.commands.convert import Format, write_recording
+from typing import Any
+
+from paratime.world.commands.convert import Format, check_out, write_recording
 from paratime.world.commands.inspect import describe_recording
 from paratime.world.data.sources.gym import Gym
 
 
 def run(
-    environment: str, out: str, episodes: int = 200, seed: int = 0, layout: Format = "npz"
+    environment: str,
+    out: str,
+    episodes: int = 200,
+    seed: int = 0,
+    layout: Format = "npz",
+    environment_args: dict[str, Any] | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: list[Any] | None = None,
+    renew: bool = False,
 ) -> None:
     """Collect episodes of random actions in an environment.
 
@@ -18,9 +27,14 @@ def run(
         seed: Seed of the first one.
         layout: npz (Dreamer's, a file per episode), or minari, whose folders are named like
             pendulum-v0.
+        environment_args: Keyword arguments of the environment, such as --environment_args.g 1.0.
+        max_episode_steps: Steps after which an episode is cut short.
+        wrappers: Import paths of wrappers, the innermost first.
+        renew: Whether to collect anew what is in the cache.
     """
-    check_new(out)
-    recording = Gym(environment, episodes, seed).read()
+    check_out(out, layout)
+    options = (environment_args, max_episode_steps, wrappers, renew)
+    recording = Gym(environment, episodes, seed, None, *options).read()
     write_recording(recording, out, layout)
     print(describe_recording(recording))
     print(f"{'recording':<20} {out}")

@@ -1,8 +1,11 @@
 """``paratime world inspect``: the contents of a recording."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from paratime.cli.arguments import chosen
+from paratime.world.data.dependence import describe_dependence, explained_changes
 from paratime.world.data.episode import Layout
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.catalog import trajectory_source
@@ -26,7 +29,7 @@ def describe_recording(recording: Recording) -> str:
     returns = np.array([float(episode.reward.sum()) for episode in episodes])
     kind = "choices" if layout.discrete else "numbers"
     rows = {
-        "environment": recording.environment or "",
+        "environment": ", ".join(filter(None, (recording.environment, recording.options.text()))),
         "episodes": f"{len(episodes):,}, {sum(e.terminated for e in episodes):,} terminated",
         "steps": f"{sum(steps):,}, {min(steps):,} to {max(steps):,} an episode",
         "return": f"{returns.mean():.4g} +- {returns.std():.3g}, {returns.min():.4g} to "
@@ -34,7 +37,13 @@ def describe_recording(recording: Recording) -> str:
         "action": f"{layout.action} {kind}",
         "observation": ", ".join(f"{k} {shape_text(x)}" for k, x in layout.observation.items()),
     }
-    return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+    lines = [f"{name:<20} {value}" for name, value in rows.items() if value]
+    lines += _block("each action", describe_dependence(explained_changes(episodes, layout)))
+    return "\n".join([*lines, *_block("reading", recording.reading)])
+
+
+def _block(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{title * (n == 0):<20} {line}" for n, line in enumerate(lines)]
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

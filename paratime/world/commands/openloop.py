@@ -7,6 +7,8 @@ from paratime.cli.arguments import chosen
 from paratime.cli.lists import listed
 from paratime.errors import InputError, check_at_least
 from paratime.io import figures
+from paratime.world.data.dependence import misplaced
+from paratime.world.data.episode import Layout
 from paratime.world.data.sources.base import Source
 from paratime.world.data.sources.catalog import trajectory_source
 from paratime.world.data.windows import Rows, Whole, padded
@@ -35,7 +37,8 @@ def run(
 
     Args:
         ckpt_path: Checkpoint of paratime fit.
-        data: As for inspect.
+        data: As for inspect; also a table like those of the training, whose columns the checkpoint
+            knows.
         source: As for inspect.
         horizon: Steps of a rollout.
         every: Rows from one rollout's beginning to the next.
@@ -44,7 +47,8 @@ def run(
         ensemble: Checkpoints of the same model with other seeds, likewise; pictures show mean and
             range of all of them.
         samples: Of a model with latents; pictures show the middle nine tenths of them.
-        out: Figure to write, .png, .svg or .pdf: true and imagined observations.
+        out: Figure to write, .png, .svg or .pdf: true and imagined observations and rewards, or
+            images, if nothing else is observed.
         gif: Animated GIF to write: the same step by step, or images, if they are imagined.
     """
     from paratime.world.evaluation.loading import load, load_compatible, unseen_episodes
@@ -57,7 +61,7 @@ def run(
     others, members = (
         [load_compatible(path, task) for path in listed(given)] for given in (beside, ensemble)
     )
-    recording = chosen(data, source, trajectory_source).read()
+    recording = chosen(data, source, lambda x: trajectory_source(x, task.spec.source)).read()
     episodes = unseen_episodes(recording, task.spec)
     _print_scores(
         [task, *others],
@@ -67,6 +71,9 @@ def run(
         horizon=horizon,
         every=every,
     )
+    layout = Layout.of(recording.episodes, recording.actions)
+    for line in (*recording.reading, *misplaced(recording.episodes, layout)):
+        print(line)
     if out is not None or gif is not None:
         scenes = _scenes([task, *members], episodes, horizon=horizon, samples=samples)
         _write_pictures(scenes, out, gif)
@@ -90,12 +97,21 @@ def _print_scores(
     every: int,
 ) -> None:
     """Print tables of the scores of models, and the paths of their checkpoints."""
-    from paratime.world.evaluation.report import model_names, score_rollouts, score_tables
+    from paratime.world.evaluation.report import (
+        known_horizon,
+        model_names,
+        score_rollouts,
+        score_tables,
+    )
 
     names = model_names(tasks)
-    found = score_rollouts(tasks, episodes, horizon=horizon, every=every)
+    reached = known_horizon([len(x["is_first"]) for x in episodes], horizon, every)
+    found = score_rollouts(tasks, episodes, horizon=reached, every=every)
     left_out = f" ({trained_on} that the model was trained on are left out)" if trained_on else ""
-    print(f"{len(episodes)} episodes{left_out}\n")
+    print(f"{len(episodes)} episodes{left_out}")
+    if reached < horizon:
+        print(f"few or no rollouts have {horizon} steps: those of {reached} are the longest scored")
+    print()
     print(score_tables(dict(zip(names, found, strict=True))))
     for name, path in zip(names, paths, strict=True):
         if len(tasks) > 1:
@@ -117,13 +133,12 @@ def _scenes(
 
 def _write_pictures(scenes: "Scenes", out: str | None, gif: str | None) -> None:
     """Write the pictures that have a name."""
-    from paratime.world.evaluation.charts import chart_frames, draw_scenes
+    from paratime.world.evaluation.charts import chart_frames, draw_images, draw_scenes
     from paratime.world.evaluation.video import image_frames, write_gif
 
     if out is not None:
-        if not scenes.truth.shape[-1]:
-            raise InputError("out", "numbers that are observed", "images alone", "give --gif FILE")
-        figures.save_figure(draw_scenes(scenes), out)
+        of_images = scenes.images and len(scenes.labels) == 1  # that of the reward
+        figures.save_figure(draw_images(scenes) if of_images else draw_scenes(scenes), out)
         print(f"{'figure':<20} {out}")
     if gif is not None:
         write_gif([*(image_frames(scenes) if scenes.images else chart_frames(scenes))], gif)

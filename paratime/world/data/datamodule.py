@@ -5,13 +5,16 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
-from paratime.world.data.episode import Episode, Layout, align_episode, episode_digest
-from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.dependence import misplaced
+from paratime.world.data.episode import Episode, Layout, align_episode
+from paratime.world.data.identity import fingerprints, same_episodes
+from paratime.world.data.sources.base import Recording, Source, source_options
 from paratime.world.data.spec import Moments, TrajectorySpec
 from paratime.world.data.windows import PackedWindows, Rows, Whole, padded
 
@@ -70,8 +73,10 @@ class TrajectoryData(DataModule):
 
     @cached_property
     def recording(self) -> Recording:
-        """All episodes, read once a process."""
-        return self.source.read()
+        """All episodes, read once a process; what a row was taken for is printed."""
+        recording = self.source.read()
+        _print(*recording.reading)
+        return recording
 
     @cached_property
     def layout(self) -> Layout:
@@ -82,6 +87,7 @@ class TrajectoryData(DataModule):
     def spec(self) -> TrajectorySpec:
         """What a task must know of the trajectories."""
         rows, layout = self._rows("train"), self.layout
+        _print(*misplaced(self.splits["train"], layout))
         moments = Moments.of(rows)
         if layout.discrete:  # choices that never occur are possible, too
             lowest, highest = [0.0] * layout.action, [1.0] * layout.action
@@ -92,14 +98,17 @@ class TrajectoryData(DataModule):
             action=layout.action,
             discrete=layout.discrete,
             environment=self.recording.environment,
-            trained_on=[episode_digest(episode) for episode in rows],
+            names=list(self.recording.names),
+            options=self.recording.options,
+            action_names=list(self.recording.action_names),
+            source=source_options(self.source),
+            trained_on=fingerprints(rows, moments).tolist(),
         )
 
     @cached_property
     def splits(self) -> dict[str, list[Episode]]:
-        """Episodes by split."""
+        """Episodes by split; those with the same content are in the same one."""
         episodes = self.recording.episodes
-        order = np.random.default_rng(self.seed).permutation(len(episodes))
         held = [int(np.ceil(share * len(episodes))) for share in self._shares]
         if len(episodes) <= sum(held):
             raise InputError(
@@ -108,9 +117,36 @@ class TrajectoryData(DataModule):
                 got=str(len(episodes)),
                 remedy="give more, or hold out none",
             )
-        parts = np.split(order, np.cumsum(held))
-        names = ("val", "test", "train")
+        names, parts = ("val", "test", "train"), self._parts(held)
         return {n: [episodes[i] for i in sorted(x)] for n, x in zip(names, parts, strict=True)}
+
+    def _parts(self, held: list[int]) -> list[list[int]]:
+        """Return places of episodes: as many as are held out for each purpose, and the rest.
+
+        Groups of one content that are larger than a part of those held out are trained on.
+        """
+        rows = [align_episode(episode, self.layout) for episode in self.recording.episodes]
+        groups = same_episodes(fingerprints(rows, Moments.of(rows)))
+        if again := len(rows) - len(groups):
+            _print(f"{again:,} of {len(rows):,} episodes repeat others; each stays with its like")
+        order = np.random.default_rng(self.seed).permutation(len(rows)).tolist()
+        first = {i: n for n, i in enumerate(order)}
+        groups.sort(key=lambda group: min(first[i] for i in group))
+        groups.sort(key=lambda group: len(group) > max(held))
+        parts: list[list[int]] = []
+        for count in held:
+            parts.append([])
+            while len(parts[-1]) < count and groups:
+                parts[-1] += groups.pop(0)
+        parts.append([i for group in groups for i in group])
+        if not all(parts[n] for n, count in enumerate([*held, 1]) if count):
+            raise InputError(
+                "episodes",
+                expected=f"{sum(x > 0 for x in held) + 1} different ones or more",
+                got=f"repetitions among {len(rows)}",
+                remedy="give more, or hold out none",
+            )
+        return parts
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled windows, or whole episodes, in an order that is f(seed, epoch)."""
@@ -153,3 +189,9 @@ class TrajectoryData(DataModule):
 
     def _rows(self, split: str) -> list[Rows]:
         return [align_episode(episode, self.layout) for episode in self.splits[split]]
+
+
+@rank_zero_only
+def _print(*lines: str) -> None:
+    for line in lines:
+        print(line)

@@ -6,8 +6,9 @@ does, in T + 1 rows: each observation with the action and the reward that led to
 in the first row.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -15,14 +16,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from paratime.errors import InputError
+from paratime.world.data.pixels import as_images
 
 Array = NDArray[Any]
 VECTOR = "observation"
 """The key of an observation that is not a dict."""
-ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask")
+KNOWN = "observed"
+"""The key of which observations are known, in the rows of data where some are not."""
+ROW = (VECTOR, "prev_action", "prev_reward", "is_first", "is_last", "is_terminal", "mask", KNOWN)
 """Keys of the rows of a batch, next to images."""
 WINDOW = ("follows", "place")
 """Keys that describe a window of rows."""
+LOST = 0.1
+"""Share of a deviation by which rounding to single precision may change a value."""
 CHOICES = 2**16
 """Most choices that a discrete action has."""
 
@@ -39,6 +45,8 @@ class Episode:
         reward: (T,) float32.
         terminated: Whether its last observation is terminal, so that nothing can follow it.
         info: What its source knows about it, such as a seed.
+        complete: Whether its last observation is known. If not, it repeats the one before, and is
+            neither read nor learnt; the reward and the end that the last action led to are.
     """
 
     name: str
@@ -47,6 +55,7 @@ class Episode:
     reward: Array
     terminated: bool
     info: dict[str, Any] = field(default_factory=dict)
+    complete: bool = True
 
     def __len__(self) -> int:
         """Return the number of actions, T."""
@@ -65,16 +74,19 @@ def make_episode(
     reward: ArrayLike,
     terminated: bool,
     info: dict[str, Any] | None = None,
+    complete: bool = True,
 ) -> Episode:
     """Make an episode, and check its values and lengths.
 
     Args:
         name: How messages call it, such as the file and the episode in it.
-        observation: T + 1 observations, scalars or vectors or images, alone or by key.
+        observation: T + 1 observations, scalars or vectors or images (as ``pixels`` recognises
+            them), alone or by key.
         action: T actions, vectors of floats, or whole numbers from 0.
         reward: T rewards.
         terminated: Whether the last observation is terminal.
         info: What its source knows about it.
+        complete: Whether the last observation is known; otherwise there are T observations.
 
     Raises:
         InputError: One line that names episode and key.
@@ -87,7 +99,7 @@ def make_episode(
     actions, rewards = _actions(action, f"action of {name}"), _rewards(reward, f"reward of {name}")
     observations = {k: _observation(by_key[k], f"{k} of {name}") for k in sorted(by_key)}
     steps = len(actions)
-    lengths = [(key, x, steps + 1) for key, x in observations.items()]
+    lengths = [(key, x, steps + complete) for key, x in observations.items()]
     for key, rows, length in [*lengths, ("reward", rewards, steps)]:
         if len(rows) != length:
             raise InputError(
@@ -96,7 +108,41 @@ def make_episode(
                 got=str(len(rows)),
                 remedy="T actions lie between T + 1 observations",
             )
-    return Episode(name, observations, actions, rewards, bool(terminated), info or {})
+    if not complete:
+        observations = {k: np.concatenate([x, x[-1:]]) for k, x in observations.items()}
+    ended = bool(terminated)
+    return Episode(name, observations, actions, rewards, ended, info or {}, complete)
+
+
+def complete_part(episode: Episode) -> Episode | None:
+    """Return an episode without a last action whose observation is unknown.
+
+    It ends before that action, so that it counts as truncated. None is left of a single step.
+    """
+    if episode.complete:
+        return episode
+    if len(episode) < 2:
+        return None
+    return replace(
+        episode,
+        observation={key: x[:-1] for key, x in episode.observation.items()},
+        action=episode.action[:-1],
+        reward=episode.reward[:-1],
+        terminated=False,
+        complete=True,
+    )
+
+
+def check_complete(episodes: Sequence[Episode]) -> None:
+    """Refuse episodes whose last observation is unknown, for layouts that need it."""
+    for episode in episodes:
+        if not episode.complete:
+            raise InputError(
+                f"last observation of {episode.name}",
+                expected="it, which this layout needs",
+                got="none",
+                remedy="use complete_part, or paratime world convert",
+            )
 
 
 def _array(values: ArrayLike, what: str) -> Array:
@@ -110,9 +156,27 @@ def _array(values: ArrayLike, what: str) -> Array:
 
 def _observation(values: ArrayLike, what: str) -> Array:
     array = _array(values, what)
-    if array.dtype == np.uint8 and array.ndim == 4:
-        return array
-    return _flat(_floats(array, what))
+    images = as_images(array, what)
+    if images is not None:
+        return images
+    floats = _flat(_floats(array, what))
+    _warn_of_lost_changes(array, floats, what.partition(" of ")[0])
+    return floats
+
+
+def _warn_of_lost_changes(array: Array, floats: Array, key: str) -> None:
+    """Warn of values, such as times since 1970, whose changes single precision cannot hold."""
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize < 8:
+        return
+    exact = _flat(array.astype(np.float64))
+    lost = np.abs(floats - exact).max(0, initial=0) > LOST * exact.std(0)
+    for column in np.flatnonzero(lost & (exact.std(0) > 0)):
+        warnings.warn(
+            f"{key}[{column}] changes by less than single precision holds near"
+            f" {exact[0, column]:.4g}: subtract its first value in each episode"
+            " (relative, of --source Table)",
+            stacklevel=2,
+        )
 
 
 def _actions(values: ArrayLike, what: str) -> Array:
@@ -169,11 +233,13 @@ class Layout:
         observation: Shapes of an observation by key.
         action: Size of an action, or the number of choices if it is discrete.
         discrete: Whether actions are choices.
+        complete: Whether the last observations of all of them are known.
     """
 
     observation: dict[str, tuple[int, ...]]
     action: int
     discrete: bool
+    complete: bool = True
 
     @classmethod
     def of(cls, episodes: Sequence[Episode], actions: int | None = None) -> "Layout":
@@ -192,9 +258,9 @@ class Layout:
         _check_keys(first)
         for other in episodes[1:]:
             _check_alike(first, other)
-        if not first.discrete:
-            return cls(_shapes(first), first.action.shape[1], False)
-        return cls(_shapes(first), _choices(episodes, actions), True)
+        size = _choices(episodes, actions) if first.discrete else first.action.shape[1]
+        complete = all(episode.complete for episode in episodes)
+        return cls(_shapes(first), size, first.discrete, complete)
 
 
 def _check_keys(episode: Episode) -> None:
@@ -236,7 +302,7 @@ def _shapes(episode: Episode) -> dict[str, tuple[int, ...]]:
 
 
 def episode_digest(rows: Mapping[str, Array]) -> str:
-    """Return a digest that tells an episode, as a model reads it, from others."""
+    """Return the digest by which checkpoints of version 0.1 know an episode's rows."""
     digest = sha256()
     for key in sorted(rows):
         digest.update(np.ascontiguousarray(rows[key]).tobytes())
@@ -261,7 +327,8 @@ def observation_row(observation: Any) -> dict[str, Array]:
     """
     by_key = observation if isinstance(observation, Mapping) else {VECTOR: observation}
     parts = {key: np.array(by_key[key], order="C") for key in sorted(by_key)}
-    images = {key: x for key, x in parts.items() if x.dtype == np.uint8 and x.ndim == 3}
+    found = {key: as_images(x[None], key) for key, x in parts.items()}
+    images = {key: x[0] for key, x in found.items() if x is not None}
     vectors = [x.astype(np.float32).reshape(-1) for k, x in parts.items() if k not in images]
     return {VECTOR: np.concatenate([np.zeros(0, np.float32), *vectors])} | {
         image_key(key): x for key, x in images.items()
@@ -274,7 +341,8 @@ def align_episode(episode: Episode, layout: Layout) -> dict[str, Array]:
     Returns:
         ``observation`` (T + 1, O), all vectors side by side in the order of their keys, and each
         image under its key (``image_key``); ``prev_action`` (T + 1, A), one-hot if discrete;
-        ``prev_reward`` (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,).
+        ``prev_reward`` (T + 1,); ``is_first``, ``is_last`` and ``is_terminal``, bool (T + 1,);
+        ``observed``, bool (T + 1,), if the layout is not complete.
     """
     steps = len(episode)
     vectors = [x for x in episode.observation.values() if x.dtype != np.uint8]
@@ -285,11 +353,16 @@ def align_episode(episode: Episode, layout: Layout) -> dict[str, Array]:
     flags = np.zeros((3, steps + 1), dtype=bool)
     flags[0, 0] = flags[1, steps] = True
     flags[2, steps] = episode.terminated
-    return images | {
-        VECTOR: np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
-        "prev_action": np.concatenate([np.zeros_like(action[:1]), action]),
-        "prev_reward": np.concatenate([np.zeros(1, np.float32), episode.reward]),
-        "is_first": flags[0],
-        "is_last": flags[1],
-        "is_terminal": flags[2],
-    }
+    known = np.arange(steps + 1) < steps + episode.complete
+    return (
+        images
+        | ({} if layout.complete else {KNOWN: known})
+        | {
+            VECTOR: np.concatenate([np.zeros((steps + 1, 0), np.float32), *vectors], axis=1),
+            "prev_action": np.concatenate([np.zeros_like(action[:1]), action]),
+            "prev_reward": np.concatenate([np.zeros(1, np.float32), episode.reward]),
+            "is_first": flags[0],
+            "is_last": flags[1],
+            "is_terminal": flags[2],
+        }
+    )

@@ -1,5 +1,6 @@
 """Charts of imagination: true and imagined observations over time."""
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,32 +17,63 @@ from paratime.world.evaluation.video import Frame
 
 TRUE, IMAGINED, BEGIN = INK, COLORS[0], PALE
 CURSOR = (213, 94, 0)
-ROWS, DPI = 6, 72
+ROWS, STEPS, DPI = 24, 6, 72
+"""Values, and images of an episode, that are drawn at most; pixels an inch of films."""
+WIDE = 18
+"""Characters of a label."""
 AHEAD = "ahead"
 """Group of the artists that show the future."""
 
 
 def draw_scenes(scenes: Scenes, most: int = ROWS) -> Figure:
-    """Draw each component of the observation (a row) of some episodes (a column each).
+    """Draw each value of the observation, and the reward (a row), of some episodes (a column each).
 
     Args:
         scenes: What to draw.
-        most: Components that are drawn, from the first.
+        most: Rows that are drawn: the first values, and the reward.
     """
-    columns, size = len(scenes.truth), min(most, scenes.truth.shape[-1])
+    every = range(scenes.truth.shape[-1])
+    shown = [*every[: most - 1], every[-1]] if len(every) > most else [*every]
+    columns, size = len(scenes.truth), len(shown)
     figure = Figure(figsize=(0.4 + 2.9 * columns, 1.6 * size + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(size, columns, sharex=True, sharey="row", squeeze=False)
     for row in range(size):
         for column in range(columns):
-            _panel(axes[row][column], scenes, column, row)
-        axes[row][0].set_ylabel(f"number {row}")
+            _panel(axes[row][column], scenes, column, shown[row])
+        axes[row][0].set_ylabel(textwrap.fill(scenes.labels[shown[row]], WIDE))
     for column in range(columns):
         axes[0][column].set_title(f"episode {column}", loc="left", fontsize=10, weight="bold")
         axes[-1][column].set_xlabel("steps ahead")
     figure.align_ylabels()
+    if len(every) > size:
+        axes[-1][0].set_xlabel(f"steps ahead ({size - 1} of {len(every) - 1} values are drawn)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, frameon=False)
+    return figure
+
+
+def draw_images(scenes: Scenes) -> Figure:
+    """Draw true and imagined images (rows) of the first episode at some steps (columns)."""
+    last = max(1, int(scenes.steps[0]))
+    steps = sorted({*np.linspace(0, last - 1, STEPS).round().astype(int).tolist()})
+    rows = [
+        (f"{kind}\n{textwrap.fill(key, WIDE)}", x)
+        for key, pair in scenes.images.items()
+        for kind, x in zip(("true", "imagined"), pair, strict=True)
+    ]
+    size = (0.8 + 1.6 * len(steps), 0.4 + 1.7 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), len(steps), squeeze=False)
+    for row, (name, images) in enumerate(rows):
+        for column, step in enumerate(steps):
+            axis, image = axes[row][column], images[0, step].clamp(0, 1).numpy()
+            axis.imshow(image[..., :3] if image.shape[-1] >= 3 else image[..., 0], "gray")
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(f"step {step + 1}", fontsize=10)
+        axes[row][0].set_ylabel(name)
     return figure
 
 

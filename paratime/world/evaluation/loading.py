@@ -1,10 +1,14 @@
 """Checkpoints, and the episodes that their models were not trained on."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from paratime.errors import InputError
 from paratime.training.checkpoint import restore_task
 from paratime.world.data.episode import Layout, align_episode, episode_digest
+from paratime.world.data.identity import PROJECTIONS, fingerprints, is_among
 from paratime.world.data.sources.base import Recording
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.data.windows import Rows
@@ -41,9 +45,10 @@ def unseen_episodes(recording: Recording, spec: TrajectorySpec) -> list[Rows]:
     got = shapes, layout.action, layout.discrete
     remedy = "give data like that of the training"
     _check_layout("data", expected=_layout(spec), got=got, remedy=remedy)
-    known = set(spec.trained_on)
-    episodes = (align_episode(episode, layout) for episode in recording.episodes)
-    unseen = [rows for rows in episodes if episode_digest(rows) not in known]
+    _check_order("observations", spec.names, recording.names)
+    _check_order("actions", spec.action_names, recording.action_names)
+    rows = [align_episode(episode, layout) for episode in recording.episodes]
+    unseen = [x for x, known in zip(rows, _trained_on(rows, spec), strict=True) if not known]
     if not unseen:
         raise InputError(
             "data",
@@ -54,6 +59,15 @@ def unseen_episodes(recording: Recording, spec: TrajectorySpec) -> list[Rows]:
     return unseen
 
 
+def _trained_on(rows: list[Rows], spec: TrajectorySpec) -> list[bool]:
+    """Return which episodes are among those of the training, though they may be rounded."""
+    digests = {x for x in spec.trained_on if isinstance(x, str)}
+    if digests:
+        return [episode_digest(x) in digests for x in rows]
+    known = np.array(spec.trained_on).reshape(-1, 1 + PROJECTIONS)
+    return [is_among(x, known) for x in fingerprints(rows, spec.moments)]
+
+
 def _layout(spec: TrajectorySpec) -> tuple[Any, ...]:
     return spec.observation, spec.action, spec.discrete
 
@@ -61,3 +75,11 @@ def _layout(spec: TrajectorySpec) -> tuple[Any, ...]:
 def _check_layout(what: str, expected: tuple[Any, ...], got: tuple[Any, ...], remedy: str) -> None:
     if got != expected:
         raise InputError(what, f"(observation, action, discrete) {expected}", str(got), remedy)
+
+
+def _check_order(what: str, expected: Sequence[str], got: Sequence[str]) -> None:
+    """Refuse the names of the training in another order."""
+    if [*expected] != [*got] and sorted(expected) == sorted(got):
+        raise InputError(
+            f"{what} of the data", ", ".join(expected), ", ".join(got), "name them in this order"
+        )

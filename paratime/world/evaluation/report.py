@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from paratime.world.data.windows import Rows, Whole, padded
 from paratime.world.model.base import MARGIN
-from paratime.world.model.metrics import LIMIT
+from paratime.world.model.metrics import FEW, LIMIT, describe_few
 from paratime.world.model.rollout import RolloutScores
 from paratime.world.model.task import TrajectoryTask
 
@@ -24,17 +24,25 @@ OF_IMAGES = {"PSNR": "image_psnr", "skill": "image_skill"}
 
 OVERALL = {
     "reward nRMSE": "reward_nrmse",
+    "steps": "reward_steps",
     "AUROC": "cont_auroc",
+    "ends": "ends",
     "calibration": "calibration",
     "diverged": "diverged",
     "not finite": "not_finite",
 }
 """Figures without a horizon, by title."""
 
+COUNTS = ("rollouts", "image_rollouts", "reward_steps", "ends")
+
+INDIFFERENT = 1.02
+"""Sensitivity below which a model's predictions do not depend on actions."""
+
 LEGEND = (
     "nRMSE: root mean square error, in standard deviations of each number\n"
     "skill: 1 minus its ratio to that of the last observation seen (persist)\n"
     "sensitivity: how many times larger errors are with the actions of another episode\n"
+    "rollouts, steps, ends: how many a figure is made of\n"
     "calibration: mean distance of the probability to continue from the share that does\n"
     f"diverged: more than {MARGIN:.0%} beyond the range of the training data, {LIMIT:g} standard"
     " deviations off,\nor not finite, at any step; what is not finite is left out of means"
@@ -66,6 +74,26 @@ def score_rollouts(
     return [score.compute() for score in scores]
 
 
+def known_horizon(lengths: Sequence[int], horizon: int, every: int) -> int:
+    """Return the greatest horizon, of some at most, that enough rollouts reach.
+
+    Those are ten, or as many as there are episodes. Where no horizon has them, it is the longest
+    that any rollout reaches.
+
+    Args:
+        lengths: Rows of the episodes.
+        horizon: Steps that are asked for.
+        every: As for ``score_rollouts``.
+    """
+    longest, enough = min(horizon, max(lengths) - 1), min(FEW, len(lengths))
+    for h in range(longest, 0, -1):
+        last = max(1, max(lengths) - h)
+        contexts = {last, *range(1, last, every)}
+        if sum(length - context >= h for length in lengths for context in contexts) >= enough:
+            return h
+    return max(1, longest)
+
+
 def model_names(tasks: Sequence[TrajectoryTask]) -> list[str]:
     """Return a name for each model, numbered where two are alike."""
     names = [_name(task) for task in tasks]
@@ -87,8 +115,22 @@ def score_tables(figures: dict[str, Figures]) -> str:
     """Return aligned tables of the figures by model: by horizon, of images, and overall."""
     vectors = _horizon_table(figures, COLUMNS, "persist")
     images = _horizon_table(figures, OF_IMAGES, "images")
-    blocks = [block for block in (vectors, images, _overall_table(figures), [LEGEND]) if block]
-    return "\n\n".join("\n".join(block) for block in blocks)
+    tables = (vectors, images, _overall_table(figures), [LEGEND], score_warnings(figures))
+    return "\n\n".join("\n".join(block) for block in tables if block)
+
+
+def score_warnings(figures: dict[str, Figures]) -> list[str]:
+    """Return lines on figures of few rollouts, and on models that actions do not matter to."""
+    few = describe_few(next(iter(figures.values())))
+    lines = [few] if few else []
+    for name, found in figures.items():
+        ratios = [float(x) for key, x in found.items() if key.startswith("sensitivity@")]
+        if ratios and max(ratios) < INDIFFERENT and "without actions" not in name:
+            lines.append(
+                f"warning: {name} is as good with the actions of another episode: they may stand"
+                " in other rows than their observations (see each action in paratime world inspect)"
+            )
+    return lines
 
 
 def _horizon_table(figures: dict[str, Figures], columns: dict[str, str], first: str) -> list[str]:
@@ -104,7 +146,11 @@ def _horizon_table(figures: dict[str, Figures], columns: dict[str, str], first: 
     head = "".join(f"  {n:<{w - 1}}" for n, w in zip(figures, widths, strict=True))
     titles = "".join(f" {title:>{_wide(title)}}" for title in columns)
     below = "".join(f"{titles:<{w}} " for w in widths)
-    lines = [f"{'':>16}{head}".rstrip(), f"{'steps':>6} {first:>8} {below}".rstrip()]
+    lines = [
+        f"{'':>25}{head}".rstrip(),
+        f"{'steps':>6} {'rollouts':>8} {first:>8} {below}".rstrip(),
+    ]
+    counts = "rollouts" if first == "persist" else "image_rollouts"
     split = [name.partition("@") for found in figures.values() for name in found]
     for h in sorted({int(h) for name, _, h in split if name in columns.values()}):
         parts = (
@@ -113,7 +159,8 @@ def _horizon_table(figures: dict[str, Figures], columns: dict[str, str], first: 
         )
         row = "".join(f"{x:<{w}} " for x, w in zip(parts, widths, strict=True))
         stay = _cell(f"persistence@{h}", next(iter(figures.values()))) if first == "persist" else ""
-        lines.append(f"{h:>6} {stay:>8} {row}".rstrip())
+        count = _cell(f"{counts}@{h}", next(iter(figures.values())))
+        lines.append(f"{h:>6} {count:>8} {stay:>8} {row}".rstrip())
     return lines if len(lines) > 2 else []
 
 
@@ -138,4 +185,6 @@ def _cell(name: str, found: Figures) -> str:
         return "-"
     if name in ("diverged", "not_finite"):
         return f"{found[name]:.1%}"
+    if name.partition("@")[0] in COUNTS:
+        return f"{int(found[name]):,}"
     return f"{found[name]:.{2 if name.startswith(('sensitivity', 'image_psnr')) else 4}f}"

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from paratime.world.data.episode import VECTOR
-from paratime.world.model.base import WorldModel
+from paratime.world.model.base import Prediction, WorldModel
+from paratime.world.model.images import to_unit
 from paratime.world.model.rollout import open_loop, split_context
 
 OUTER = 0.05
@@ -20,13 +21,15 @@ class Scenes:
     """Episodes to draw, in the units of the environment.
 
     Attributes:
-        seen: Observations before imagination begins, (N, C, O), nan after the end of an episode.
-        truth: Observations, (N, H, O), nan likewise.
-        imagined: Observations, (N, H, O), nan likewise.
-        band: The lowest and the highest plausible values, (N, H, O) each, or None.
+        seen: Values of observations, and the reward, before imagination begins, (N, C, O + 1),
+            nan after the end of an episode.
+        truth: The same while it lasts, (N, H, O + 1), nan likewise.
+        imagined: (N, H, O + 1), nan likewise.
+        band: The lowest and the highest plausible values, (N, H, O + 1) each, or None.
         names: Labels of the imagined observations and of the band.
         images: By key, true and imagined images in [0, 1], (N, H, h, w, C) each.
         steps: Steps of each episode, int (N,).
+        labels: Names of the values, O + 1.
     """
 
     seen: Tensor
@@ -36,6 +39,7 @@ class Scenes:
     names: tuple[str, str]
     images: dict[str, tuple[Tensor, Tensor]]
     steps: Tensor
+    labels: Sequence[str]
 
 
 @torch.no_grad()
@@ -62,28 +66,43 @@ def make_scenes(
     """
     lengths = {"context": context, "horizon": horizon}
     rollout = open_loop(networks[0], batch, **lengths)
-    middle, valid = rollout.prediction.observation, rollout.valid
+    middle, valid = _values(rollout.prediction), rollout.valid
     band, names = None, ("imagined", "")
     if len(networks) > 1:
-        others = [open_loop(x, batch, **lengths).prediction.observation for x in networks[1:]]
+        others = [_values(open_loop(x, batch, **lengths).prediction) for x in networks[1:]]
         members = torch.stack([middle, *others])
         middle, band = members.mean(0), (members.amin(0), members.amax(0))
         names = f"mean of {len(networks)} models", "their range"
-    elif networks[0].stochastic and samples > 1 and middle.shape[-1]:
+    elif networks[0].stochastic and samples > 1:
         members = sample_rollouts(networks[0], batch, samples=samples, **lengths).float()
         band = members.quantile(OUTER, dim=0), members.quantile(1 - OUTER, dim=0)
         names = "imagined", f"{1 - 2 * OUTER:.0%} of {samples} samples"
     seen, rows = split_context(batch, context, horizon)
     images = rollout.prediction.images
     return Scenes(
-        seen=_plottable(seen[VECTOR], seen["mask"]),
-        truth=_plottable(rollout.truth, valid),
+        seen=_with_reward(seen, seen["mask"]),
+        truth=_with_reward(rows, rollout.known),
         imagined=_plottable(middle, valid),
         band=None if band is None else (_plottable(band[0], valid), _plottable(band[1], valid)),
         names=names,
-        images={key: (_plottable(rows[key] / 255), _plottable(x)) for key, x in images.items()},
+        images={
+            key: (_plottable(to_unit(rows[key], x)), _plottable(x)) for key, x in images.items()
+        },
         steps=valid.sum(1).cpu(),
+        labels=networks[0].labels,
     )
+
+
+def _values(found: Prediction) -> Tensor:
+    """Return observations and rewards side by side, (..., O + 1)."""
+    return torch.cat([found.observation, found.reward.unsqueeze(-1)], dim=-1)
+
+
+def _with_reward(rows: dict[str, Tensor], known: Tensor) -> Tensor:
+    """Return the same of rows, nan where they are not known; nothing led to a first row."""
+    reward = rows["prev_reward"].masked_fill(~rows["mask"] | rows["is_first"], torch.nan)
+    vector = _plottable(rows[VECTOR], known)
+    return torch.cat([vector, reward.float().cpu().unsqueeze(-1)], dim=-1)
 
 
 def _plottable(values: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -96,7 +115,7 @@ def _plottable(values: Tensor, valid: Tensor | None = None) -> Tensor:
 def sample_rollouts(
     network: WorldModel, batch: dict[str, Tensor], *, context: int, horizon: int, samples: int
 ) -> Tensor:
-    """Return observations (samples, N, H, O) of a stochastic model.
+    """Return observations and rewards (samples, N, H, O + 1) of a stochastic model.
 
     The state of the global random number generators does not change.
     """
@@ -105,7 +124,7 @@ def sample_rollouts(
     with torch.random.fork_rng([device] if device.type == "cuda" else []), sampling(network):
         torch.manual_seed(0)
         rollout = open_loop(network, many, context=context, horizon=horizon)
-    return rollout.prediction.observation.unflatten(0, (-1, samples)).transpose(0, 1)
+    return _values(rollout.prediction).unflatten(0, (-1, samples)).transpose(0, 1)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from paratime.world.evaluation.scenes import make_scenes
 from paratime.world.model.task import TrajectoryTask
 
-EPISODES, ROWS = 4, 3
+EPISODES, ROWS = 4, 6
 
 
 class RolloutVideos(Callback):

@@ -16,7 +16,7 @@ from paratime.world.evaluation.scenes import Scenes
 Frame = NDArray[np.uint8]
 """Pixels (height, width, 3)."""
 
-TILE, GAP, TITLE, COLORS = 96, 4, 16, 128
+TILE, GAP, TITLE, COLORS = 96, 4, 28, 128
 PACE, REST = 80, 1500
 """Milliseconds that a frame is shown, and the last one."""
 
@@ -26,7 +26,7 @@ def image_frames(scenes: Scenes) -> Iterator[Frame]:
 
     An episode that has ended keeps its last images.
     """
-    names = [f"{kind} {key}" for key in scenes.images for kind in ("true", "imagined", "error")]
+    names = [(kind, key) for key in scenes.images for kind in ("true", "imagined", "error")]
     for step in range(scenes.truth.shape[1]):
         at = torch.minimum(torch.tensor(step), (scenes.steps - 1).clamp(min=0))
         columns = []
@@ -45,16 +45,28 @@ def tiles(images: Tensor) -> Frame:
     return (255 * framed.flatten(0, 1)).round().byte().numpy()
 
 
-def _titled(picture: Frame, names: Sequence[str], below: str) -> Frame:
-    """Return a picture with names above its columns, and a line below it."""
+def _titled(picture: Frame, names: Sequence[tuple[str, str]], below: str) -> Frame:
+    """Return a picture with two lines above each of its columns, and a line below it."""
     height, width = picture.shape[:2]
     canvas = Image.new("RGB", (width, height + 2 * TITLE), "white")
     canvas.paste(Image.fromarray(picture), (0, TITLE))
     pen = ImageDraw.Draw(canvas)
-    for column, name in enumerate(names):
-        pen.text((2 + column * width // len(names), 2), name, fill="black")
+    wide = width // len(names)
+    for column, lines in enumerate(names):
+        for row, text in enumerate(lines):
+            pen.text((2 + column * wide, 2 + 12 * row), fitting(pen, text, wide - 4), fill="black")
     pen.text((2, height + TITLE + 2), below, fill="black")
     return np.asarray(canvas)
+
+
+def fitting(pen: ImageDraw.ImageDraw, text: str, width: float) -> str:
+    """Return a text, cut short where it is wider than some pixels."""
+    if pen.textlength(text) <= width:
+        return text
+    count = len(text)
+    while count and pen.textlength(f"{text[:count]}..") > width:
+        count -= 1
+    return f"{text[:count]}.."
 
 
 def encode_gif(frames: Sequence[Frame]) -> bytes:

@@ -70,8 +70,9 @@ class WorldModel(nn.Module, ABC):
         self, spec: TrajectorySpec, reward_head: RewardHead, use_action: bool = True
     ) -> None:
         super().__init__()
-        self.use_action, self.reward_head = use_action, reward_head
-        moments = vars(spec.moments)
+        self.use_action = use_action
+        self.reward_head = reward_head.reaching(spec.moments.reward_extent)
+        moments, self.labels = vars(spec.moments), [*spec.labels(), "reward"]
         self.images = image_shapes(spec.observation)
         if self.images and not self.reads_images:
             raise InputError(

@@ -8,10 +8,14 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.utilities import dim_zero_cat
 
+from paratime.world.data.episode import KNOWN
 from paratime.world.model.base import Prediction
 from paratime.world.model.images import to_unit
 
 HORIZONS = (1, 5, 10, 20, 50)
+
+FEW = 10
+"""Rollouts below which a figure says little."""
 
 LIMIT = 5.0
 """Error of a step, in standard deviations, above which a rollout has diverged."""
@@ -24,6 +28,7 @@ class ImaginationError(Metric):
     units of its standard deviation in the training data. Over rollouts, ``nrmse@h`` is the root of
     the mean square, ``median@h`` the median (the lower one of two), ``persistence@h`` the former of
     the last observation seen, and ``skill@h`` 1 minus the ratio of the two, unless nothing changes.
+    ``rollouts@h`` is how many there are.
 
     A rollout has ``diverged`` if at any step it left the range of the training data by a margin,
     its nRMSE is above five, or a prediction is not finite. Values that are not finite are left out
@@ -78,6 +83,7 @@ class ImaginationError(Metric):
             if valid.any():
                 error, still = errors[valid, column], stay[valid, column]
                 finite = error.isfinite()
+                figures[f"rollouts@{h}"] = valid.sum()
                 figures[f"nrmse@{h}"] = _rms(error[finite])
                 figures[f"median@{h}"] = error.median()
                 figures[f"persistence@{h}"] = _rms(still)
@@ -88,6 +94,8 @@ class ImaginationError(Metric):
 
 class Sensitivity(Metric):
     """How many times larger errors are with the actions of other episodes, by horizon.
+
+    ``pairs@h`` is how many rollouts have the actions of another one.
 
     Args:
         horizon: Steps of a rollout.
@@ -123,8 +131,23 @@ class Sensitivity(Metric):
         for column, h in enumerate(self.horizons):
             both = true[:, column].isfinite() & other[:, column].isfinite()
             if both.any() and (error := _rms(true[both, column])) > 0:
+                figures[f"pairs@{h}"] = both.sum().float()
                 figures[f"sensitivity@{h}"] = (_rms(other[both, column]) / error).float()
         return figures
+
+
+def describe_few(scores: Mapping[str, Tensor]) -> str | None:
+    """Return a line on figures of few rollouts, None if all are of enough."""
+    counts = [
+        (int(name.partition("@")[2]), int(x))
+        for name, x in scores.items()
+        if name.startswith(("rollouts@", "pairs@", "image_rollouts@")) and x < FEW
+    ]
+    if not counts:
+        return None
+    least = {h: min(count for other, count in counts if other == h) for h, _ in sorted(counts)}
+    parts = ", ".join(f"{count} of {h} steps" for h, count in least.items())
+    return f"warning: figures of fewer than {FEW} rollouts say little: {parts}"
 
 
 def horizons_of(horizon: int) -> list[int]:
@@ -169,7 +192,7 @@ class ImageError(Metric):
 
     ``image_mse@h`` is that of pixels in [0, 1]; ``image_psnr@h`` is the same in decibels, 10 log10
     of its inverse; ``image_skill@h`` is 1 minus the ratio of its root to that of the last image
-    seen.
+    seen. ``image_rollouts@h`` is how many images there are, of all keys.
 
     Args:
         horizon: Steps of a rollout.
@@ -202,7 +225,8 @@ class ImageError(Metric):
             truth, start = (
                 to_unit(x, guess) for x in (rows[:, begin:end], rows[:, begin - 1, None])
             )
-            valid = batch["mask"][:, begin:end]
+            known = batch["mask"] & batch.get(KNOWN, torch.ones_like(batch["mask"]))
+            valid = known[:, begin:end]
             for name, frames in (("total", guess), ("persistence", start)):
                 square = (frames - truth).square().mean((-3, -2, -1)).double()
                 self._add(name, torch.where(valid, square, 0.0).sum(0))
@@ -214,6 +238,7 @@ class ImageError(Metric):
         for h in horizons_of(len(self.count)):
             if (count := self.count[h - 1]) > 0:
                 error, persistence = self.total[h - 1] / count, self.persistence[h - 1] / count
+                figures[f"image_rollouts@{h}"] = count.float()
                 figures[f"image_mse@{h}"] = error.float()
                 figures[f"image_psnr@{h}"] = -10 * error.clamp(min=1e-12).log10().float()
                 if persistence > 0:
@@ -227,7 +252,7 @@ class ImageError(Metric):
 
 
 class RewardError(Metric):
-    """nRMSE of all finite rewards of rollouts: ``reward_nrmse``.
+    """nRMSE of all finite rewards of rollouts: ``reward_nrmse``, of ``reward_steps``.
 
     Args:
         scale: Standard deviation of rewards in the training data.
@@ -254,7 +279,8 @@ class RewardError(Metric):
         """Return the figure by name, if there are rewards."""
         if not self.count:
             return {}
-        return {"reward_nrmse": (self.total / self.count).sqrt().float()}
+        error = (self.total / self.count).sqrt().float()
+        return {"reward_nrmse": error, "reward_steps": self.count.float()}
 
 
 class Continuation(Metric):
@@ -262,7 +288,8 @@ class Continuation(Metric):
 
     ``cont_auroc`` is the chance that a step after which the episode continues is ranked above one
     that ends it, left out where all continue, or none does; ``calibration`` is the mean distance of
-    the probability in 15 equal bins from the share that did continue.
+    the probability in 15 equal bins from the share that did continue. ``ends`` is how many steps
+    end an episode.
     """
 
     full_state_update = False
@@ -288,6 +315,7 @@ class Continuation(Metric):
         figures = {}
         if len(chance):
             figures["calibration"] = binary_calibration_error(chance, truth)
+            figures["ends"] = (1 - truth).sum().float()
         if 0 < truth.sum() < len(truth):
             figures["cont_auroc"] = binary_auroc(chance, truth)
         return figures

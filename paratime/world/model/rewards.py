@@ -3,14 +3,21 @@
 Strategies are frozen dataclasses. Rewards are in standard deviations from their mean.
 """
 
+import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import log1p
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from paratime.errors import check_at_least
+
+_log = logging.getLogger(__name__)
+
+LIMIT = 5.0
+"""Symlog of the greatest reward that a distribution has bins for, at least."""
 
 
 class RewardHead(ABC):
@@ -28,6 +35,10 @@ class RewardHead(ABC):
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """Return the expected reward (...,) of outputs (..., size)."""
+
+    def reaching(self, extent: float) -> "RewardHead":
+        """Return a head that can represent rewards up to some distance from their mean."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,12 @@ class TwoHot(RewardHead):
 
     Args:
         bins: How many.
-        limit: Symlog of the greatest bin; the least one is its negative.
+        limit: Symlog of the greatest bin; the least one is its negative. By default the bins reach
+            the rewards of the training data, and 5 at least.
     """
 
     bins: int = 63
-    limit: float = 5.0
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Check the number of bins."""
@@ -90,6 +102,19 @@ class TwoHot(RewardHead):
         """One logit per bin."""
         return self.bins
 
+    def reaching(self, extent: float) -> "TwoHot":
+        """Return this head with bins up to some distance; warn if its own limit is nearer."""
+        if self.limit is None:
+            return replace(self, limit=max(LIMIT, log1p(extent)))
+        if log1p(extent) > self.limit:
+            _log.warning(
+                "TwoHot(limit=%g) cannot represent all rewards: those of the data need %.2f; "
+                "leave limit out",
+                self.limit,
+                log1p(extent),
+            )
+        return self
+
     def loss(self, raw: Tensor, reward: Tensor) -> Tensor:
         """Return the cross-entropy in nats."""
         return -(self._shares(reward) * raw.log_softmax(-1)).sum(-1)
@@ -99,7 +124,8 @@ class TwoHot(RewardHead):
         return (raw.softmax(-1) * self._values(raw)).sum(-1)
 
     def _values(self, like: Tensor) -> Tensor:
-        return symexp(torch.linspace(-self.limit, self.limit, self.bins).to(like))
+        limit = LIMIT if self.limit is None else self.limit
+        return symexp(torch.linspace(-limit, limit, self.bins).to(like))
 
     def _shares(self, reward: Tensor) -> Tensor:
         """Return the shares (..., bins) of rewards (...,)."""

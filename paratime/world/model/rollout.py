@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from paratime.world.data.episode import VECTOR, WINDOW
+from paratime.world.data.episode import KNOWN, VECTOR, WINDOW
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Prediction, WorldModel
 from paratime.world.model.metrics import (
@@ -27,12 +27,14 @@ class OpenLoop:
         truth: True observations, (B, H, O).
         start: The last observation of the context, (B, O).
         valid: Which steps the episodes have, bool (B, H).
+        known: Those whose observation is known, bool (B, H).
     """
 
     prediction: Prediction
     truth: Tensor
     start: Tensor
     valid: Tensor
+    known: Tensor
 
 
 def open_loop(
@@ -53,7 +55,13 @@ def open_loop(
         state = network({key: seen[key] for key in (*keys, "prev_action", "is_first")})[1]
     start = {key: seen[key][:, -1] for key in keys}
     found = network.imagine(start, rows["prev_action"], state)[0]
-    return OpenLoop(found, truth=rows[VECTOR], start=start[VECTOR], valid=rows["mask"])
+    about = {"valid": rows["mask"], "known": rows["mask"] & known_rows(rows)}
+    return OpenLoop(found, truth=rows[VECTOR], start=start[VECTOR], **about)
+
+
+def known_rows(batch: dict[str, Tensor]) -> Tensor:
+    """Return which rows (B, R) have an observation; all, unless the data say otherwise."""
+    return batch[KNOWN] if KNOWN in batch else torch.ones_like(batch["mask"])
 
 
 def split_context(
@@ -95,12 +103,12 @@ class RolloutScores(nn.Module):
         rollout = open_loop(network, batch, **lengths)
         found, truth, valid = rollout.prediction, rollout.truth, rollout.valid
         rows = split_context(batch, **lengths)[1]
-        self.errors.update(found, truth, start=rollout.start, valid=valid)
+        self.errors.update(found, truth, start=rollout.start, valid=rollout.known)
         self.reward.update(found.reward, rows["prev_reward"], valid)
         self.cont.update(found.cont, ~rows["is_terminal"], valid)
         self.images.update(found.images, batch, context)
         other = open_loop(network, swap_actions(batch), **lengths).prediction.observation
-        both = valid & valid.roll(1, 0) & (len(valid) > 1)
+        both = rollout.known & valid.roll(1, 0) & (len(valid) > 1)
         self.sensitivity.update(found.observation, other, truth=truth, valid=both)
 
     def compute(self) -> dict[str, Tensor]:

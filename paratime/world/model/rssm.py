@@ -17,7 +17,7 @@ from torch.nn import functional
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import clone
-from paratime.world.data.episode import VECTOR
+from paratime.world.data.episode import KNOWN, VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Observation, Prediction, State, WorldModel, by_key
 from paratime.world.model.images import Images
@@ -206,7 +206,8 @@ class RSSM(WorldModel):
         super().__init__(spec, reward, use_action)
         self.encoder, self.latent, self.recurrent = encoder, latent, recurrent_posterior
         width = encoder.width
-        self.eyes = Images(self.images, width + latent.size, image_width)
+        moments = spec.moments.images
+        self.eyes = Images(self.images, width + latent.size, image_width, moments)
         seen = self.size + self.eyes.size + width * recurrent_posterior
         self.posterior = mlp(seen, width, latent.raw_size)
         self.prior = mlp(width, width, latent.raw_size)
@@ -219,10 +220,12 @@ class RSSM(WorldModel):
         """Read rows: in one pass, or step by step with a recurrent posterior."""
         read = self._one_by_one if self.recurrent else self._at_once
         features, posterior, latent, last = read(batch, state)
+        prior = self.prior(features)
+        if KNOWN in batch:  # nothing but the past tells of an observation that is not
+            known = batch[KNOWN].unsqueeze(-1)
+            latent = torch.where(known, latent, self._draw(prior))
         code = torch.cat([features, latent], dim=-1)
-        beliefs = Beliefs(
-            posterior, prior=self.prior(features), decoded=self.decoder(code), code=code
-        )
+        beliefs = Beliefs(posterior, prior=prior, decoded=self.decoder(code), code=code)
         return beliefs, (last, features[:, -1].clone())
 
     def targets(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from functools import partial
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,8 +16,9 @@ from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
 from paratime.world.model.dynamics import DynamicsNetwork, RolloutMode
+from paratime.world.model.metrics import describe_few
 from paratime.world.model.rewards import MSE, RewardHead
-from paratime.world.model.rollout import RolloutScores, open_loop
+from paratime.world.model.rollout import RolloutScores, known_rows, open_loop
 from paratime.world.model.rssm import RSSM, Categorical, Latent
 
 
@@ -39,6 +41,8 @@ class TrajectoryTask(Task):
         check_at_least(0, overshoot=overshoot)
         check_at_least(1, context=context, horizon=horizon)
         self.overshoot, self.context, self.horizon = overshoot, context, horizon
+        self._short = self._episodes = 0
+        self._remarks: list[str] = []
 
     def build(self, spec: TrajectorySpec) -> None:
         """Build the scores of rollouts, and the network."""
@@ -86,6 +90,7 @@ class TrajectoryTask(Task):
 
         After the end of an episode they are nan.
         """
+        self._count_episodes(batch)
         rollout = open_loop(self.network, batch, context=self.context, horizon=self.horizon)
         found, valid = rollout.prediction, rollout.valid
         known = {VECTOR: found.observation, **found.images}
@@ -102,6 +107,49 @@ class TrajectoryTask(Task):
         """Log the errors of the test rollouts."""
         self._log_errors("test")
 
+    def on_predict_epoch_end(self) -> None:
+        """Find out how many episodes have no prediction."""
+        self._remarks = self._short_episodes("predicted")
+
+    def on_fit_end(self) -> None:
+        """Print what the last figures do not say."""
+        self._print_remarks()
+
+    def on_validation_end(self) -> None:
+        """Print the same after a validation of its own."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self._print_remarks()
+
+    def on_test_end(self) -> None:
+        """Print the same."""
+        self._print_remarks()
+
+    def on_predict_end(self) -> None:
+        """Print the same."""
+        self._print_remarks()
+
+    def _print_remarks(self) -> None:
+        if self.trainer.is_global_zero:
+            for line in self._remarks:
+                print(line)
+        self._remarks = []
+
+    def _count_episodes(self, batch: dict[str, Tensor]) -> None:
+        lengths = batch["mask"].sum(1)
+        seen = min(self.context, batch["mask"].shape[1] - 1)  # as in open_loop
+        self._short += int((lengths <= seen).sum())
+        self._episodes += len(lengths)
+
+    def _short_episodes(self, what: str) -> list[str]:
+        """Return a line on episodes that end within the context, if there are any; count anew."""
+        short, count, self._short, self._episodes = self._short, self._episodes, 0, 0
+        if not short:
+            return []
+        return [
+            f"warning: {short} of {count} episodes end within the context of {self.context} rows"
+            f" and are not {what}; lower --model.context"
+        ]
+
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the error of rollouts from a random row to the end of the episode at most.
 
@@ -117,9 +165,9 @@ class TrajectoryTask(Task):
         off = (found.observation - rollout.truth) / network.observation[1]
         cont = (~batch["is_terminal"][:, ahead]).to(off)
         errors = (
-            off.square().sum(-1) / max(1, network.size),
+            off.square().sum(-1) / max(1, network.size) * rollout.known,
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
-            functional.binary_cross_entropy(found.cont, cont, reduction="none"),
+            _entropy(found.cont, cont),
         )
         return torch.stack([masked_mean(x, valid) for x in errors]).sum()
 
@@ -127,6 +175,7 @@ class TrajectoryTask(Task):
         loss, parts, _ = self.losses(batch)
         for name, value in (parts | {"loss": loss} | self.solver_telemetry()).items():
             self.log(f"{split}/{name}", value, batch_size=self.count(batch))
+        self._count_episodes(batch)
         self.scores.update(self.network, batch, self.context)
 
     def _log_errors(self, split: str) -> None:
@@ -134,6 +183,8 @@ class TrajectoryTask(Task):
         changing = {k: x for k, x in scores.items() if not k.startswith("persistence")}
         self.log_scores(split, changing, shown=("nrmse@10", "image_skill@10"))
         self.scores.reset()
+        few = describe_few(scores)
+        self._remarks = [*self._short_episodes("scored"), *([few] if few else [])]
 
 
 def transition_mask(batch: dict[str, Tensor]) -> Tensor:
@@ -210,7 +261,8 @@ class DynamicsTask(TrajectoryTask):
             "cont": binary_entropy(cont.squeeze(-1), targets[2]),
         }
         valid = transition_mask(batch)
-        parts = {name: masked_mean(x, valid) for name, x in errors.items()}
+        there = {"change": valid & known_rows(batch)[:, 1:]}
+        parts = {name: masked_mean(x, there.get(name, valid)) for name, x in errors.items()}
         return torch.stack([*parts.values()]).sum(), parts, last
 
 
@@ -281,20 +333,21 @@ class WorldTask(TrajectoryTask):
         seen, reward, cont = self.network.parts(found.decoded)
         targets = self.network.targets(batch)
         valid, later = batch["mask"], batch["mask"] & ~batch["is_first"]
+        known = valid & known_rows(batch)
         kl, p, q = self.network.latent.kl, found.prior, found.posterior
         divergences = kl(q.detach(), p), kl(q, p.detach())
         parts = {
-            "seen": masked_mean((seen - targets[0]).square().sum(-1), valid),
+            "seen": masked_mean((seen - targets[0]).square().sum(-1), known),
             "reward": masked_mean(self.network.reward_head.loss(reward, targets[1]), later),
             "cont": masked_mean(binary_entropy(cont.squeeze(-1), targets[2]), valid),
         }
         if self.network.images:
-            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), valid)
+            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), known)
         loss = torch.stack([*parts.values()]).sum()
         for weight, divergence in zip(self.weights, divergences, strict=True):
-            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), valid)
-        parts["kl"] = masked_mean(divergences[0], valid)
-        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), valid)
+            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), known)
+        parts["kl"] = masked_mean(divergences[0], known)
+        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), known)
         return loss, parts, last
 
     def on_validation_epoch_end(self) -> None:
@@ -307,3 +360,10 @@ class WorldTask(TrajectoryTask):
                 " the latent says nothing; lower free_nats"
             )
             warnings.warn(message, stacklevel=2)
+
+
+def _entropy(chance: Tensor, cont: Tensor) -> Tensor:
+    """Return the cross-entropy of probabilities, which autocast to half precision refuses."""
+    dtype = torch.promote_types(chance.dtype, torch.float32)
+    with torch.autocast(chance.device.type, enabled=False):
+        return functional.binary_cross_entropy(chance.to(dtype), cont.to(dtype), reduction="none")

@@ -21,6 +21,9 @@ from paratime.layers.state import expand
 from paratime.world.data.episode import VECTOR
 from paratime.world.model.base import Observation, Prediction, WorldModel, by_key
 
+GUESS = 0.01
+"""Weight of what a model guesses outside of the training data."""
+
 Cost = Callable[[Prediction, Tensor], Tensor]
 """From predictions (N, H, ...) and actions (N, H, A) to costs (N, H)."""
 
@@ -133,6 +136,13 @@ class Agent:
         discrete: Whether actions are choices.
         cost: Subtracted from the predicted reward at each step, or None.
         seed: Seed of the candidates.
+        bounds: Least and greatest actions (2, A) that are tried; by default those of the training
+            data. A choice whose greatest value is 0 is not tried.
+        legal: From actions (..., A) to the nearest that the environment accepts; all by default.
+        idle: An action (A,), such as zeros, whose repetition is among the candidates; None if it
+            has no meaning, as for choices.
+        floor: Worth of each step after a rollout has left the range of the training data, where the
+            model guesses (after MOReL, arXiv 2005.05951); None to trust it.
     """
 
     def __init__(
@@ -142,9 +152,16 @@ class Agent:
         discrete: bool,
         cost: Cost | None = None,
         seed: int = 0,
+        bounds: Tensor | None = None,
+        legal: Callable[[Tensor], Tensor] | None = None,
+        idle: Tensor | None = None,
+        floor: float | None = None,
     ) -> None:
         self._network, self._planner, self.discrete = network.eval(), planner, discrete
         self._cost, self._random = cost, torch.Generator().manual_seed(seed)
+        self._bounds = network.action_range if bounds is None else bounds.to(network.action_range)
+        self._legal, self._floor = legal, floor
+        self._idle = None if idle is None else self._unscaled(idle.to(self._bounds))
         self.outside = 0
         """Candidates whose rollouts left the range of the training data, or whose return is not
         finite; the latter count as the worst finite one."""
@@ -152,8 +169,10 @@ class Agent:
         """All candidates."""
         self.reset()
 
-    def reset(self) -> None:
-        """Begin an episode."""
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode; with a seed, its candidates depend on no earlier episode."""
+        if seed is not None:
+            self._random.manual_seed(seed)
         self._state: tuple[Any, ...] | None = None
         self._plan = self._blank(self._planner.horizon)
 
@@ -184,7 +203,7 @@ class Agent:
         gain = found.reward if self._cost is None else found.reward - self._costs(found, actions)
         alive = torch.cat([torch.ones(count, 1), found.cont[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
-        returns = (gain * alive * worth).sum(1)
+        returns = self._worth(gain * alive, found.outside, worth)
         finite = returns.isfinite()
         if not finite.any():
             raise InputError(
@@ -193,6 +212,14 @@ class Agent:
         self.outside += int((found.outside.any(1) | ~finite).sum())
         self.tried += count
         return returns.where(finite, returns[finite].min())
+
+    def _worth(self, gain: Tensor, outside: Tensor, worth: Tensor) -> Tensor:
+        """Return the returns (N,) of gains (N, H); guesses count where nothing else differs."""
+        returns = (gain * worth).sum(1)
+        if self._floor is None:
+            return returns
+        left = outside.cumsum(1) > 0
+        return (gain.masked_fill(left, self._floor) * worth).sum(1) + GUESS * returns
 
     def _costs(self, found: Prediction, actions: Tensor) -> Tensor:
         assert self._cost is not None
@@ -210,26 +237,43 @@ class Agent:
         count, (horizon, size) = self._planner.candidates, plan.mean.shape
         if self.discrete:
             uniform = torch.rand(count, horizon, 1, generator=self._random)
-            choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=size - 1)
+            last = int(self._allowed.nonzero()[-1])
+            choice = (plan.mean.cumsum(-1) < uniform).sum(-1).clamp(max=last)
             return functional.one_hot(choice, size).to(plan.mean)
         noise = torch.randn(count, horizon, size, generator=self._random)
-        return (plan.mean + plan.spread * noise).clamp(-1, 1)
+        drawn = (plan.mean + plan.spread * noise).clamp(-1, 1)
+        if self._idle is not None:
+            drawn[0] = self._idle
+        return drawn
 
     def _moved(self, plan: Plan, candidates: Tensor, weights: Tensor) -> Plan:
         mean = torch.einsum("n,nha->ha", weights, candidates)
         if self.discrete:
-            return Plan(0.9 * mean + 0.1 / mean.shape[-1], plan.spread)  # no choice dies out
+            allowed = self._allowed
+            mean = 0.9 * mean + 0.1 / int(allowed.sum())  # no choice dies out
+            return Plan(mean * allowed, plan.spread)
         variance = torch.einsum("n,nha->ha", weights, (candidates - mean).square())
         return Plan(mean, variance.sqrt().clamp(min=0.05))
 
     def _blank(self, steps: int) -> Plan:
         size = self._network.action_range.shape[1]
-        mean = torch.full((steps, size), 1 / size if self.discrete else 0.0)
+        mean = torch.zeros(steps, size)
+        if self.discrete:
+            mean += self._allowed / self._allowed.sum()
         return Plan(mean, torch.ones(steps, size))
 
+    @property
+    def _allowed(self) -> Tensor:
+        return self._bounds[1] > 0
+
     def _scaled(self, action: Tensor) -> Tensor:
-        low, high = self._network.action_range
-        return low + (action + 1) / 2 * (high - low)
+        low, high = self._bounds
+        actions = low + (action + 1) / 2 * (high - low)
+        return actions if self._legal is None else self._legal(actions).clamp(low, high)
+
+    def _unscaled(self, action: Tensor) -> Tensor:
+        low, high = self._bounds
+        return (2 * (action - low) / (high - low).clamp(min=1e-12) - 1).clamp(-1, 1)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -118,6 +118,18 @@ def test_the_cache_knows_the_compiler_and_its_flags(monkeypatch):
     assert len(paths) == 2
 
 
+def test_the_cache_knows_what_else_compilers_follow(monkeypatch):
+    paths = set()
+    for name in (None, *build.SETTINGS):
+        build._fingerprint.cache_clear()
+        with monkeypatch.context() as patch:
+            if name is not None:
+                patch.setenv(name, "/elsewhere")
+            paths.add(build._cached(targets.cpu("baseline")))
+    build._fingerprint.cache_clear()
+    assert len(paths) == 1 + len(build.SETTINGS)
+
+
 def test_the_header_is_for_single_numbers_too(tmp_path):
     """What nvcc makes of it, as far as a C++ compiler can tell."""
     source = tmp_path / "one.cpp"

@@ -42,7 +42,10 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
         status, again, err = paratime("world", "inspect", "--data", name)
         assert status == 0, err
         kept = [x for x in out.splitlines() if not x.startswith(("environment", "recording"))]
-        assert [x for x in again.splitlines() if not x.startswith("environment")] == kept
+        left = [x for x in again.splitlines() if not x.startswith("environment")]
+        assert left[: len(kept)] == kept and any("each action" in x for x in kept)
+        led_to = "a row is an observation and the action that led to it: the first action of every"
+        assert (led_to in "".join(left[len(kept) :])) == (layout == "npz")
     assert len([*home.rglob("cache/world/*/data/main_data.hdf5")]) == 1, "it was collected once"
     path = fit(paratime, home, "Minari", path="pendulum-v0")
     status, out, err = paratime(
@@ -52,7 +55,15 @@ def test_from_an_environment_to_plans_in_it(paratime, home):
     about, _, *lines = out.splitlines()
     assert about == "2 episodes (2 that the model was trained on are left out)"
     assert lines[0].strip() == "DynamicsTask ParaGRU"
-    assert lines[1].split() == ["steps", "persist", "nRMSE", "median", "skill", "sensitivity"]
+    assert lines[1].split() == [
+        "steps",
+        "rollouts",
+        "persist",
+        "nRMSE",
+        "median",
+        "skill",
+        "sensitivity",
+    ]
     assert [x.split()[0] for x in lines[2:7]] == ["1", "5", "10", "20", "50"]
     assert "reward nRMSE" in lines[8] and "<svg" in (home / "f.svg").read_text()
     planner = ("--planner", "CEM", "--planner.horizon", 2, "--planner.candidates", 4)
@@ -93,10 +104,18 @@ def test_a_latent_that_says_nothing_is_warned_of(paratime, home):
 def test_sources_are_named_and_outputs_are_new(paratime, home):
     (home / "log.csv").write_text(
         "episode,step,pos,push,reward\n"
-        + "".join(f"{e},{t},{t / (e + 1)},{t % 3},1\n" for e in range(6) for t in range(9))
+        + "".join(f"{e},{t},{t / (e + 1)},{t % 3},1\n" for e in range(6) for t in range(14))
     )
     table = {"path": "log.csv", "observation": "[pos]", "action": "[push]"}
-    assert fit(paratime, home, "Table", **table)
+    path = fit(paratime, home, "Table", **table)
+    (home / "log.csv").rename(home / "other.csv")
+    openloop = ("openloop", "--ckpt_path", path, "--data", "other.csv", "--out", "f.svg")
+    status, out, err = paratime("world", *openloop)
+    assert status == 0, err
+    assert "a row is an observation and the action taken at it" in out
+    assert "2 episodes (4 that the model was trained on are left out)" in out
+    figure = (home / "f.svg").read_text()
+    assert "<!-- pos -->" in figure and "<!-- reward -->" in figure
     collect = ("world", "collect", "--environment", "CartPole-v1", "--episodes", 6)
     assert paratime(*collect, "--out", "files")[0] == 0
     assert fit(paratime, home / "second", "Npz", path="files")
@@ -160,7 +179,7 @@ def test_models_stand_side_by_side_and_move(paratime, home, models):
     assert re.split(" {2,}", lines[0].strip()) == names
     for name, path in zip(names, models, strict=True):
         assert f"{name}: {path}" in lines
-    assert [float(x.split()[13]) for x in lines[2:5]] == [1, 1, 1], "no actions are read"
+    assert [float(x.split()[14]) for x in lines[2:5]] == [1, 1, 1], "no actions are read"
     assert (home / "f.png").read_bytes()[:4] == b"\x89PNG"
     with Image.open(home / "f.gif") as film:
         assert film.n_frames == 11

@@ -52,3 +52,13 @@ def test_episodes_that_differ_are_refused():
     assert Layout.of(choices, actions=5).action == 5
     with pytest.raises(InputError, match="choices below 1"):
         Layout.of(choices, actions=1)
+
+
+@pytest.mark.parametrize("values", (1.7e9 + np.arange(20.0), 10**9 + np.arange(20)))
+def test_changes_that_single_precision_loses_are_said(values):
+    observation = np.stack([np.arange(20), values], axis=1)
+    with pytest.warns(UserWarning, match=r"observation\[1\] changes by less than single precision"):
+        make_episode("e", observation, np.zeros((19, 1)), np.zeros(19), False)
+    make_episode("e", observation - observation[:1], np.zeros((19, 1)), np.zeros(19), False)
+    make_episode("e", 1e9 * observation[:, :1], np.zeros((19, 1)), np.zeros(19), False)
+    make_episode("e", np.full((20, 1), 1.7e9 + 1), np.zeros((19, 1)), np.zeros(19), False)

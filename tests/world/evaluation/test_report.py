@@ -30,13 +30,13 @@ def test_columns_have_different_names_and_dashes_stand_for_nothing():
     places = [lines[0].index(name) for name in names]
     for line in lines[2:4]:
         cells = line.split()
-        assert len(cells) == 2 + 3 * 4 and cells[2:6] == cells[10:14] and cells[9] == "1.00"
+        assert len(cells) == 3 + 3 * 4 and cells[3:7] == cells[11:15] and cells[10] == "1.00"
         assert all(line[place - 1] == " " for place in places)
     alone = score_tables(
         {"one": score_rollouts(tasks[:1], rows()[:1], horizon=5, every=3)[0]}
     ).splitlines()
     assert [x.split()[-1] for x in alone[2:4]] == ["-", "-"], "there is no other episode"
-    assert alone[6].split()[:1] == ["one"] and alone[6].split()[2] == "-", "nothing ended"
+    assert alone[6].split()[:1] == ["one"] and alone[6].split()[3:5] == ["-", "0"], "nothing ended"
 
 
 def test_the_last_row_of_episodes_is_scored(monkeypatch):

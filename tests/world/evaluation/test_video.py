@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from paratime.world.evaluation.scenes import Scenes
 from paratime.world.evaluation.video import (
@@ -14,17 +14,19 @@ from paratime.world.evaluation.video import (
     REST,
     TITLE,
     encode_gif,
+    fitting,
     image_frames,
     tiles,
     write_gif,
 )
 
 
-def images(steps: int = 4) -> Scenes:
+def images(steps: int = 4, key: str = "eye") -> Scenes:
     true = torch.rand(2, steps, 12, 16, 3)
-    nothing = torch.zeros(2, steps, 0)
-    pair = {"eye": (true, (true + 0.5).clamp(max=1))}
-    return Scenes(nothing, nothing, nothing, None, ("", ""), pair, torch.tensor([steps, 2]))
+    nothing = torch.zeros(2, steps, 1)
+    pair = {key: (true, (true + 0.5).clamp(max=1))}
+    steps = torch.tensor([steps, 2])
+    return Scenes(nothing, nothing, nothing, None, ("", ""), pair, steps, ["reward"])
 
 
 def test_images_stand_beside_what_was_imagined_and_the_error():
@@ -68,3 +70,16 @@ def test_the_colours_of_a_gif_are_those_of_its_frames():
             gif.seek(number)
             found.append(gif.convert("RGB").getpixel((0, 0)))
     assert found == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+
+
+def test_titles_do_not_overlap():
+    pen = ImageDraw.Draw(Image.new("RGB", (9, 9)))
+    for text in ("eye", "observation_image", "a_camera_on_the_left_wrist/rgb"):
+        found = fitting(pen, text, 92)
+        assert pen.textlength(found) <= 92 and found.rstrip(".") == text[: len(found.rstrip("."))]
+    long, short = (np.stack([*image_frames(images(key=key))]) for key in ("x" * 60, "x"))
+    assert long.shape == short.shape
+    wide = long.shape[2] // 3
+    for column in range(1, 3):
+        edge = long[:, :TITLE, column * wide - 1 : column * wide + 1]
+        assert (edge == 255).all(), "a title reaches the next column"

@@ -9,8 +9,11 @@ from world.networks import rows as vectors
 
 from paratime import Encoder
 from paratime.errors import InputError
+from paratime.layers.norm import RMSNorm
 from paratime.layers.state import expand
+from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.episode import Layout, align_episode, make_episode, observation_row
+from paratime.world.data.sources.base import InMemory, Recording
 from paratime.world.data.spec import Moments, TrajectorySpec
 from paratime.world.data.windows import PackedWindows, Whole, padded
 from paratime.world.model.images import ImageDecoder, ImageEncoder
@@ -76,6 +79,8 @@ def test_images_of_any_size_go_there_and_back(shape):
     (gradient,) = torch.autograd.grad(encoder(floats).square().sum(), floats)
     assert gradient.all(), "a pixel that is not read"
     code = torch.randn(2, 3, 5).double()
+    assert (decoder(code) == decoder.mean).all(), "it begins at the mean colour"
+    nn.init.normal_(decoder.convolutions[-1].weight)
     decoded = decoder(code)
     assert decoded.shape == image.shape
     assert (decoded - decoded[:1, :1]).flatten(0, 1)[1:].all(), "a pixel that no code changes"
@@ -156,23 +161,64 @@ def test_no_gradient_goes_from_images_across_a_reset(size):
         assert not gradient[0, :begin].any() and gradient[0, begin:].any()
 
 
-def test_the_loss_sums_over_pixels_and_counts_no_padding():
+def test_the_loss_is_relative_to_the_variance_of_images_and_counts_no_padding():
     torch.manual_seed(0)
     task = WorldTask(Encoder(8, 1, mlp_size=8), about(3), Categorical(3, 4), image_width=2)
     batch = whole(3)
     task = task.double().eval().requires_grad_(False)
     loss, parts, _ = task.losses(batch)
     code, expected = task.network(batch)[0].code, 0.0
+    truths = {key: torch.cat([torch.from_numpy(x[key]) for x in rows(3)]) for key in KEYS}
     for i in range(len(LENGTHS)):
         for key, decoder in zip(KEYS, task.network.eyes.decoders, strict=True):
             frames = decoder(code[i, : LENGTHS[i] + 1])
             truth = batch[key][i, : LENGTHS[i] + 1].double() / 255
-            expected += float((frames - truth).square().sum())
+            spread = truths[key].double().div(255).flatten(0, 2)
+            spread = (spread - spread.mean(0)).square().mean()
+            expected += float((frames - truth).square().mean((-1, -2, -3)).sum() / spread) * 500
     assert parts["image"].item() == pytest.approx(expected / int(batch["mask"].sum()))
     other = {key: x.clone() for key, x in batch.items()}
     for key in KEYS:
         other[key][~batch["mask"]] = 77
     assert task.losses(other)[0].item() == pytest.approx(loss.item())
+
+
+def test_images_of_which_little_changes_are_learnt():
+    """A dot of a thirtieth of the image, which is all that is to be seen."""
+    random, moved = np.random.default_rng(0), []
+    for number in range(64):
+        images = np.full((13, 16, 16, 3), (0, 40, 90), np.uint8)
+        place, actions = random.integers(13, size=2), random.integers(-3, 4, (12, 2)).astype(float)
+        for step in range(13):
+            row, column = place
+            images[step, row : row + 3, column : column + 3] = 255, 120, 0
+            place = (place + actions[step % 12].astype(int)).clip(0, 13)
+        moved.append(make_episode(f"{number}", images, actions, np.zeros(12), terminated=False))
+    data = TrajectoryData(InMemory(Recording(moved)), sequence_length=13)
+    color, _ = data.spec.moments.images["observation_image"]
+    assert color == pytest.approx([0.0352, 0.1679, 0.3405], abs=1e-3)
+    torch.manual_seed(0)
+    task = WorldTask(Encoder(48, 1, mlp_size=48), data.spec)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
+    for _ in range(60):
+        for batch in data.train_dataloader():
+            loss, *_ = task.losses(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.inference_mode():
+        parts = [task.eval().losses(batch)[1]["image"] for batch in data.val_dataloader()]
+    assert torch.stack(parts).mean() < 0.5 * 500, "the mean colour costs 500"
+
+
+def test_decoders_of_version_0_1_keep_their_norms():
+    before, after = (ImageDecoder((16, 12, 3), 5, 4) for _ in range(2))
+    before.norms = nn.ModuleList(RMSNorm(x.in_channels) for x in before.convolutions)
+    for parameter in before.parameters():
+        nn.init.normal_(parameter)
+    after.load_state_dict(before.state_dict())
+    code = torch.randn(7, 5)
+    assert torch.equal(after(code), before(code))
 
 
 def test_image_errors_by_horizon():
@@ -185,8 +231,10 @@ def test_image_errors_by_horizon():
     metric = ImageError(10)
     metric.update({"eye": guess}, batch, 3)
     found = metric.compute()
-    assert [*found] == [f"image_{name}@{h}" for h in (1, 5) for name in ("mse", "psnr", "skill")]
+    names = ("rollouts", "mse", "psnr", "skill")
+    assert [*found] == [f"image_{name}@{h}" for h in (1, 5) for name in names]
     for h in (1, 5):
+        assert found[f"image_rollouts@{h}"] == (2 if h == 1 else 1)
         assert found[f"image_mse@{h}"] == pytest.approx(0.01)
         assert found[f"image_psnr@{h}"] == pytest.approx(20)
         assert found[f"image_skill@{h}"] == pytest.approx(0.5)

@@ -103,7 +103,7 @@ def test_sensitivity_is_a_ratio_over_what_both_have():
     metric = Sensitivity(50, SCALE)
     metric.update(guess, other, truth, there)
     found = metric.compute()
-    assert {*found} == {"sensitivity@1", "sensitivity@5"}
+    assert {*found} == {f"{name}@{h}" for name in ("sensitivity", "pairs") for h in (1, 5)}
     assert found["sensitivity@1"] == pytest.approx(5**0.5)
     assert found["sensitivity@5"] == pytest.approx(3)
 
@@ -129,7 +129,7 @@ def test_going_on_is_ranked_and_calibrated():
     metric.reset()
     metric.update(chance[:1], torch.ones(1, 5, dtype=torch.bool), there[:1])
     found = metric.compute()
-    assert {*found} == {"calibration"}, "one class has no ranks"
+    assert {*found} == {"calibration", "ends"} and found["ends"] == 0, "one class has no ranks"
     assert found["calibration"] == pytest.approx((0.1 + 0.2 + 0.7 + 0.6) / 4)
 
 

@@ -55,3 +55,21 @@ def test_symlog_has_its_inverse_and_one_bin_is_refused():
     assert symlog(torch.tensor(-1.0)) == -torch.tensor(2.0).log()
     with pytest.raises(InputError, match="bins: expected at least 2, got 1"):
         TwoHot(1)
+
+
+@pytest.mark.parametrize("rows", (10, 50_000, 10**7))
+def test_the_rarest_reward_can_be_represented(rows):
+    rare = torch.tensor((rows - 1) ** 0.5, dtype=torch.float64)  # one in so many, standardised
+    head = TwoHot().reaching(float(rare))
+    assert head.size == TwoHot().size
+    for reward in (rare, -rare, rare / 10):
+        assert head.mean(head._shares(reward).log()) == pytest.approx(float(reward), rel=CLOSE)
+
+
+def test_a_limit_that_is_too_near_is_warned_of(caplog):
+    assert TwoHot(limit=5).reaching(100) == TwoHot(limit=5) and not caplog.text
+    assert TwoHot(limit=5).reaching(223) == TwoHot(limit=5)
+    assert (
+        "TwoHot(limit=5) cannot represent all rewards: those of the data need 5.41" in caplog.text
+    )
+    assert MSE().reaching(1e9) == MSE() and TwoHot().reaching(100) == TwoHot(limit=5)

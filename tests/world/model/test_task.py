@@ -5,6 +5,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.nn import functional
 from world.networks import CLOSE, SPEC, double, rows, whole
 from world.trajectories import make_data
 
@@ -124,6 +125,24 @@ def test_rewards_of_bins_are_in_the_units_of_the_environment(kind):
     assert found.reward.shape == found.cont.shape == (3, 4)
     low, high = (made.network.reward[0] + s * made.network.reward[1] * 6.4 for s in (-1, 1))
     assert (found.reward >= low).all() and (found.reward <= high).all()
+
+
+@pytest.mark.parametrize("kind", ("dynamics", "latent"))
+def test_rollouts_are_learnt_from_under_autocast(kind, monkeypatch):
+    """CUDA's autocast refuses the entropy of probabilities; the CPU's is made to, here."""
+    entropy = functional.binary_cross_entropy
+
+    def strict(chance: Tensor, cont: Tensor, **options: object) -> Tensor:
+        assert not torch.is_autocast_enabled("cpu") and chance.dtype == torch.float32
+        return entropy(chance, cont, **options)
+
+    monkeypatch.setattr(functional, "binary_cross_entropy", strict)
+    made = task(kind, overshoot=2).float()
+    batch = {k: x.float() if x.is_floating_point() else x for k, x in whole().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, *_ = made.losses(batch)
+    loss.backward()
+    assert loss.isfinite()
 
 
 def test_a_state_goes_to_the_window_behind_it_alone():

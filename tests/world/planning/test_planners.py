@@ -1,5 +1,7 @@
 """Planners on a model whose best actions are known, and an agent's state between its actions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from world.networks import network, whole
 
 from paratime.errors import InputError
 from paratime.layers.state import expand
+from paratime.testing import TOLERANCE
 from paratime.world.model.base import Prediction
 from paratime.world.planning.planners import CEM, MPPI, Agent, RandomShooting
 
@@ -161,3 +164,49 @@ def test_numbers_that_make_no_plan_are_refused():
         MPPI(discount=0)
     with pytest.raises(InputError, match="temperature: expected more than 0, got -1"):
         MPPI(temperature=-1)
+
+
+class Cliff(Line):
+    """What lies beyond 5 is unknown, and is said to be best."""
+
+    def imagine(self, observation: Tensor, actions: Tensor, state: object) -> tuple:
+        found, state = super().imagine(observation, actions, state)
+        return replace(found, reward=found.observation.squeeze(-1)), state
+
+
+@pytest.mark.parametrize("name", ("cem", "mppi"))
+@pytest.mark.parametrize("floor", (None, -10.0))
+def test_what_is_guessed_beyond_the_data_is_worth_its_least(name, floor):
+    agent = Agent(Cliff(0.0), PLANNERS[name], discrete=False, floor=floor)
+    place = torch.zeros(1)
+    for _ in range(6):
+        place = place + agent.act(place)
+    assert (float(place) > 5.5) == (floor is None)
+    inside = place
+    place = torch.tensor([20.0])  # everything is a guess here, and the best of these is taken
+    for _ in range(3):
+        place = place + agent.act(place)
+    assert float(place) > 22 and inside.isfinite().all()
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_doing_nothing_is_tried(name):
+    def effort(found: Prediction, actions: Tensor) -> Tensor:
+        return 10 * actions.abs().squeeze(-1)
+
+    idle = torch.zeros(1)
+    agent = Agent(Line(0.0), PLANNERS[name], discrete=False, cost=effort, idle=idle)
+    for _ in range(3):
+        assert abs(float(agent.act(torch.zeros(1)))) <= TOLERANCE[torch.float32].value
+
+
+def test_an_episode_with_a_seed_depends_on_no_other():
+    agent = Agent(Line(1.0), CEM(horizon=3, candidates=8), discrete=False)
+    first = []
+    for before in (0, 3):
+        agent.reset(9)
+        for _ in range(before):
+            agent.act(torch.zeros(1))
+        agent.reset(7)
+        first.append(agent.act(torch.zeros(1)))
+    assert torch.equal(*first)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
 from paratime.io.atomic import replacing
+from paratime.io.code import users_code
 from paratime.language.data.corpus import shards
 from paratime.language.data.corpus.encoding import dtype_of, encode_documents
 from paratime.language.data.corpus.writer import SplitWriter
@@ -66,6 +67,7 @@ class CorpusBuilder:
         self._source, self._recipe, self._hold_out = source, recipe, hold_out
         self._processes, self._shard_tokens = processes, shard_tokens
         about = f"{shards.FORMAT} {source.identity()} {recipe.identity()} {hold_out} {shard_tokens}"
+        about += users_code(type(source), type(recipe))
         self.identity = hashlib.sha256(about.encode()).hexdigest()
 
     def tokenizer(self, folder: Path) -> Tokenizer:

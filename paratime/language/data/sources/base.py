@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
+from paratime.io.code import users_code
 
 if TYPE_CHECKING:
     from paratime.language.tokenizers.base import Tokenizer
@@ -97,11 +98,16 @@ class Source(ABC):
         return None
 
     def identity(self) -> str:
-        """Return a string that changes when the documents do, without reading them."""
-        digest = hashlib.sha256(repr(self).encode())
+        """Return a string that changes when the documents do, without reading them.
+
+        It follows from the options, from the place of each file and its time of change, and from
+        the code of a class of yours.
+        """
+        digest = hashlib.sha256(f"{self!r} {users_code(type(self))}".encode())
         for path in self.files():
             stat = path.stat()
-            digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+            times = f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
+            digest.update(f"{path.resolve()} {stat.st_size} {times}".encode())
         return f"{type(self).__name__} {digest.hexdigest()}"
 
 

@@ -9,6 +9,12 @@ from paratime.errors import InputError
 from paratime.world.data.episode import Array, Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.minari import open_hdf5
+from paratime.world.data.sources.readings import (
+    OF_ORDER,
+    describe_ends,
+    describe_last,
+    terminations,
+)
 
 FLAGS = ("terminals", "timeouts")
 ROWS = ("observations", "actions", "rewards", *FLAGS)
@@ -22,9 +28,10 @@ class D4RL(Source):
     Row t of ``observations`` (N, O), ``actions`` (N, A), ``rewards``, ``terminals`` and
     ``timeouts`` (N,) holds the observation at step t, the action taken, and what it led to. An
     episode ends where one of the last two is true, and where the file ends. Its last observation
-    is in ``next_observations`` (N, O). Without these, the result of its last action is unknown:
-    the action is dropped with its reward and flag, the episode counts as truncated, and one
-    without another action is skipped.
+    is in ``next_observations`` (N, O). Without these, the observation after its last action is
+    absent: the reward and the end of this action are kept, and the observation is masked.
+
+    An end with both flags is a truncation, unless another one has ``timeouts`` alone.
 
     Args:
         path: The file.
@@ -41,20 +48,23 @@ class D4RL(Source):
         _check_rows(rows, path)
         ended = rows["terminals"].astype(bool) | rows["timeouts"].astype(bool)
         ended[-1:] = True
+        last = np.flatnonzero(ended)
+        flags = [(bool(rows["terminals"][i]), bool(rows["timeouts"][i])) for i in last]
         begin, episodes = 0, list[Episode]()
-        for end in (np.flatnonzero(ended) + 1).tolist():
+        for end, terminated in zip((last + 1).tolist(), terminations(flags), strict=True):
             part = {key: x[begin:end] for key, x in rows.items()}
             begin = end
-            if NEXT in rows or len(part["actions"]) > 1:
-                episodes.append(_episode(part, f"episode {len(episodes)} of {path}"))
+            episodes.append(_episode(part, f"episode {len(episodes)} of {path}", terminated))
         if not episodes:
-            raise InputError(
-                f"episodes of {path}",
-                expected="one of two rows or more",
-                got=f"{len(ended)} of one row each",
-                remedy="add next_observations",
-            )
-        return Recording(episodes)
+            raise InputError(f"episodes of {path}", "at least one row", "none", "mend the file")
+        return Recording(
+            episodes,
+            reading=(
+                f"{OF_ORDER['taken']}; its reward and end belong to that action",
+                describe_last(episodes, f"in {NEXT}"),
+                describe_ends(flags, *FLAGS),
+            ),
+        )
 
 
 def is_d4rl(path: str) -> bool:
@@ -83,10 +93,13 @@ def _check_rows(rows: dict[str, Array], path: Path) -> None:
             raise InputError(what, f"shape {shape}", str(x.shape), remedy)
 
 
-def _episode(part: dict[str, Array], name: str) -> Episode:
-    observed, action, reward = part["observations"], part["actions"], part["rewards"]
-    if NEXT not in part:
-        return make_episode(name, observed, action[:-1], reward=reward[:-1], terminated=False)
-    observed = np.concatenate([observed, part[NEXT][-1:]])
-    terminated = bool(part["terminals"][-1])
-    return make_episode(name, observed, action, reward=reward, terminated=terminated)
+def _episode(part: dict[str, Array], name: str, terminated: bool) -> Episode:
+    observed = [part["observations"], *([part[NEXT][-1:]] if NEXT in part else [])]
+    return make_episode(
+        name,
+        np.concatenate(observed),
+        action=part["actions"],
+        reward=part["rewards"],
+        terminated=terminated,
+        complete=NEXT in part,
+    )

@@ -1,22 +1,25 @@
 """Episodes as Dreamer stores them: one compressed archive of numpy arrays each.
 
-All arrays have T + 1 rows, one per observation. Row t holds observation t, and the action and the
-reward that led to it. Those of row 0 mean nothing, and are written as zeros.
+All arrays have T + 1 rows, one per observation. Row t holds observation t, and the reward that led
+to it. Its action has led to it, too, in archives of Dreamer's first and second versions, which is
+what is written here; those of the third hold the action that was taken at it. The action of row 0,
+or that of the last row, means nothing then, and is zero.
 """
 
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
 from paratime.io.files import find
-from paratime.world.data.episode import Array, Episode, make_episode
+from paratime.world.data.episode import Array, Episode, check_complete, make_episode
 from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.sources.readings import OF_ORDER, Order
 
 SUFFIX = ".npz"
 FLAGS = ("is_first", "is_last", "is_terminal")
@@ -39,24 +42,51 @@ class Npz(Source):
         path: A file, a folder, or a pattern (``**`` descends into folders).
         discrete: Whether actions are one-hot, to be read as choices. Whole numbers always are.
         ignore: Keys of arrays that are no observations.
+        order: Whether the action of a row led to its observation or was taken at it; by default
+            the former, unless the last actions of all files are zero and the first ones are not.
     """
 
     path: str
     discrete: bool = False
     ignore: tuple[str, ...] = IGNORED
+    order: Literal["auto", "led_to", "taken"] = "auto"
 
     def read(self) -> Recording:
         """Return the episodes, in the order of the names of their files."""
         episodes: list[Episode] = []
         choices: int | None = None
-        for path in find(self.path, (SUFFIX,)):
-            arrays = self._load(path)
-            _check(arrays, path)
+        files = [(path, self._checked(path)) for path in find(self.path, (SUFFIX,))]
+        order, why = self._order([arrays["action"] for _, arrays in files])
+        for path, arrays in files:
+            steps = slice(1, None) if order == "led_to" else slice(-1)
+            arrays["action"] = arrays["action"][steps]
             if self.discrete and not _is_choice(arrays["action"]):
-                choices = _choices(arrays["action"], choices, f"action of {path}")
+                first = steps.start or 0
+                choices = _choices(arrays["action"], choices, f"action of {path}", first)
                 arrays["action"] = arrays["action"].argmax(1)
             episodes.append(_episode(arrays, str(path)))
-        return Recording(episodes, actions=choices)
+        reading = (
+            f"{OF_ORDER[order]}: {why}; its reward has led to it",
+            f"{sum(x.terminated for x in episodes):,} of {len(episodes):,} episodes are terminated,"
+            " by is_terminal",
+        )
+        return Recording(episodes, actions=choices, reading=reading)
+
+    def _order(self, actions: Sequence[Array]) -> tuple[Order, str]:
+        """Return where actions belong, and why."""
+        if self.order != "auto":
+            return self.order, "as chosen"
+        first, last = (all(_is_blank(x[row]) for x in actions) for row in (0, -1))
+        if first != last:
+            where = "first" if first else "last"
+            return "led_to" if first else "taken", f"the {where} action of every file is zero"
+        both = "both" if first else "neither"
+        return "led_to", f"{both} of the first and last actions are zero, so this is a guess"
+
+    def _checked(self, path: Path) -> dict[str, Array]:
+        arrays = self._load(path)
+        _check(arrays, path)
+        return arrays
 
     def _load(self, path: Path) -> dict[str, Array]:
         remedy = "write it again with numpy.savez"
@@ -83,7 +113,7 @@ def _episode(arrays: dict[str, Array], name: str) -> Episode:
     return make_episode(
         name,
         {key: x for key, x in arrays.items() if key not in REQUIRED},
-        action=arrays["action"][1:],
+        action=arrays["action"],
         reward=arrays["reward"][1:],
         terminated=bool(arrays["is_terminal"][-1]),
     )
@@ -128,19 +158,29 @@ def _check_flag(flag: Array, first: bool, what: str) -> None:
         )
 
 
+def _is_blank(action: Array) -> bool:
+    """Return whether an action is zero, or no number at all."""
+    return action.dtype.kind in "biuf" and not np.nan_to_num(action).any()
+
+
 def _is_choice(action: Array) -> bool:
     return action.dtype.kind in "iub" and action.size == len(action)
 
 
-def _choices(action: Array, known: int | None, what: str) -> int:
-    """Return the number of choices of one-hot actions; row 0 may hold anything."""
+def _choices(action: Array, known: int | None, what: str, first: int) -> int:
+    """Return the number of choices of one-hot actions, the first of which is in some row."""
     remedy = "choose discrete=False, or correct it"
     if action.ndim != 2:
         raise InputError(what, "one-hot rows", f"shape {action.shape}", remedy)
-    one_hot = (np.sort(action[1:], axis=1) == np.eye(1, action.shape[1])[:, ::-1]).all(1)
+    one_hot = (np.sort(action, axis=1) == np.eye(1, action.shape[1])[:, ::-1]).all(1)
     if not one_hot.all():
-        row = int(np.argmin(one_hot)) + 1
-        raise InputError(what, "one-hot rows", f"{action[row].tolist()} in row {row}", remedy)
+        row = int(np.argmin(one_hot))
+        raise InputError(
+            what,
+            expected="one-hot rows",
+            got=f"{action[row].tolist()} in row {row + first}",
+            remedy=remedy,
+        )
     if known not in (None, action.shape[1]):
         raise InputError(
             what, f"{known} choices as in files before", str(action.shape[1]), "read them apart"
@@ -164,6 +204,7 @@ def write_npz(episodes: Sequence[Episode], folder: str | Path) -> None:
         raise InputError(
             str(folder), "no other episodes there", others[0].name, "choose an empty folder"
         )
+    check_complete(episodes)
     for episode in episodes:
         _check_keys(episode)
     for path, episode in zip(paths, episodes, strict=True):

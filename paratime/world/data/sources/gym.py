@@ -1,9 +1,12 @@
 """Gymnasium's environments: episodes of random actions, collected once."""
 
 import json
+import logging
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,125 +17,130 @@ from tqdm import tqdm
 from paratime.errors import InputError, check_at_least, one_line
 from paratime.io.atomic import making
 from paratime.io.cache import cache_root
+from paratime.world.data.environment import (
+    EnvironmentOptions,
+    action_choices,
+    identity,
+    make_environment,
+)
 from paratime.world.data.episode import Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.minari import Minari, write_minari
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Of what is cached; the next one when other episodes would be collected."""
 
 
 @dataclass(frozen=True)
 class Gym(Source):
     """Episodes of uniformly random actions in an environment, collected on first use, and cached.
 
+    They are collected anew when the environment is another: with other options, spaces or limits,
+    after an edit of a module of yours that it is in or imports, or with other versions of packages.
+    Files and variables that it reads are not compared: choose ``renew`` after a change of these.
+
     Args:
-        environment: Gymnasium's id, such as ``Pendulum-v1``.
+        environment: Gymnasium's id, such as ``Pendulum-v1``; ``mine:My-v0`` imports ``mine``.
         episodes: How many.
         seed: Seed of the first episode; the others follow.
         cache_dir: Folder for what is collected; ``$PARATIME_CACHE`` or ``~/.cache/paratime`` by
             default.
+        environment_args: Keyword arguments of the environment, such as ``g: 1.0``.
+        max_episode_steps: Steps after which an episode is cut short; the environment's own limit
+            by default, or 1,000 where it has none.
+        wrappers: Import paths of wrappers, the innermost first, such as ``mine.MyWrapper`` or
+            ``gymnasium.wrappers.ClipAction``, or an ``entry_point`` with ``kwargs``.
+        renew: Whether to collect anew, and replace what was cached.
     """
 
     environment: str
     episodes: int = 200
     seed: int = 0
     cache_dir: str | None = None
+    environment_args: dict[str, Any] | None = None
+    max_episode_steps: int | None = None
+    wrappers: list[Any] | None = None
+    renew: bool = False
 
     def read(self) -> Recording:
         """Return the episodes."""
         check_at_least(1, episodes=self.episodes)
         check_at_least(0, seed=self.seed)
-        choices = action_choices(make_environment(self.environment))
-        folder = self._folder()
-        if not folder.exists():
-            seeds = range(self.seed, self.seed + self.episodes)
-            episodes = random_episodes(self.environment, seeds)
-            about = f"collecting {self.environment}"
-            made = [*tqdm(episodes, about, self.episodes, unit="episode")]
-            try:
-                with making(folder) as draft:
-                    write_minari(Recording(made, self.environment, choices), draft)
-            except OSError:
-                if not folder.exists():  # else another process was faster
-                    raise
-        return replace(Minari(str(folder)).read(), environment=self.environment, actions=choices)
+        options = EnvironmentOptions.given(
+            self.environment_args, self.max_episode_steps, self.wrappers
+        )
+        world = make_environment(self.environment, options)
+        choices, folder = action_choices(world), self._folder(world, options)
+        if folder.exists() and not self.renew:
+            _log.warning(
+                "%d episodes of %s come from the cache, %s; renew collects them anew",
+                self.episodes,
+                self.environment,
+                folder,
+            )
+        else:
+            self._collect(world, options, folder)
+        found = Minari(str(folder)).read()
+        return replace(found, environment=self.environment, actions=choices, options=options)
 
-    def _folder(self) -> Path:
-        import gymnasium
+    def _collect(self, world: Any, options: EnvironmentOptions, folder: Path) -> None:
+        _check_writable(folder.parent)
+        seeds = range(self.seed, self.seed + self.episodes)
+        about = f"collecting {self.environment}"
+        episodes = random_episodes(self.environment, seeds, world)
+        made = [*tqdm(episodes, about, self.episodes, unit="episode")]
+        if self.renew:
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                raise InputError(
+                    "renew",
+                    expected="a cache that can be replaced",
+                    got=f"{folder}, which cannot be deleted",
+                    remedy="delete it yourself, or choose another cache_dir",
+                )
+        try:
+            with making(folder) as draft:
+                write_minari(
+                    Recording(made, self.environment, action_choices(world), options=options), draft
+                )
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise
 
-        about = asdict(self) | {"cache_dir": None, "gymnasium": gymnasium.__version__}
+    def _folder(self, world: Any, options: EnvironmentOptions) -> Path:
+        about = {"format": FORMAT, "episodes": self.episodes, "seed": self.seed}
+        about |= identity(world, self.environment, options)
         digest = sha256(json.dumps(about).encode()).hexdigest()[:12]
         name = re.sub(r"[^-\w]", "-", self.environment)
         return cache_root(self.cache_dir) / "world" / f"{name}-{digest}-v0"
 
 
-def make_environment(environment: str) -> Any:
-    """Make an environment of Gymnasium, or of our own: ``paratime/TMaze64-v0`` and other lengths.
-
-    Raises:
-        InputError: Gymnasium is not installed, or knows no such id, or it needs other packages.
-    """
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that nothing can be written into, before anything is collected for it."""
     try:
-        import gymnasium
-    except ImportError:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
         raise InputError(
-            "gymnasium", "the package", "none installed", "pip install 'paratime[world]'"
-        ) from None
-    from paratime.world.data.sources.tmaze import register_tmaze
-
-    register_tmaze(environment)
-    try:
-        world = gymnasium.make(environment)
-    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
-        raise InputError(
-            f"environment {environment}",
-            expected="the packages that it needs",
+            f"cache {folder}",
+            expected="a folder that can be written",
             got=one_line(error),
-            remedy="install it",
+            remedy="choose another by cache_dir or $PARATIME_CACHE",
         ) from None
-    except gymnasium.error.Error as error:
-        raise InputError(
-            "environment",
-            expected="an id that Gymnasium knows",
-            got=f"{environment!r}: {one_line(error)}",
-            remedy="correct it",
-        ) from None
-    check_observation_space(world)
-    return world
 
 
-def check_observation_space(environment: Any) -> None:
-    """Refuse observations that are neither arrays nor dicts of them."""
-    space = environment.observation_space
-    parts = space.spaces.values() if type(space).__name__ == "Dict" else [space]
-    kinds = {type(part).__name__ for part in parts}
-    if other := sorted(kinds - {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}):
-        raise InputError(
-            "observation space",
-            expected="Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these",
-            got=other[0],
-            remedy="wrap it",
-        )
+def random_episodes(environment: str, seeds: Sequence[int], world: Any = None) -> Iterator[Episode]:
+    """Yield an episode of random actions for each seed.
 
-
-def action_choices(environment: Any) -> int | None:
-    """Return the number of choices of an environment's actions, None if they are vectors.
-
-    Raises:
-        InputError: They are neither.
+    Args:
+        environment: Gymnasium's id.
+        seeds: One an episode.
+        world: The environment, if it is made already; it is closed at the end.
     """
-    space = environment.action_space
-    kind = type(space).__name__
-    if kind == "Discrete" and space.start == 0:
-        return int(space.n)
-    if kind == "Box" and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
-        return None
-    raise InputError(
-        "action space", "Discrete from 0, or Box of floats (A,)", str(space), "wrap the environment"
-    )
-
-
-def random_episodes(environment: str, seeds: Sequence[int]) -> Iterator[Episode]:
-    """Yield an episode of random actions for each seed."""
-    world = make_environment(environment)
+    world = make_environment(environment) if world is None else world
     for seed in seeds:
         world.action_space.seed(seed)
         yield run_episode(world, seed, lambda observation: world.action_space.sample())
@@ -146,25 +154,36 @@ def run_episode(world: Any, seed: int, policy: Any) -> Episode:
         world: The environment.
         seed: Seed of its reset.
         policy: From an observation to an action.
+
+    Raises:
+        InputError: A reward that is not one number, or values that ``make_episode`` refuses.
     """
     observation, _ = world.reset(seed=seed)
+    name = getattr(getattr(world, "spec", None), "id", "the environment")
     observations, actions, rewards, over = [_copied(observation)], [], [], False
     while not over:
         action = policy(observation)
         actions.append(np.copy(action))
         observation, reward, terminated, truncated, _ = world.step(action)
         observations.append(_copied(observation))
-        rewards.append(float(reward))
-        over = terminated or truncated
-    name = getattr(getattr(world, "spec", None), "id", "the environment")
+        rewards.append(_number(reward, f"reward of {name}"))
+        over = bool(terminated or truncated)
     return make_episode(
         f"seed {seed} of {name}",
         _stacked(observations),
         action=np.array(actions),
         reward=rewards,
-        terminated=terminated,
+        terminated=bool(terminated),
         info={"seed": seed},
     )
+
+
+def _number(reward: Any, what: str) -> float:
+    """Return a reward, which may be an array of one."""
+    try:
+        return float(np.asarray(reward, dtype=np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise InputError(what, "one number", repr(reward)[:60], "mend the environment") from None
 
 
 def _copied(observation: Any) -> Any:

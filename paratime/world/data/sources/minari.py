@@ -15,8 +15,17 @@ import numpy as np
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
-from paratime.world.data.episode import VECTOR, Array, Episode, Layout, make_episode
+from paratime.world.data.environment import options_of, spec_json
+from paratime.world.data.episode import (
+    VECTOR,
+    Array,
+    Episode,
+    Layout,
+    check_complete,
+    make_episode,
+)
 from paratime.world.data.sources.base import Recording, Source
+from paratime.world.data.spaces import ActionCode, Description, known_space, observed
 
 MINARI_VERSION = "0.5.0"
 """The oldest Minari that reads what is written here; newer ones read it as well."""
@@ -50,11 +59,12 @@ class Minari(Source):
         with open_hdf5(path) as file:
             metadata = _metadata(file, path)
             keys = _episode_keys(file, metadata, path)
-            episodes = [_episode(file[key], f"{key} of {path}") for key in keys]
-        space, environment = (_parse(metadata, key, path) for key in ("action_space", "env_spec"))
-        discrete = space.get("type") == "Discrete" and "n" in space
-        choices = int(space["n"]) + int(space.get("start", 0)) if discrete else None
-        return Recording(episodes, environment.get("id"), choices)
+            parsed = ("action_space", "observation_space", "env_spec")
+            action, seen, environment = (_parse(metadata, key, path) for key in parsed)
+            code, space = _action_code(action), known_space(seen)
+            episodes = [_episode(file[key], f"{key} of {path}", code, space) for key in keys]
+        choices = code.choices if code else None
+        return Recording(episodes, environment.get("id"), choices, options=options_of(environment))
 
 
 def _main_file(path: str) -> Path:
@@ -149,7 +159,15 @@ def _episode_keys(file: Any, metadata: dict[str, Any], path: Path) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _episode(group: Any, name: str) -> Episode:
+def _action_code(space: dict[str, Any]) -> ActionCode | None:
+    """Return how actions of a described space become vectors, None if they are as they are."""
+    if known_space(space) is None:
+        return None
+    code = ActionCode(space)
+    return None if code.plain and code.choices is None else code
+
+
+def _episode(group: Any, name: str, code: ActionCode | None, space: Description | None) -> Episode:
     for key in ("observations", "actions", "rewards", "terminations"):
         if key not in group:
             raise InputError(
@@ -159,15 +177,31 @@ def _episode(group: Any, name: str) -> Episode:
                 remedy="add it",
             )
     parts = _parts(group["observations"], name)
-    actions, rewards, flags = (
-        _array(group[key], f"{key} of {name}") for key in ("actions", "rewards", "terminations")
-    )
+    rewards, flags = (_array(group[key], f"{key} of {name}") for key in ("rewards", "terminations"))
+    actions = _actions(group["actions"], f"actions of {name}", code)
+    if space is not None:
+        parts = observed(space, parts)
     if not actions.size:
         raise InputError(f"actions of {name}", "at least one step", "none", "drop the episode")
     terminated = _last(flags, actions.shape[:1], f"terminations of {name}")
     seed = group.attrs.get("seed")
     info = {"seed": int(seed)} if isinstance(seed, np.integer) else {}
     return make_episode(name, parts, actions, reward=rewards, terminated=terminated, info=info)
+
+
+def _actions(node: Any, what: str, code: ActionCode | None) -> Array:
+    """Return actions as indices or vectors."""
+    if code is None:
+        return _array(node, what)
+    rows = {VECTOR: _array(node, what)} if hasattr(node, "shape") else _parts(node, what)
+    if not all(x.size for x in rows.values()):
+        raise InputError(what, "at least one step", "none", "drop the episode")
+    try:
+        return code.encode(rows)
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError(
+            what, "actions of its action space", one_line(error), "mend the file"
+        ) from None
 
 
 def _array(node: Any, what: str) -> Array:
@@ -217,6 +251,17 @@ def _pixels(rows: Array, what: str) -> Array:
         raise InputError(what, "whole JPEG images of one size", str(error), "mend it") from None
 
 
+def check_name(path: str | Path) -> None:
+    """Refuse a folder whose name Minari would not accept for a data set."""
+    if not DATASET.fullmatch(Path(path).name):
+        raise InputError(
+            f"folder {path}",
+            expected="a name of letters, digits, - and _ with a version",
+            got=repr(Path(path).name),
+            remedy="write it like cartpole-v0",
+        )
+
+
 def write_minari(recording: Recording, path: str | Path) -> None:
     """Write a Minari data set, whole or not at all: ``data/main_data.hdf5`` and its metadata.
 
@@ -231,13 +276,7 @@ def write_minari(recording: Recording, path: str | Path) -> None:
         InputError: Minari would not accept the name or the environment, or episodes differ.
     """
     h5py, root = _h5py(), Path(path)
-    if not DATASET.fullmatch(root.name):
-        raise InputError(
-            f"folder {path}",
-            expected="a name of letters, digits, - and _ with a version",
-            got=repr(root.name),
-            remedy="write it like cartpole-v0",
-        )
+    check_name(root)
     metadata = _describe(recording, root.name)
     folder = root / "data"
     with replacing(folder / METADATA) as text, replacing(folder / MAIN) as main:
@@ -251,6 +290,7 @@ def write_minari(recording: Recording, path: str | Path) -> None:
 
 def _describe(recording: Recording, name: str) -> dict[str, Any]:
     """Return the metadata of a recording: its spaces, its environment and its sizes."""
+    check_complete(recording.episodes)
     layout, first = Layout.of(recording.episodes, recording.actions), recording.episodes[0]
     discrete = {"type": "Discrete", "dtype": "int64", "start": 0, "n": layout.action}
     action = discrete if layout.discrete else _space(first.action)
@@ -264,24 +304,7 @@ def _describe(recording: Recording, name: str) -> dict[str, Any]:
         "total_steps": sum(map(len, recording.episodes)),
         "observation_space": json.dumps(_space(_nested(first.observation))),
         "action_space": json.dumps(action),
-    } | ({} if environment is None else {"env_spec": _environment(environment)})
-
-
-def _environment(environment: str) -> str:
-    """Return Gymnasium's specification of an environment as JSON, or its id alone."""
-    import gymnasium
-
-    try:
-        registered = gymnasium.registry.get(environment)
-        id_alone = gymnasium.envs.registration.EnvSpec(environment)
-    except gymnasium.error.Error as error:
-        raise InputError(
-            "environment", "an id as of Gymnasium", repr(environment), str(error)
-        ) from None
-    try:
-        return (registered or id_alone).to_json()
-    except (TypeError, ValueError):  # made by a function, which JSON cannot hold
-        return id_alone.to_json()
+    } | ({} if environment is None else {"env_spec": spec_json(environment, recording.options)})
 
 
 def _nested(parts: dict[str, Array]) -> Any:

@@ -68,4 +68,6 @@ def register_tmaze(environment: str) -> None:
     found = ID.fullmatch(environment)
     if found and environment not in gymnasium.registry:
         entry, length = f"{__name__}:{TMaze.__name__}", int(found[1])
-        gymnasium.register(environment, entry, kwargs={"length": length})
+        gymnasium.register(
+            environment, entry, max_episode_steps=length + 2, kwargs={"length": length}
+        )

@@ -1,7 +1,10 @@
 """Documents from files of every kind."""
 
 import gzip
+import importlib
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from pyarrow import parquet
 
 from paratime.errors import InputError
 from paratime.language import (
+    ByteTokenizer,
+    HoldOut,
     HuggingFace,
     InMemory,
     JsonLines,
@@ -20,6 +25,7 @@ from paratime.language import (
     Shakespeare,
     TextFiles,
 )
+from paratime.language.data.corpus.builder import CorpusBuilder
 from paratime.language.data.sources import text as text_sources
 
 
@@ -129,6 +135,36 @@ class TestFiles:
         assert TextFiles([str(path)]).identity() != first
         documents = list(Shakespeare().documents())
         assert InMemory(documents).identity() != InMemory(documents[1:]).identity()
+
+    def test_identity_follows_the_place_and_every_change(self, tmp_path, monkeypatch):
+        found = set()
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            monkeypatch.chdir(tmp_path / folder)
+            for text in ("one", "two"):  # as long as each other, and with the same time
+                Path("a.txt").write_text(text)
+                os.utime("a.txt", (10**9, 10**9))
+                found.add(TextFiles(["a.txt"]).identity())
+        assert len(found) == 4
+
+    def test_identity_follows_the_code_of_a_users_source(self, tmp_path, monkeypatch):
+        code = (
+            "from dataclasses import dataclass\n"
+            "from paratime.language import Document, Source\n\n\n"
+            "@dataclass(frozen=True)\nclass Own(Source):\n"
+            "    def documents(self):\n        yield Document('a', 'one')\n"
+        )
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        monkeypatch.syspath_prepend(tmp_path)
+        found = []
+        for text in ("one", "two", "one"):
+            (tmp_path / "own_source.py").write_text(code.replace("one", text))
+            monkeypatch.delitem(sys.modules, "own_source", raising=False)
+            importlib.invalidate_caches()
+            own = importlib.import_module("own_source").Own()
+            found.append((own.identity(), CorpusBuilder(own, ByteTokenizer(), HoldOut()).identity))
+        assert found[0] == found[2]
+        assert found[0][0] != found[1][0] and found[0][1] != found[1][1]
 
 
 class TestParquet:

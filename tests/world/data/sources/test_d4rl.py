@@ -20,9 +20,10 @@ def save_flat(path, **others):
 def test_rows_without_what_follows_them(tmp_path):
     recording = save_flat(tmp_path / "a.hdf5", **{"infos/qpos": np.ones(6)}).read()
     aligned(recording.episodes)
-    assert [x.action[:, 0].tolist() for x in recording.episodes] == [[1, 3], [9]]
-    assert [x.reward.tolist() for x in recording.episodes] == [[0, 1], [4]]
-    assert not any(x.terminated for x in recording.episodes)
+    assert [x.action[:, 0].tolist() for x in recording.episodes] == [[1, 3, 5], [7], [9, 11]]
+    assert [x.reward.tolist() for x in recording.episodes] == [[0, 1, 2], [3], [4, 5]]
+    assert [x.terminated for x in recording.episodes] == [True, False, False]
+    assert not any(x.complete for x in recording.episodes)
     assert recording.episodes[1].name == f"episode 1 of {tmp_path / 'a.hdf5'}"
 
 
@@ -37,7 +38,7 @@ def test_rows_with_what_follows_them(tmp_path):
 
 def test_an_end_in_the_last_row_is_no_other_episode(tmp_path):
     source = save_flat(tmp_path / "a.hdf5", timeouts=np.isin(np.arange(6), (3, 5)))
-    assert [len(x) for x in source.read().episodes] == [2, 1]
+    assert [len(x) for x in source.read().episodes] == [3, 1, 2]
 
 
 BAD_ROWS = {
@@ -55,15 +56,11 @@ BAD_ROWS = {
     ),
     "nan": (
         {"observations": np.array([0, 1, 2, 3, np.nan, 5])},
-        r"observation of episode 1 of \S+: expected finite numbers, got nan at step 0",
-    ),
-    "single rows": (
-        {"terminals": np.ones(6, bool)},
-        r"episodes of \S+: expected one of two rows or more, got 6 of one row each; add next_obs",
+        r"observation of episode 2 of \S+: expected finite numbers, got nan at step 0",
     ),
     "no rows": (
         {key: x[:0] for key, x in flat().items()},
-        r"episodes of \S+: .*, got 0 of one row",
+        r"episodes of \S+: expected at least one row, got none; mend the file",
     ),
 }
 

@@ -1,7 +1,12 @@
 """Dreamer's archives, written and read."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 from world.trajectories import KINDS, aligned, echo, echoes, refused, same
 
@@ -100,7 +105,7 @@ def test_one_hot_actions(tmp_path):
 NOT_ONE_HOT = {
     "half": (np.full((4, 2), 0.5), r"a.npz: expected one-hot rows, got \[0.5, 0.5\] in row 1; ch"),
     "none": (np.zeros((4, 2)), r"a.npz: expected one-hot rows, got \[0.0, 0.0\] in row 1; choose"),
-    "flat": (np.ones(4), r"a.npz: expected one-hot rows, got shape \(4,\); choose discrete=False"),
+    "flat": (np.ones(4), r"a.npz: expected one-hot rows, got shape \(3,\); choose discrete=False"),
 }
 
 
@@ -209,3 +214,45 @@ def test_the_source_is_injected():
         "--source.discrete=true",
     ]
     assert parser.instantiate_classes(parser.parse_args(given)).source == Npz("a", discrete=True)
+
+
+def versions(folder, version, lengths, hot=False):
+    """Write what the second and the third version of Dreamer store of the same episodes."""
+    random = np.random.default_rng(0)
+    for number, steps in enumerate(lengths):
+        action = random.normal(size=(steps, 2))
+        if hot:
+            action = np.eye(3)[random.integers(3, size=steps)]
+        nothing = np.zeros_like(action[:1])
+        rows = [nothing, action] if version == 2 else [action, nothing]
+        observation = np.concatenate([nothing + 9, action])
+        arrays = archive(steps, action=np.concatenate(rows), observation=observation)
+        np.savez(folder / f"{number}.npz", **arrays)
+
+
+@settings(deadline=None, max_examples=12, derandomize=True)
+@given(st.sampled_from([2, 3]), st.booleans(), st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_the_version_of_an_archive_is_found_out(version, hot, lengths):
+    with TemporaryDirectory() as folder:
+        versions(Path(folder), version, lengths, hot)
+        recording = Npz(folder).read()
+        aligned(recording.episodes)
+        assert [len(x) for x in recording.episodes] == lengths
+        for episode in recording.episodes:
+            assert episode.reward.tolist() == [*range(1, len(episode) + 1)]
+        where = "led to it: the first" if version == 2 else "taken at it: the last"
+        assert f"{where} action of every file is zero" in recording.reading[0]
+        named = Npz(folder, order="led_to" if version == 2 else "taken").read()
+        same(named.episodes, recording.episodes)
+        assert "as chosen" in named.reading[0]
+        if hot:
+            choices = Npz(folder, discrete=True).read()
+            assert choices.actions == 3
+            for one, other in zip(choices.episodes, recording.episodes, strict=True):
+                assert one.action.tolist() == other.action.argmax(1).tolist()
+
+
+@pytest.mark.parametrize(("value", "word"), ((0.0, "both"), (1.0, "neither")))
+def test_an_order_that_cannot_be_told_is_said(value, word, tmp_path):
+    recording = save(tmp_path / "a.npz", action=np.full((4, 2), value)).read()
+    assert f"led to it: {word} of the first and last actions are zero" in recording.reading[0]

@@ -119,7 +119,8 @@ def test_metadata_in_the_file_or_beside_it(tmp_path):
     groups = {"episode_0": parts(actions=np.array([1, 2, 1]))}
     source = save(tmp_path / "a.hdf5", groups, env_spec='{"id": "Old-v0"}', action_space=space)
     recording = source.read()
-    assert (recording.environment, recording.actions) == ("Old-v0", 3)
+    assert (recording.environment, recording.actions) == ("Old-v0", 2)
+    assert recording.episodes[0].action.tolist() == [0, 1, 0]
     about = {"env_spec": '{"id": "New-v0"}', "action_space": '{"type": "Box"}'}
     (tmp_path / "metadata.json").write_text(json.dumps(about))
     recording = source.read()
@@ -327,3 +328,20 @@ def test_sources_are_injected():
     for kind in (Minari, D4RL):
         given = [f"--source={kind.__module__}.{kind.__name__}", "--source.path=a"]
         assert parser.instantiate_classes(parser.parse_args(given)).source == kind("a")
+
+
+def test_spaces_of_a_file_are_read_as_what_they_are(tmp_path):
+    """Choices from 1, several at once, and observed classes, as the spaces of the file say."""
+    groups = {"episode_0": parts(actions=np.array([[1, 2], [0, 0], [1, 1]]))}
+    spaces = {
+        "action_space": {"type": "MultiDiscrete", "dtype": "int64", "nvec": [2, 3]},
+        "observation_space": {"type": "Discrete", "dtype": "int64", "n": 4, "start": 1},
+    }
+    groups["episode_0"]["observations"] = np.array([1, 4, 2, 2])
+    given = {key: json.dumps(x) for key, x in spaces.items()}
+    (episode,) = save(tmp_path / "a.hdf5", groups, **given).read().episodes
+    assert episode.action.tolist() == [[0, 1, 0, 0, 1], [1, 0, 1, 0, 0], [0, 1, 0, 1, 0]]
+    assert episode.observation["observation"].argmax(1).tolist() == [0, 3, 1, 1]
+    groups["episode_0"]["observations"] = np.array([1, 5, 2, 2])
+    source = save(tmp_path / "b.hdf5", groups, **given)
+    refused(r"choices: expected 4 from 1, got 1 to 5", source.read)

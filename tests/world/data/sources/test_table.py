@@ -1,6 +1,7 @@
 """Tables of steps to episodes."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 from jsonargparse import ArgumentParser
 from world.trajectories import aligned, echo, refused
 
+from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.base import Source
 from paratime.world.data.sources.table import LeRobot, Table
+from paratime.world.evaluation.loading import unseen_episodes
 
 COLUMNS = {"observation": ("x", "y"), "action": ("u", "v")}
 
@@ -196,7 +199,7 @@ BAD = {
     "no name": (edit(2, episode=None), {}, r"episode in row 3 of \S+: expected the name of an epi"),
     "one row": (
         edit(0, episode="c"),
-        {},
+        {"last_row": "observation"},
         r"episode 'c' of \S+: expected at least two rows, got one; drop the episode, or add a row",
     ),
     "no rows": (lambda frame: frame[:0], {}, r"path \S+: expected rows, got none; check that it"),
@@ -261,7 +264,7 @@ def robot(folder, number, **others):
     frame = frame_of((number,))
     rows = {
         "observation.state": [*frame[["x", "y"]].to_numpy(np.float32)],
-        "action": [*frame[["u", "v"]].fillna(0).to_numpy(np.float32)],
+        "action": [*frame[["u", "v"]].fillna(7).to_numpy(np.float32)],
         "observation.image": [{"bytes": b"", "path": "a.png"}] * len(frame),
         "episode_index": frame.episode,
         "frame_index": frame.step,
@@ -278,7 +281,8 @@ def test_lerobot(tmp_path):
     pd.DataFrame({"task": ["fold"]}).to_parquet(tmp_path / "meta" / "tasks.parquet")
     episodes = LeRobot(str(tmp_path)).read().episodes
     aligned(episodes)
-    assert len(episodes) == 2 and not any(x.terminated or x.reward.any() for x in episodes)
+    assert [len(x) for x in episodes] == [5, 5], "a frame is a step"
+    assert not any(x.terminated or x.complete or x.reward.any() for x in episodes)
 
 
 def test_lerobot_with_rewards(tmp_path):
@@ -286,7 +290,7 @@ def test_lerobot_with_rewards(tmp_path):
     robot(tmp_path, 0, **{"next.reward": np.arange(5.0), "next.done": ended})
     for path in (tmp_path, tmp_path / "data" / "chunk-000" / "episode_000000.parquet"):
         (episode,) = LeRobot(str(path)).read().episodes
-        assert episode.terminated and episode.reward.tolist() == [0, 1, 2, 3]
+        assert episode.terminated and episode.reward.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_sources_are_injected():
@@ -298,3 +302,41 @@ def test_sources_are_injected():
     assert source == Table("a.csv", ("x", "y"), ("u",), step=None)
     given = ["--source=paratime.world.data.sources.table.LeRobot", "--source.path=a"]
     assert parser.instantiate_classes(parser.parse_args(given)).source == LeRobot("a")
+
+
+def test_times_are_relative_on_demand(tmp_path):
+    frame = frame_of()
+    frame["time"] = 1.7e9 + frame.step
+    frame["next_time"], frame["next_x"] = frame.time + 1, frame.x
+    options = {"observation": ("time", "x"), "relative": ("time",)}
+    recording = save(tmp_path / "a.csv", frame, **options).read()
+    assert recording.names == ("time", "x")
+    for episode in recording.episodes:
+        seen = episode.observation["observation"]
+        assert seen[:, 0].tolist() == [*range(len(seen))] and seen[0, 1] == 9
+    steps = frame.dropna()
+    options["next_observation"] = ("next_time", "next_x")
+    for episode in save(tmp_path / "a.csv", steps, **options).read().episodes:
+        seen = episode.observation["observation"]
+        assert seen[:, 0].tolist() == [*range(len(seen))]
+    refused(
+        r"relative: expected columns of the observation, got y",
+        save(tmp_path / "a.csv", frame, observation=("x",), relative=("y",)).read,
+    )
+
+
+def test_values_are_called_by_their_columns(tmp_path):
+    frame = frame_of()
+    lists = frame.assign(state=[*frame[["x", "y"]].to_numpy()])
+    source = save(tmp_path / "a.parquet", lists, observation=("state", "x"))
+    assert source.read().names == ("state[0]", "state[1]", "x")
+
+
+def test_data_with_columns_in_another_order_are_refused(tmp_path):
+    source = save(tmp_path / "a.csv", frame_of(("a", "b", "c", "d", "e")))
+    spec = TrajectoryData(source, validation=0.2, test=0).spec
+    assert (spec.names, spec.action_names) == (["x", "y"], ["u", "v"])
+    assert len(unseen_episodes(source.read(), spec)) == 1
+    for kind, names in COLUMNS.items():
+        other = replace(source, **{kind: names[::-1]}).read()
+        refused(f"{kind}s of the data: expected {', '.join(names)}", unseen_episodes, other, spec)
