@@ -36,6 +36,7 @@ def describe_recording(recording: Recording) -> str:
         f"{returns.max():.4g}",
         "action": f"{layout.action} {kind}",
         "observation": ", ".join(f"{k} {shape_text(x)}" for k, x in layout.observation.items()),
+        "names": ", ".join((*recording.names, *recording.action_names)),
     }
     lines = [f"{name:<20} {value}" for name, value in rows.items() if value]
     lines += _block("each action", describe_dependence(explained_changes(episodes, layout)))

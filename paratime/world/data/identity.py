@@ -24,6 +24,9 @@ LEVELS = 1e-4
 LIKE = 1.2
 """Greatest difference of two fingerprints of one episode: six standard deviations."""
 
+DIGITS = range(1, 5)
+"""Decimals that make a coarser copy."""
+
 Floats = NDArray[np.float64]
 
 
@@ -39,9 +42,40 @@ def fingerprints(episodes: Sequence[Rows], moments: Moments) -> Floats:
     return np.array(found, np.float64).reshape(len(episodes), 1 + PROJECTIONS)
 
 
-def is_among(fingerprint: Floats, others: Floats) -> bool:
-    """Return whether an episode (1 + projections,) is one of others (N, 1 + projections)."""
-    return bool(_alike(fingerprint, others).any())
+def is_among(fingerprint: Floats, others: Floats, coarse: float = 1.0) -> bool:
+    """Return whether an episode (1 + projections,) is one of others (N, 1 + projections).
+
+    Args:
+        fingerprint: Of the episode.
+        others: Of the others.
+        coarse: How many times more its values may have been rounded than fingerprints allow for.
+    """
+    return bool(_alike(fingerprint, others, coarse).any())
+
+
+def coarseness(episodes: Sequence[Rows], moments: Moments) -> float:
+    """Return how many times more a data set was rounded than fingerprints allow for, at least 1.
+
+    Nothing was rounded if the extremes of the training data have as few decimals.
+
+    Args:
+        episodes: Of the data set.
+        moments: Of the training data.
+    """
+    values = np.concatenate([np.hstack(_values(x)).ravel() for x in episodes])
+    trained = (moments.lowest, moments.highest, moments.action_lowest, moments.action_highest)
+    for digits in DIGITS:
+        if _has_decimals(values, digits):
+            rounded = not _has_decimals(np.concatenate(trained), digits)
+            return max(1.0, 0.1**digits / _rounding_errors(moments).min()) if rounded else 1.0
+    return 1.0
+
+
+def _has_decimals(values: Array, digits: int) -> bool:
+    """Return whether no value has more decimals, as far as single precision tells."""
+    values = values.astype(np.float64)
+    tiny = np.finfo(np.float32).eps * np.abs(values)
+    return bool((np.abs(values - values.round(digits)) <= tiny).all())
 
 
 def same_episodes(prints: Floats) -> list[list[int]]:
@@ -59,8 +93,8 @@ def same_episodes(prints: Floats) -> list[list[int]]:
     return [*groups.values()]
 
 
-def _alike(fingerprint: Floats, others: Floats) -> NDArray[np.bool_]:
-    close = (np.abs(others[:, 1:] - fingerprint[1:]) <= LIKE).all(1)
+def _alike(fingerprint: Floats, others: Floats, coarse: float = 1.0) -> NDArray[np.bool_]:
+    close = (np.abs(others[:, 1:] - fingerprint[1:]) <= LIKE * coarse).all(1)
     return np.asarray(close & (others[:, 0] == fingerprint[0]))
 
 
@@ -82,10 +116,13 @@ def _rounding_errors(moments: Moments) -> Floats:
     return np.array([*SHARE * np.where(span > 0, span, 1), SHARE * 4 * spread])
 
 
+def _values(rows: Rows) -> list[Array]:
+    return [rows["observation"], rows["prev_action"], rows["prev_reward"][:, None]]
+
+
 def _projections(rows: Rows, errors: Floats) -> list[float]:
     """Return sums of all values of an episode, each time with other weights of steps and values."""
-    values = [rows["observation"], rows["prev_action"], rows["prev_reward"][:, None]]
-    parts = [np.hstack(values).astype(np.float64) / errors]
+    parts = [np.hstack(_values(rows)).astype(np.float64) / errors]
     parts += [x.reshape(len(x), -1) / LEVELS for x in rows.values() if x.dtype == np.uint8]
     total = sum(x.size for x in parts)
     sums = np.zeros(PROJECTIONS)

@@ -8,7 +8,7 @@ import numpy as np
 from paratime.errors import InputError
 from paratime.training.checkpoint import restore_task
 from paratime.world.data.episode import Layout, align_episode, episode_digest
-from paratime.world.data.identity import PROJECTIONS, fingerprints, is_among
+from paratime.world.data.identity import PROJECTIONS, coarseness, fingerprints, is_among
 from paratime.world.data.sources.base import Recording
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.data.windows import Rows
@@ -65,7 +65,8 @@ def _trained_on(rows: list[Rows], spec: TrajectorySpec) -> list[bool]:
     if digests:
         return [episode_digest(x) in digests for x in rows]
     known = np.array(spec.trained_on).reshape(-1, 1 + PROJECTIONS)
-    return [is_among(x, known) for x in fingerprints(rows, spec.moments)]
+    coarse = coarseness(rows, spec.moments)
+    return [is_among(x, known, coarse) for x in fingerprints(rows, spec.moments)]
 
 
 def _layout(spec: TrajectorySpec) -> tuple[Any, ...]:

@@ -96,7 +96,7 @@ def data_of(episodes, **options):
     return TrajectoryData(InMemory(Recording(episodes)), **options)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", (*FORMATS, "%.4f", "%.3f", "%.2f"))
 def test_what_was_trained_on_is_no_news_after_rounding(form):
     episodes = walks(0, count=30)
     data = data_of(episodes)
@@ -107,6 +107,20 @@ def test_what_was_trained_on_is_no_news_after_rounding(form):
     assert len(unseen_episodes(others, data.spec)) == 30
     plain = pd.Series([data.spec.plain()["trained_on"]]).to_json()
     assert re.match(r'\{"0":\[\[', plain), "plain values, which a checkpoint can hold"
+
+
+@pytest.mark.parametrize("decimals", (1, 2, 3, 4))
+def test_data_that_has_few_decimals_is_not_taken_for_rounded(decimals):
+    """Episodes differ by a tenth in one value."""
+    episodes = [rewritten(x, f"%.{decimals}f") for x in walks(0, count=10)]
+    data = data_of(episodes, validation=0, test=0)
+    others = []
+    for x in episodes:
+        (observed,) = x.observation.values()
+        observed = np.copy(observed)
+        observed[2, 1] += 0.1
+        others.append(make_episode("o", observed, x.action, x.reward, terminated=False))
+    assert len(unseen_episodes(Recording(others), data.spec)) == 10
 
 
 def test_checkpoints_of_before_know_their_episodes():

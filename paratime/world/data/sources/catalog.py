@@ -71,5 +71,9 @@ def _named(text: str) -> Source:
     if text.endswith(".npz") or Path(text).is_dir():
         return Npz(text)
     raise InputError(
-        "data", f"{PREFIX}ID, .hdf5, .npz or a folder", repr(text), "use --source Table for tables"
+        "data",
+        expected=f"{PREFIX}ID, .hdf5, .npz or a folder",
+        got=repr(text),
+        remedy="use --source Table for tables, with --source.path, and its columns as"
+        " --source.observation and --source.action",
     )

@@ -2,8 +2,10 @@
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -383,7 +385,12 @@ def _cell(value: Any, place: str) -> Floats:
     except (TypeError, ValueError):
         floats = np.full(1, np.nan)
     if not floats.size or not np.isfinite(floats).all():
-        raise InputError(place, "finite numbers", _shown(value), "fill it in or correct it")
+        raise InputError(
+            place,
+            expected="finite numbers",
+            got=_shown(value),
+            remedy="convert it to seconds" if _is_time(value) else "fill it in or correct it",
+        )
     return floats
 
 
@@ -397,6 +404,14 @@ def _joined(parts: list[Floats], what: str) -> Floats:
     if len({*widths}) > 1:
         raise InputError(what, f"{widths[0]} values as observed", str(widths[1]), "correct it")
     return np.concatenate(parts)
+
+
+def _is_time(value: Any) -> bool:
+    if not isinstance(value, str | date | np.datetime64):
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts that are no dates
+        return not pd.isna(pd.to_datetime(value, errors="coerce"))
 
 
 def _missing(value: Any) -> bool:

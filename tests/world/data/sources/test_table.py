@@ -188,6 +188,11 @@ BAD = {
     ),
     "infinite": (edit(1, reward="inf"), {}, r"reward at step 1 of episode 'b' of .* got inf"),
     "text": (edit(4, y="?"), {}, r"y at step 4 of episode 'b' of \S+: expected finite .* got '\?'"),
+    "a date": (
+        edit(4, y="2026-01-05 12:00"),
+        {},
+        r"y at step 4 of episode 'b' .* got '2026-01-05 12:00'; convert it to seconds",
+    ),
     "no action": (edit(7, v=None), {}, r"v at step 2 of episode 'a' of \S+: .*, got none; fill"),
     "twice": (edit(2, step=1), {}, r"step of episode 'b' of \S+: expected one row a step, got two"),
     "no step": (
