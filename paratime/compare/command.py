@@ -85,8 +85,11 @@ def check_folder(out: Path, grid: Grid) -> None:
             remedy="name another with --out",
         )
     path = out / GRID
-    if path.exists() and (there := Grid.load(path)) != grid:
-        names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
+    there = Grid.load(path) if path.exists() else grid
+    names = [name for name, value in vars(grid).items() if vars(there)[name] != value]
+    if names == ["code"]:
+        check_code(out, grid, there)
+    elif names:
         raise InputError(
             f"out {out}",
             expected=f"the {' and '.join(names)} of {path}",
@@ -94,6 +97,23 @@ def check_folder(out: Path, grid: Grid) -> None:
             remedy="name another folder with --out, or remove this one",
         )
     grid.results(out)  # which refuses a file that cannot be read, before anything is trained
+
+
+def check_code(out: Path, grid: Grid, there: Grid) -> None:
+    """Refuse finished runs of a mixer whose code was another one.
+
+    Raises:
+        InputError: There are such runs.
+    """
+    for key in grid.runs():
+        changed = grid.code.get(key.mixer) != there.code.get(key.mixer)
+        if changed and key.path(out).exists():
+            raise InputError(
+                f"code of {key.mixer}",
+                expected=f"what it was for the finished run {key.path(out)}",
+                got="an edited one",
+                remedy="remove the runs of that mixer, or name another folder with --out",
+            )
 
 
 def finish(out: Path, grid: Grid) -> bool:

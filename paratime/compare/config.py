@@ -164,7 +164,7 @@ class Comparison:
     def grid(self) -> Grid:
         """Return all runs, with everything that decides their results."""
         domains = {name: self._described(name) for name in self.domains}
-        return Grid(self.title, domains, [*self.labelled], self.seeds)
+        return Grid(self.title, domains, [*self.labelled], self.seeds, self._code)
 
     @property
     def labelled(self) -> dict[str, Mixer]:
@@ -178,18 +178,16 @@ class Comparison:
             "headline": domain.headline,
             "unit": domain.unit,
             "what": domain.what,
-            "settings": asdict(config)
-            | {"threads": self.threads, "sha256": config.digest}
-            | self._code,
+            "settings": asdict(config) | {"threads": self.threads, "sha256": config.digest},
         }
 
     @property
     def _code(self) -> dict[str, str]:
-        """A digest of the code of mixers that are a user's own, if any are."""
-        paths = [x if isinstance(x, str) else str(x["class_path"]) for x in self.mixers]
-        modules = [path.rpartition(".")[0] for path in paths if "." in path]
-        own = [x for x in modules if not x.startswith("paratime.") and is_users(x)]
-        return {"code": code_digest(own)} if own else {}
+        """Digests of the code of mixers that are a user's own, by their labels."""
+        paths = {x: y if isinstance(y, str) else y["class_path"] for x, y in self.labelled.items()}
+        modules = {name: str(path).rpartition(".")[0] for name, path in paths.items()}
+        own = {name: x for name, x in modules.items() if not x.startswith("paratime.")}
+        return {name: code_digest([x]) for name, x in own.items() if x and is_users(x)}
 
 
 def label(mixer: Mixer) -> str:

@@ -23,7 +23,9 @@ class Term:
 
 SPREAD = "standard deviations of the training data"
 SHARE = "share of rollouts"
+COUNT = "rollouts"
 HIGHER = "higher is better"
+MORE = "more say more"
 
 TERMS = {
     "tokens": {
@@ -77,6 +79,11 @@ TERMS = {
             "ratio",
             "above 1, actions count",
         ),
+        "rollouts": Term("how many rollouts reach h steps", COUNT, MORE),
+        "pairs": Term("how many of them have the actions of another one", COUNT, MORE),
+        "reward_steps": Term("how many imagined rewards are scored", "steps", MORE),
+        "ends": Term("how many of the imagined steps end an episode", "steps", MORE),
+        "image_rollouts": Term("how many images of rollouts there are after h steps", COUNT, MORE),
         "reward_error": Term("root mean square error of rewards imagined up to @50", SPREAD),
         "reward_nrmse": Term("root mean square error of imagined rewards", SPREAD),
         "loss": Term("sum of its parts, such as change, reward and cont", "sum of parts"),

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -127,12 +127,14 @@ class Grid(Stored):
             the ``settings`` of its runs.
         mixers: Names in order.
         seeds: Seeds in order.
+        code: Digests of the code of mixers that are a user's own, by name.
     """
 
     title: str
     domains: dict[str, dict[str, Any]]
     mixers: list[str]
     seeds: list[int]
+    code: dict[str, str] = field(default_factory=dict)
 
     def runs(self) -> list[Key]:
         """Return all runs in order."""
