@@ -12,7 +12,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
 from paratime.world.data.dependence import misplaced
-from paratime.world.data.episode import Episode, Layout, align_episode
+from paratime.world.data.episode import ROW, Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes
 from paratime.world.data.sources.base import Recording, Source, source_options
 from paratime.world.data.spec import Moments, TrajectorySpec
@@ -126,7 +126,8 @@ class TrajectoryData(DataModule):
         Groups of one content that are larger than a part of those held out are trained on.
         """
         rows = [align_episode(episode, self.layout) for episode in self.recording.episodes]
-        groups = same_episodes(fingerprints(rows, Moments.of(rows)))
+        vectors = [{key: x for key, x in row.items() if key in ROW} for row in rows]
+        groups = same_episodes(fingerprints(rows, Moments.of(vectors)))
         if again := len(rows) - len(groups):
             _print(f"{again:,} of {len(rows):,} episodes repeat others; each stays with its like")
         order = np.random.default_rng(self.seed).permutation(len(rows)).tolist()

@@ -136,6 +136,11 @@ class Sensitivity(Metric):
         return figures
 
 
+def known_rows(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return which rows (B, R) have an observation; all, unless the data say otherwise."""
+    return batch[KNOWN] if KNOWN in batch else torch.ones_like(batch["mask"])
+
+
 def describe_few(scores: Mapping[str, Tensor]) -> str | None:
     """Return a line on figures of few rollouts, None if all are of enough."""
     counts = [
@@ -225,8 +230,7 @@ class ImageError(Metric):
             truth, start = (
                 to_unit(x, guess) for x in (rows[:, begin:end], rows[:, begin - 1, None])
             )
-            known = batch["mask"] & batch.get(KNOWN, torch.ones_like(batch["mask"]))
-            valid = known[:, begin:end]
+            valid = (batch["mask"] & known_rows(batch))[:, begin:end]
             for name, frames in (("total", guess), ("persistence", start)):
                 square = (frames - truth).square().mean((-3, -2, -1)).double()
                 self._add(name, torch.where(valid, square, 0.0).sum(0))

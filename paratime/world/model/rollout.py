@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from paratime.world.data.episode import KNOWN, VECTOR, WINDOW
+from paratime.world.data.episode import VECTOR, WINDOW
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Prediction, WorldModel
 from paratime.world.model.metrics import (
@@ -15,6 +15,7 @@ from paratime.world.model.metrics import (
     ImaginationError,
     RewardError,
     Sensitivity,
+    known_rows,
 )
 
 
@@ -57,11 +58,6 @@ def open_loop(
     found = network.imagine(start, rows["prev_action"], state)[0]
     about = {"valid": rows["mask"], "known": rows["mask"] & known_rows(rows)}
     return OpenLoop(found, truth=rows[VECTOR], start=start[VECTOR], **about)
-
-
-def known_rows(batch: dict[str, Tensor]) -> Tensor:
-    """Return which rows (B, R) have an observation; all, unless the data say otherwise."""
-    return batch[KNOWN] if KNOWN in batch else torch.ones_like(batch["mask"])
 
 
 def split_context(

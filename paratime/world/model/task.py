@@ -16,9 +16,9 @@ from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
 from paratime.world.model.dynamics import DynamicsNetwork, RolloutMode
-from paratime.world.model.metrics import describe_few
+from paratime.world.model.metrics import describe_few, known_rows
 from paratime.world.model.rewards import MSE, RewardHead
-from paratime.world.model.rollout import RolloutScores, known_rows, open_loop
+from paratime.world.model.rollout import RolloutScores, open_loop
 from paratime.world.model.rssm import RSSM, Categorical, Latent
 
 
