@@ -3,7 +3,8 @@
 Beside each model stand the same one without actions, the same one around torch's GRU, for Pendulum
 also one whose rollouts are one solve, and persistence. They are trained by ``paratime fit`` on one
 thread; then come errors of rollouts by horizon, of rewards and of ends, on new episodes of random
-actions, and the returns of plans (the cross-entropy method at its defaults) on further seeds.
+actions, and on further seeds the returns of plans (the cross-entropy method at its defaults), of
+random actions and of none.
 
     python experiments/world/compare.py                           # what is not in compare.csv
     python experiments/world/compare.py --config tmaze_memory     # one config, anew
@@ -29,16 +30,16 @@ from paratime.world import (
     CEM,
     FIRST_SEED,
     HORIZONS,
-    Agent,
     Gym,
     TrajectoryTask,
     load,
     make_environment,
-    planning_policy,
+    planning_agent,
     run_episode,
     score_rollouts,
     unseen_episodes,
 )
+from paratime.world.commands.plan import policies
 
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "compare.csv", HERE / "compare.png"
@@ -145,26 +146,23 @@ def fit(world: World, arguments: list[str], folder: str) -> tuple[str, float]:
 
 
 def plan(world: World, task: TrajectoryTask) -> dict[str, float]:
-    """Return the mean and the deviation of planned returns, of random ones, and how long it took.
+    """Return means and deviations of planned, random and idle returns, and how long a plan took.
 
     Seeds are those of ``paratime world plan``.
     """
     environment, spent = make_environment(world.environment), list[float]()
-    agent = Agent(task.network, CEM(), task.spec.discrete, seed=FIRST_SEED)
-    returns = []
-    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + world.plans), desc="plans", leave=False):
-        planned = run_episode(environment, seed, planning_policy(agent, spent))
-        environment.action_space.seed(seed)
-        random = run_episode(environment, seed, lambda _: environment.action_space.sample())
-        returns.append([planned.reward.sum(), random.reward.sum()])
-    mean, spread = np.mean(returns, axis=0), np.std(returns, axis=0)
-    return {
-        "planned": mean[0],
-        "planned_std": spread[0],
-        "random": mean[1],
-        "random_std": spread[1],
-        "plan_ms": 1e3 * float(np.median(spent)),
-    }
+    agent = planning_agent(environment, task, CEM())
+    returns = [
+        [
+            run_episode(environment, seed, x).reward.sum()
+            for x in policies(environment, seed, agent, spent)
+        ]
+        for seed in tqdm(range(FIRST_SEED, FIRST_SEED + world.plans), desc="plans", leave=False)
+    ]
+    found = {"plan_ms": 1e3 * float(np.median(spent)), "outside": agent.outside / agent.tried}
+    for policy, column in zip(("planned", "random", "idle"), np.transpose(returns), strict=True):
+        found |= {policy: column.mean(), f"{policy}_std": column.std()}
+    return found
 
 
 def keep(row: dict[str, object]) -> None:

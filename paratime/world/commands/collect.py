@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from paratime.world.commands.convert import Format, check_out, write_recording
+from paratime.world.commands.convert import Format, check_observed, check_out, write_recording
 from paratime.world.commands.inspect import describe_recording
+from paratime.world.data.environment import EnvironmentOptions, make_environment
 from paratime.world.data.sources.gym import Gym
 
 
@@ -33,8 +34,11 @@ def run(
         renew: Whether to collect anew what is in the cache.
     """
     check_out(out, layout)
-    options = (environment_args, max_episode_steps, wrappers, renew)
-    recording = Gym(environment, episodes, seed, None, *options).read()
+    options = EnvironmentOptions.given(environment_args, max_episode_steps, wrappers)
+    check_observed(make_environment(environment, options), layout)
+    recording = Gym(
+        environment, episodes, seed, None, environment_args, max_episode_steps, wrappers, renew
+    ).read()
     write_recording(recording, out, layout)
     print(describe_recording(recording))
     print(f"{'recording':<20} {out}")

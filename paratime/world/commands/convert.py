@@ -1,14 +1,14 @@
 """``paratime world convert``: a recording in another layout."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from paratime.cli.arguments import chosen
 from paratime.io.atomic import check_new, making
 from paratime.world.data.episode import complete_part
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.catalog import trajectory_source
-from paratime.world.data.sources.dreamer import write_npz
+from paratime.world.data.sources.dreamer import check_keys, write_npz
 from paratime.world.data.sources.minari import check_name, write_minari
 
 Format = Literal["npz", "minari"]
@@ -33,6 +33,12 @@ def check_out(out: str, layout: Format) -> None:
     check_new(out)
     if layout == "minari":
         check_name(out)
+
+
+def check_observed(world: Any, layout: Format) -> None:
+    """Refuse an environment whose observations a layout cannot hold, before it is played."""
+    if layout == "npz":
+        check_keys(getattr(world.observation_space, "spaces", ()), "the environment")
 
 
 def write_recording(recording: Recording, out: str, layout: Format) -> None:

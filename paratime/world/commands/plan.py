@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from paratime.errors import InputError, check_at_least
-from paratime.world.commands.convert import Format, check_out, write_recording
+from paratime.world.commands.convert import Format, check_observed, check_out, write_recording
 from paratime.world.data.environment import (
     EnvironmentOptions,
     action_code,
@@ -72,6 +72,8 @@ def run(
     name, options = chosen_environment(environment, given, task.spec)
     world = make_environment(name, options)
     check_meaning(world, task.spec)
+    if out is not None:
+        check_observed(world, layout)
     agent = planning_agent(world, task, planner, cost=cost)
     spent, planned, returns = list[float](), list[Episode](), list[list[float]]()
     idle = "always 0" if agent.discrete else "no action"

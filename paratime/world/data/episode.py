@@ -280,7 +280,10 @@ def _check_alike(first: Episode, other: Episode) -> None:
     for key, (ours, its) in pairs.items():
         if ours != its:
             raise InputError(
-                f"{key} of {other.name}", f"{ours} as in {first.name}", str(its), "mend the source"
+                f"{key} of {other.name}",
+                expected=f"{ours} as in {first.name}",
+                got=str(its),
+                remedy="give all one shape; matrices in [0, 1] are images unless flattened",
             )
 
 

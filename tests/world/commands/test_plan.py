@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Dict
 from world.commands.test_commands import fit
 
 from paratime.world.commands.plan import describe_rollouts
 from paratime.world.data.environment import EnvironmentOptions
 from paratime.world.data.sources.base import Recording
+from paratime.world.data.sources.dreamer import ARGUMENTS, IGNORED, LOG, REQUIRED
 from paratime.world.data.sources.gym import Gym
 from paratime.world.data.sources.minari import write_minari
 
@@ -100,6 +102,22 @@ def test_planned_episodes_are_saved(paratime, home):
         assert abs(found - mean) < 0.1
     status, _, err = paratime("world", "plan", "--ckpt_path", path, "--out", "planned")
     assert status == 2 and "out planned: expected a new or an empty folder" in err
+
+
+@pytest.mark.parametrize("key", (*REQUIRED, *IGNORED, *ARGUMENTS, f"{LOG}speed"))
+def test_keys_that_an_archive_needs_for_itself_are_refused_before_anything_is_played(
+    key, paratime, home
+):
+    class Keyed(gymnasium.Env):
+        observation_space = Dict({key: Box(-1, 1, (1,))})
+        action_space = Box(-1, 1, (1,))
+
+        def reset(self, seed=None, options=None):
+            raise AssertionError("nothing is to be played")
+
+    gymnasium.register("Strict-v0", Keyed, disable_env_checker=True)
+    status, _, err = paratime("world", "collect", "--environment", "Strict-v0", "--out", "files")
+    assert status == 2 and f"keys that are not reserved, got {key!r}" in err
 
 
 def test_most_rollouts_beyond_the_data_are_warned_of():

@@ -7,7 +7,7 @@ or that of the last row, means nothing then, and is zero.
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -206,20 +206,29 @@ def write_npz(episodes: Sequence[Episode], folder: str | Path) -> None:
         )
     check_complete(episodes)
     for episode in episodes:
-        _check_keys(episode)
+        check_keys(episode.observation, episode.name)
     for path, episode in zip(paths, episodes, strict=True):
         with replacing(path) as draft, draft.open("wb") as file:
             np.savez_compressed(file, **_arrays(episode))
 
 
-def _check_keys(episode: Episode) -> None:
-    for key in episode.observation:
+def check_keys(keys: Iterable[str], what: str) -> None:
+    """Refuse keys of observations that would not be read again.
+
+    Args:
+        keys: The keys.
+        what: What is observed, for the message.
+
+    Raises:
+        InputError: A key that the layout or numpy needs for itself.
+    """
+    for key in keys:
         if key in (*REQUIRED, *IGNORED, *ARGUMENTS) or key.startswith(LOG):
             raise InputError(
-                f"observation of {episode.name}",
+                f"observation of {what}",
                 expected="keys that are not reserved",
                 got=repr(key),
-                remedy="rename it",
+                remedy="rename it, or write minari",
             )
 
 
