@@ -58,6 +58,7 @@ class Task(LightningModule, ABC):
         self.optimizer, self.carry = optimizer, Carry()
         self._default_dtype = torch.get_default_dtype()
         self._random: Tensor | None = None
+        self._first_random = torch.get_rng_state()
 
     @abstractmethod
     def build(self, spec: Any) -> None:
@@ -99,6 +100,8 @@ class Task(LightningModule, ABC):
                 got=type(spec).__name__,
                 remedy=f"use data with {self.spec_type.data}, or pass the task a spec",
             )
+        if self.trainer.world_size > 1:  # where Lightning has begun the random numbers anew
+            torch.set_rng_state(self._first_random)
         with _on_cpu(self._default_dtype):
             self.specify(spec)
 
@@ -193,6 +196,17 @@ class Task(LightningModule, ABC):
         """
         for name, value in scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name in shown)
+
+    def log_means(self, means: Mapping[str, Any], count: int) -> None:
+        """Log means of a batch of evaluation, as parts of the means of an epoch.
+
+        Args:
+            means: Values by name.
+            count: Of how many items they are.
+        """
+        # Lightning averages counts over processes in whole numbers, so each counts once for each.
+        count = count * self.trainer.world_size
+        self.log_dict(dict(means), batch_size=count, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the random state, and the state that the next batch may continue."""

@@ -14,8 +14,8 @@ from paratime.io.atomic import replacing
 class SavePredictions(BasePredictionWriter):
     """Save what ``predict_step`` returns, a list with one entry a batch, and print the path.
 
-    The file is ``predictions.pt`` in the run's folder, for ``torch.load``; processes other than
-    the first add their rank to its name.
+    The file is ``predictions.pt`` in the run's folder, for ``torch.load``. Several processes write
+    one file, whose batches are in the order of one process alone.
     """
 
     def __init__(self) -> None:
@@ -29,9 +29,22 @@ class SavePredictions(BasePredictionWriter):
         batch_indices: Sequence[Any],
     ) -> None:
         """Write the file, whole or not at all."""
-        rank = f".{trainer.global_rank}" if trainer.global_rank else ""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        path = folder / f"predictions.pt{rank}"
-        with replacing(path) as draft:
-            torch.save(predictions, draft)
-        print(f"\n{'predictions':<20} {path}")
+        (indices,) = batch_indices  # of the only loader
+        own = [x for x, of in zip(predictions, indices, strict=True) if min(of) >= 0]
+        path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.pt"
+        parts = [path.with_name(f"{path.name}.{rank}") for rank in range(1, trainer.world_size)]
+        if trainer.global_rank:
+            with replacing(parts[trainer.global_rank - 1]) as draft:
+                torch.save(own, draft)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            with replacing(path) as draft:
+                torch.save(_in_turn([own, *map(torch.load, parts)]), draft)
+            for part in parts:
+                part.unlink()
+            print(f"\n{'predictions':<20} {path}")
+
+
+def _in_turn(shares: list[list[Any]]) -> list[Any]:
+    """Return the batches of processes that took them in turn, in order."""
+    return [share[n] for n in range(len(shares[0])) for share in shares if n < len(share)]

@@ -20,6 +20,7 @@ from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
 from paratime.training.base import DataModule
 from paratime.training.samplers import EpochSampler, ResumableLoader
+from paratime.training.sharing import evaluation_loader, share_of
 
 SPACING = 32
 """Steps of a long series for each origin drawn from it."""
@@ -118,7 +119,9 @@ class SeriesData(DataModule):
         return ResumableLoader(
             series,
             batch_size=self.batch_size,
-            sampler=ShuffledSeries(len(series), self.seed),
+            sampler=share_of(
+                ShuffledSeries(len(series), self.seed), self.batch_size, "series", self.trainer
+            ),
             collate_fn=self._collate,
             num_workers=self.num_workers,
         )
@@ -150,12 +153,14 @@ class SeriesData(DataModule):
         return self._loader(examples)
 
     def _loader(self, examples: list[Example]) -> DataLoader[Any]:
-        return DataLoader(
-            examples,  # type: ignore[arg-type]
+        return evaluation_loader(
+            examples,
+            range(len(examples)),
+            without_targets,
+            self.trainer,
             batch_size=self.batch_size,
             collate_fn=self._collate,
             num_workers=self.num_workers,
-            generator=torch.Generator(),  # the default would draw from training's random numbers
         )
 
     def _collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -205,6 +210,12 @@ class SeriesData(DataModule):
                 "give longer ones, or hold out fewer",
             )
         return known
+
+
+def without_targets(example: Example) -> Example:
+    """Return an example that has nothing to forecast: its only origin is its last step."""
+    series, _ = example
+    return series, torch.tensor([len(series.target) - 1])
 
 
 def last_windows(

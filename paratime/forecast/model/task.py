@@ -17,6 +17,7 @@ from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.forecast.model.pieces import pieces_of, recomputed
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
+from paratime.training.sharing import mean_of_all
 
 WORTH_A_NOTE = 10**9
 """Bytes of memory above which training reports what it takes."""
@@ -117,7 +118,7 @@ class ForecastTask(Task):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the mean loss over all observed future values."""
         loss = self._loss(batch, self.network.remember(batch, batch["origin"]))
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -151,7 +152,8 @@ class ForecastTask(Task):
         pieces = pieces_of(len(target), self.network.origin_bytes)
         sum_of = recomputed(self._sum, pieces)
         sums = [sum_of(memory.map(itemgetter(x)), future[x], target[x]) for x in pieces]
-        return sum(sums[1:], sums[0]) / (~target.isnan()).sum().clamp(min=1)
+        total, count = sum(sums[1:], sums[0]), (~target.isnan()).sum()
+        return mean_of_all(total, count) if self.training else total / count.clamp(min=1)
 
     def _sum(self, memory: Memory, future: Tensor, target: Tensor) -> Tensor:
         raw, loc, scale = self.network.forecast(memory, future)
@@ -160,8 +162,8 @@ class ForecastTask(Task):
 
     def _score(self, split: str, scores: ForecastScores, batch: dict[str, Tensor]) -> None:
         memory = self.network.remember(batch, batch["origin"])
-        loss, origins = self._loss(batch, memory), len(batch["origin"])
-        self.log(f"{split}/loss", loss, batch_size=origins)
+        values = int((~batch["future_target"].isnan()).sum())
+        self.log_means({f"{split}/loss": self._loss(batch, memory)}, values)
         forecasts = self.network.forecast(memory, batch["future"])
         quantiles = self.network.output.quantiles(*forecasts, scores.levels)
         scores.update(quantiles, batch["future_target"])

@@ -14,11 +14,12 @@ from paratime.language.data.corpus.shards import PreparedCorpus
 from paratime.language.data.sources.base import Source
 from paratime.language.data.spec import TokenSpec
 from paratime.language.data.split import HoldOut
-from paratime.language.data.windows import ShuffledWindows, StreamedWindows, TokenWindows
+from paratime.language.data.windows import ShuffledWindows, StreamedWindows, TokenWindows, unscored
 from paratime.language.tokenizers.base import Tokenizer, TokenizerRecipe
 from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, contiguous_sampler
+from paratime.training.sharing import evaluation_loader, share_of
 
 Mode = Literal["packed", "stream"]
 
@@ -109,7 +110,8 @@ class TokenData(DataModule):
                 len(windows), self.batch_size, self.seed, self.trainer
             )
         else:
-            sampler = ShuffledWindows(windows, self.context_length, self.seed)
+            shuffled = ShuffledWindows(windows, self.context_length, self.seed)
+            sampler = share_of(shuffled, self.batch_size, "windows", self.trainer)
         return ResumableLoader(
             windows, batch_size=self.batch_size, sampler=sampler, num_workers=self.num_workers
         )
@@ -148,9 +150,11 @@ class TokenData(DataModule):
 
     def _ordered(self, split: str) -> DataLoader[Any]:
         windows = self._windows(split)
-        return DataLoader(
+        return evaluation_loader(
             windows,
+            range(0, len(windows), self.context_length),
+            unscored,
+            self.trainer,
             batch_size=self.batch_size,
-            sampler=range(0, len(windows), self.context_length),
             num_workers=self.num_workers,
         )

@@ -15,6 +15,18 @@ from paratime.language.tokenizers.base import Tokenizer
 from paratime.training.packing import PackedStream
 from paratime.training.samplers import EpochSampler
 
+BLANK = -1
+"""A target that no score counts."""
+
+
+def unscored(window: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a window none of whose targets is scored."""
+    targets, num_bytes = window["targets"], window["num_bytes"]
+    return window | {
+        "targets": torch.full_like(targets, BLANK),
+        "num_bytes": torch.zeros_like(num_bytes),
+    }
+
 
 class TokenWindows(Dataset[dict[str, Tensor]]):
     """Windows of ``length`` inputs and their targets, indexed by their first position.

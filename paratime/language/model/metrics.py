@@ -23,10 +23,10 @@ class LanguageScores(Metric):
         for name in ("nats", "tokens", "bytes"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, num_tokens: int, num_bytes: Tensor) -> None:
-        """Add a batch: its mean loss in nats, its number of targets, and their bytes."""
-        self.nats += loss.double() * num_tokens
-        self.tokens += num_tokens
+    def update(self, nats: Tensor, num_bytes: Tensor) -> None:
+        """Add a batch: the nats of each target, and the bytes of each window."""
+        self.nats += nats.double().sum()
+        self.tokens += nats.numel()
         self.bytes += num_bytes.sum()
 
     def compute(self) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from paratime.errors import InputError
 from paratime.language.data.spec import TokenSpec
+from paratime.language.data.windows import BLANK
 from paratime.language.model.fsdp import data_mesh, shard_
 from paratime.language.model.loss import next_token_loss
 from paratime.language.model.metrics import LanguageScores
@@ -16,6 +17,7 @@ from paratime.language.tokenizers.catalog import tokenizer_from_spec
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.carry import Carry
+from paratime.training.sharing import mean_of_all
 
 
 class LanguageTask(Task):
@@ -140,10 +142,12 @@ class LanguageTask(Task):
         """
         loss, nats, state = self.losses(batch, self.carry.before(batch))
         self.carry.keep(state, batch, batch["inputs"].shape[1])
-        bits = nats.sum() / batch["num_bytes"].sum() / math.log(2)
-        self.log("train/loss", nats.mean(), prog_bar=True)
-        self.log("train/bits_per_byte", bits, prog_bar=True)
-        return loss
+        count = nats.new_tensor(nats.numel())
+        bits = mean_of_all(nats.sum(), batch["num_bytes"].sum()) / math.log(2)
+        share = mean_of_all(count, count)  # of this process in the targets of all, 1 on average
+        self.log("train/loss", share * nats.mean(), prog_bar=True, sync_dist=True)
+        self.log("train/bits_per_byte", bits, prog_bar=True, sync_dist=True)
+        return share * loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Score a batch of the validation documents."""
@@ -186,11 +190,11 @@ class LanguageTask(Task):
                 )
 
     def _score(self, scores: LanguageScores, batch: dict[str, Tensor]) -> None:
-        nats = self._nats(batch)
-        scores.update(nats.mean(), nats.numel(), batch["num_bytes"])
+        scores.update(self._nats(batch)[batch["targets"] != BLANK], batch["num_bytes"])
 
     def _nats(self, batch: dict[str, Tensor]) -> Tensor:
-        _, nats, state = self.losses(batch, self.scored.before(batch))
+        known = batch | {"targets": batch["targets"].clamp(min=0)}
+        _, nats, state = self.losses(known, self.scored.before(batch))
         self.scored.keep(state, batch, batch["inputs"].shape[1])
         return nats
 

@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader
 from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
 from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
+from paratime.training.sharing import evaluation_loader, share_of
 from paratime.world.data.dependence import misplaced
 from paratime.world.data.episode import ROW, Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes
 from paratime.world.data.sources.base import Recording, Source, source_options
 from paratime.world.data.spec import Moments, TrajectorySpec
-from paratime.world.data.windows import PackedWindows, Rows, Whole, padded
+from paratime.world.data.windows import PackedWindows, Rows, Whole, masked, padded
 
 Mode = Literal["packed", "stream", "pad", "episode"]
 
@@ -152,40 +153,54 @@ class TrajectoryData(DataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled windows, or whole episodes, in an order that is f(seed, epoch)."""
         if self.mode in ("pad", "episode"):
-            return self._whole("train", shuffle=True)
+            return self._whole()
         windows = PackedWindows(self._rows("train"), self.sequence_length)
         if self.mode == "stream":
             sampler: Any = contiguous_sampler(
                 len(windows), self.batch_size, self.seed, self.trainer
             )
         else:
-            sampler = ShuffledSampler(len(windows), self.seed)
+            sampler = share_of(
+                ShuffledSampler(len(windows), self.seed), self.batch_size, "windows", self.trainer
+            )
         return ResumableLoader(
             windows, batch_size=self.batch_size, sampler=sampler, num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return whole validation episodes, padded."""
-        return self._whole("val")
+        return self._held_out("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return whole test episodes, padded."""
-        return self._whole("test")
+        return self._held_out("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return whole test episodes, padded."""
-        return self._whole("test")
+        return self._held_out("test")
 
-    def _whole(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
-        episodes = Whole(self._rows(split))
-        count = len(episodes)
+    def _whole(self) -> DataLoader[Any]:
+        episodes = Whole(self._rows("train"))
         return ResumableLoader(
             episodes,
             batch_size=self.batch_size,
             collate_fn=padded,
             num_workers=self.num_workers,
-            persistent_workers=shuffle and self.num_workers > 0,
-            sampler=ShuffledSampler(count, self.seed) if shuffle else range(count),
+            sampler=share_of(
+                ShuffledSampler(len(episodes), self.seed), self.batch_size, "episodes", self.trainer
+            ),
+        )
+
+    def _held_out(self, split: str) -> DataLoader[Any]:
+        episodes = Whole(self._rows(split))
+        return evaluation_loader(
+            episodes,
+            range(len(episodes)),
+            masked,
+            self.trainer,
+            batch_size=self.batch_size,
+            collate_fn=padded,
+            num_workers=self.num_workers,
         )
 
     def _rows(self, split: str) -> list[Rows]:

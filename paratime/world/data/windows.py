@@ -73,11 +73,15 @@ class Whole(Dataset[dict[str, Tensor]]):
         return {key: torch.from_numpy(x) for key, x in episode.items()}
 
 
+def masked(episode: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return an episode none of whose rows is valid."""
+    return episode | {"mask": torch.zeros(len(episode["is_first"]), dtype=torch.bool)}
+
+
 def padded(episodes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return a batch of episodes, zeros after their ends, and ``mask``: which rows are valid."""
-    lengths = torch.tensor([len(x["is_first"]) for x in episodes])
-    batch = {
-        key: torch.nn.utils.rnn.pad_sequence([x[key] for x in episodes], batch_first=True)
-        for key in episodes[0]
+    whole = [{"mask": torch.ones(len(x["is_first"]), dtype=torch.bool)} | x for x in episodes]
+    return {
+        key: torch.nn.utils.rnn.pad_sequence([x[key] for x in whole], batch_first=True)
+        for key in whole[0]
     }
-    return batch | {"mask": torch.arange(int(lengths.max())) < lengths[:, None]}

@@ -12,6 +12,7 @@ from torch.nn import functional
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
+from paratime.training.sharing import mean_of_all
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
@@ -73,8 +74,8 @@ class TrajectoryTask(Task):
         if self.overshoot:
             parts["ahead"] = self.ahead(batch)
             loss = loss + parts["ahead"]
-        self.log_dict({f"train/{name}": x.detach() for name, x in parts.items()})
-        self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log_dict({f"train/{name}": x.detach() for name, x in parts.items()}, sync_dist=True)
+        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -137,18 +138,25 @@ class TrajectoryTask(Task):
     def _count_episodes(self, batch: dict[str, Tensor]) -> None:
         lengths = batch["mask"].sum(1)
         seen = min(self.context, batch["mask"].shape[1] - 1)  # as in open_loop
-        self._short += int((lengths <= seen).sum())
-        self._episodes += len(lengths)
+        self._short += int(((lengths > 0) & (lengths <= seen)).sum())
+        self._episodes += int((lengths > 0).sum())
 
     def _short_episodes(self, what: str) -> list[str]:
         """Return a line on episodes that end within the context, if there are any; count anew."""
-        short, count, self._short, self._episodes = self._short, self._episodes, 0, 0
+        counts = torch.tensor([self._short, self._episodes], device=self.device)
+        short, count = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+        self._short = self._episodes = 0
         if not short:
             return []
         return [
             f"warning: {short} of {count} episodes end within the context of {self.context} rows"
             f" and are not {what}; lower --model.context"
         ]
+
+    def mean(self, values: Tensor, valid: Tensor) -> Tensor:
+        """Return the mean of the valid values: in training, of all processes' (``mean_of_all``)."""
+        total, count = torch.where(valid, values, 0.0).sum(), valid.sum()
+        return mean_of_all(total, count) if self.training else total / count.clamp(min=1)
 
     def ahead(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the error of rollouts from a random row to the end of the episode at most.
@@ -169,12 +177,12 @@ class TrajectoryTask(Task):
             ((found.reward - batch["prev_reward"][:, ahead]) / network.reward[1]).square(),
             _entropy(found.cont, cont),
         )
-        return torch.stack([masked_mean(x, valid) for x in errors]).sum()
+        return torch.stack([self.mean(x, valid) for x in errors]).sum()
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
         loss, parts, _ = self.losses(batch)
-        for name, value in (parts | {"loss": loss} | self.solver_telemetry()).items():
-            self.log(f"{split}/{name}", value, batch_size=self.count(batch))
+        means = parts | {"loss": loss} | self.solver_telemetry()
+        self.log_means({f"{split}/{name}": x for name, x in means.items()}, self.count(batch))
         self._count_episodes(batch)
         self.scores.update(self.network, batch, self.context)
 
@@ -190,11 +198,6 @@ class TrajectoryTask(Task):
 def transition_mask(batch: dict[str, Tensor]) -> Tensor:
     """Return which transitions (B, L) are within an episode, and not padding."""
     return ~batch["is_last"][:, :-1] & batch["mask"][:, 1:]
-
-
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean of the valid values."""
-    return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def binary_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -262,7 +265,7 @@ class DynamicsTask(TrajectoryTask):
         }
         valid = transition_mask(batch)
         there = {"change": valid & known_rows(batch)[:, 1:]}
-        parts = {name: masked_mean(x, there.get(name, valid)) for name, x in errors.items()}
+        parts = {name: self.mean(x, there.get(name, valid)) for name, x in errors.items()}
         return torch.stack([*parts.values()]).sum(), parts, last
 
 
@@ -337,17 +340,17 @@ class WorldTask(TrajectoryTask):
         kl, p, q = self.network.latent.kl, found.prior, found.posterior
         divergences = kl(q.detach(), p), kl(q, p.detach())
         parts = {
-            "seen": masked_mean((seen - targets[0]).square().sum(-1), known),
-            "reward": masked_mean(self.network.reward_head.loss(reward, targets[1]), later),
-            "cont": masked_mean(binary_entropy(cont.squeeze(-1), targets[2]), valid),
+            "seen": self.mean((seen - targets[0]).square().sum(-1), known),
+            "reward": self.mean(self.network.reward_head.loss(reward, targets[1]), later),
+            "cont": self.mean(binary_entropy(cont.squeeze(-1), targets[2]), valid),
         }
         if self.network.images:
-            parts["image"] = masked_mean(self.network.eyes.errors(found.code, batch), known)
+            parts["image"] = self.mean(self.network.eyes.errors(found.code, batch), known)
         loss = torch.stack([*parts.values()]).sum()
         for weight, divergence in zip(self.weights, divergences, strict=True):
-            loss = loss + weight * masked_mean(divergence.clamp(min=self.free_nats), known)
-        parts["kl"] = masked_mean(divergences[0], known)
-        parts["kl_free"] = masked_mean((divergences[0] < self.free_nats).to(loss), known)
+            loss = loss + weight * self.mean(divergence.clamp(min=self.free_nats), known)
+        parts["kl"] = self.mean(divergences[0], known)
+        parts["kl_free"] = self.mean((divergences[0] < self.free_nats).to(loss), known)
         return loss, parts, last
 
     def on_validation_epoch_end(self) -> None:
