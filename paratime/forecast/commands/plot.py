@@ -26,10 +26,10 @@ def run(
     """Draw forecasts with their intervals after the end of each series.
 
     Args:
-        model: As for predict.
+        model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
         out: Figure to write, .png, .svg or .pdf.
-        data: As for fit.
-        source: As for fit.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
         items: Names of the series to draw; the first twelve by default.
     """
     from paratime.forecast.evaluation.backtest import backtest

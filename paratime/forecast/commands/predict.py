@@ -36,8 +36,8 @@ def run(
     Args:
         model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
         out: Table to write, .csv or .parquet.
-        data: As for fit.
-        source: As for fit.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
         levels: Levels of the quantiles, a column each.
     """
     from paratime.forecast.gluonts.predictor import load_forecaster
