@@ -15,13 +15,14 @@ from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.catalog import SOURCES as SERIES
 from paratime.forecast.model.task import ForecastTask
+from paratime.io.checkpoint import check_checkpoint
 from paratime.language.data.datamodule import TokenData
 from paratime.language.data.sources.catalog import TEXT_SOURCES
 from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import SaveWhenStopped, check_checkpoint
+from paratime.training.checkpoint import SaveWhenStopped
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import TrainingProgress, readable

@@ -107,7 +107,8 @@ def _classes(parser: ArgumentParser) -> dict[str, tuple[type, ...]]:
 
 def _commands(parser: ArgumentParser) -> str:
     """Return the subcommands, each with the first line of its description."""
-    choices: dict[str, ArgumentParser] = parser._subcommands_action.choices
+    action: Any = parser._subcommands_action
+    choices: dict[str, ArgumentParser] = action.choices
     about = {name: str(x.description or "").strip().split("\n")[0] for name, x in choices.items()}
     return "Commands:\n" + "\n".join(_row(name, text) for name, text in about.items())
 
@@ -239,7 +240,8 @@ def _offered(kinds: Sequence[type], given: int | None) -> list[type]:
 
 def _subclasses(base: type) -> Iterator[type]:
     yield base
-    for kind in type.__subclasses__(base):
+    below: list[type] = type.__subclasses__(base)
+    for kind in below:
         yield from _subclasses(kind)
 
 

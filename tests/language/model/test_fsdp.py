@@ -13,7 +13,7 @@ from language.sharded_run import run
 
 from paratime.errors import InputError
 from paratime.language.model.fsdp import data_mesh
-from paratime.training.checkpoint import read_checkpoint
+from paratime.io.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[3]
 
