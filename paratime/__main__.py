@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 
 from paratime.cli.messages import TRAINING
+from paratime.cli.pages import help_page
 
 USAGE = """\
 usage: paratime COMMAND [options]
@@ -36,7 +37,15 @@ def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
     if "" not in sys.path:
         sys.path.append("")
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    page = help_page(sys.argv[1:])
+    if page is not None:
+        print(page, end="")
+        return
+    run(sys.argv[1] if len(sys.argv) > 1 else "--help")
+
+
+def run(command: str) -> None:
+    """Run a command, whose options are in ``sys.argv``."""
     if command in ("-h", "--help"):
         print(USAGE, end="")
     elif command == "--version":

@@ -8,18 +8,21 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from paratime.cli.help import help_text
 from paratime.cli.parser import Parser, mistakes_in_one_line
+from paratime.cli.training import ABOUT, GROUPS, REST
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.catalog import SOURCES as SERIES
 from paratime.forecast.model.task import ForecastTask
+from paratime.io.checkpoint import check_checkpoint
 from paratime.language.data.datamodule import TokenData
 from paratime.language.data.sources.catalog import TEXT_SOURCES
 from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import SaveWhenStopped, check_checkpoint
+from paratime.training.checkpoint import SaveWhenStopped
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import TrainingProgress, readable
@@ -45,6 +48,14 @@ class TrainingParser(Parser, LightningArgumentParser):
     def known_classes(self) -> set[type]:
         """Return the classes that a config can name, Lightning's callbacks and loggers included."""
         return super().known_classes() | _subclasses(Callback) | _subclasses(Logger)
+
+    def format_help(self, *_: Any) -> str:
+        """Return the page that ``--help`` prints."""
+        command = self.prog.split()[-1]
+        if command not in ABOUT:
+            return super().format_help()
+        self.description = ABOUT[command]
+        return help_text(self, GROUPS[command], REST)
 
 
 def _subclasses(base: type) -> set[type]:

@@ -297,27 +297,6 @@ def test_light_commands_import_neither_torch_nor_lightning():
     assert run_python(code).strip().endswith("[]")
 
 
-HELP = {
-    "language": ("prepare", "export", "generate", "evaluate"),
-    "forecast": ("--help", "fit", "predict", "backtest", "plot", "data"),
-    "world": ("--help", "collect", "inspect", "convert", "openloop", "plan"),
-}
-"""Commands whose help names no class of Lightning; it takes longer than the rest together."""
-
-
-@pytest.mark.parametrize("slice_", HELP)
-def test_the_help_of_a_command_imports_no_lightning(slice_):
-    code = (
-        "import sys; from paratime.__main__ import main\n"
-        f"for command in {HELP[slice_]!r}:\n"
-        f"    sys.argv = ['paratime', {slice_!r}, command, '--help']\n"
-        "    try: main()\n"
-        "    except SystemExit as done: assert not done.code, command\n"
-        "print([m for m in ('lightning', 'torchmetrics', 'gluonts.torch') if m in sys.modules])"
-    )
-    assert run_python(code).strip().endswith("[]")
-
-
 def test_the_command_line_needs_nothing_of_unix_alone():
     code = (
         "import sys; sys.modules.update(fcntl=None, pwd=None, grp=None, resource=None)\n"

@@ -16,6 +16,7 @@ from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
+from paratime.cli.help import help_text
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
 
@@ -60,6 +61,10 @@ class Parser(ArgumentParser):
         """Add a class and its options, but for the ``spec`` of a task: it follows from the data."""
         options["skip"] = {"spec", *options.get("skip", ())}
         return super().add_subclass_arguments(*arguments, **options)
+
+    def format_help(self, *_: Any) -> str:
+        """Return the page that ``--help`` prints."""
+        return help_text(self)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, where, and the nearest names; exit with status 2."""

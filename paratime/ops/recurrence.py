@@ -293,12 +293,15 @@ class Recurrence:
         return *self.backward(g, g_final, *ctx.saved_tensors), None, None
 
 
-@torch.compiler.assume_constant_result
 def _runs_on(name: str, device: torch.device, block_size: int) -> bool:
     """Return whether there is a kernel; its library is compiled first, if need be."""
     if device.type == "cuda" or library.emulates():
         return cuda.has_kernel(name, block_size, device)
     return library.symbol(f"{name}{block_size}_forward_float32") is not None
+
+
+# torch.compiler.assume_constant_result does no more than this, after importing the compiler
+_runs_on._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from paratime import lazy
 
 if TYPE_CHECKING:
+    from paratime.io.checkpoint import read_checkpoint as read_checkpoint
     from paratime.training.base import DataModule as DataModule
     from paratime.training.base import Task as Task
-    from paratime.training.checkpoint import read_checkpoint as read_checkpoint
     from paratime.training.checkpoint import restore_task as restore_task
     from paratime.training.compile import CompileBlocks as CompileBlocks
     from paratime.training.optimizer import AdamW as AdamW

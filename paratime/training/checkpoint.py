@@ -2,21 +2,16 @@
 
 import signal
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import is_zipfile
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from paratime.errors import InputError, one_line
-
-META, STATE = "meta.pt", "state_dict."
-"""In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
+from paratime.errors import InputError
+from paratime.io.checkpoint import read_checkpoint
 
 TaskT = TypeVar("TaskT", bound=LightningModule)
 
@@ -95,40 +90,6 @@ class SaveWhenStopped(Callback):
         return self.path or (folder and str(Path(folder).with_name("stopped.ckpt")))
 
 
-def check_checkpoint(path: str) -> None:
-    """Refuse a path that is not a whole checkpoint file or folder."""
-    if not Path(path).exists():
-        problem = "an existing checkpoint", repr(path)
-    elif Path(path).is_file() and not is_zipfile(path):
-        problem = "a checkpoint", f"another or a cut file, {path!r}"
-    else:
-        return
-    raise InputError(
-        "ckpt_path",
-        *problem,
-        remedy=f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}",
-    )
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the contents of a checkpoint; of a sharded one's folder, without the moments.
-
-    Raises:
-        InputError: There is no checkpoint of Lightning, or it cannot be read.
-    """
-    check_checkpoint(str(path))
-    try:
-        saved = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(Path(path))
-    except Exception as error:  # torch names no common class for what is cut or of another kind
-        raise InputError(
-            str(path),
-            expected="a checkpoint of paratime fit",
-            got=f"{type(error).__name__}: {one_line(error)}",
-            remedy="name what paratime fit printed",
-        ) from None
-    return saved
-
-
 def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
     """Return the task of a checkpoint, in evaluation mode on the CPU.
 
@@ -171,23 +132,3 @@ def check_weights(ours: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> No
 
 def _shape(weight: Tensor | None) -> str:
     return "no such weight" if weight is None else str(tuple(weight.shape))
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def _read_folder(path: Path) -> dict[str, Any]:
-    from torch.distributed import checkpoint  # which takes two seconds to import
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
-    known = checkpoint.FileSystemReader(path).read_metadata().state_dict_metadata
-    weights = {
-        name.removeprefix(STATE): torch.empty(about.size, dtype=about.properties.dtype)
-        for name, about in known.items()
-        if name.startswith(STATE) and isinstance(about, TensorStorageMetadata)
-    }
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        checkpoint.load({STATE[:-1]: weights}, checkpoint_id=path, no_dist=True)
-    return _read_file(path / META) | {"state_dict": weights}

@@ -1,4 +1,4 @@
-"""The commands of the forecasting slice next to Lightning's: ``paratime forecast ...``."""
+"""From tables of series to forecasts: training, predictions, backtests and charts."""
 
 from paratime.cli.parser import commands_in, run_commands
 

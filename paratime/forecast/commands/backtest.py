@@ -34,9 +34,10 @@ def run(
     """Score forecasts of the last windows of each series, next to other models.
 
     Args:
-        model: As for predict. Fit it with held_out, or it is tested on what it was trained on.
-        data: As for fit.
-        source: As for fit.
+        model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``; fit
+            it with --held_out, or it is tested on what it was trained on.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
         windows: Windows of a series; the last one ends with the series.
         stride: Steps from one window to the next; the horizon by default.
         baselines: Models to compare with next to seasonal_naive: auto_ets, auto_theta (both fitted

@@ -10,7 +10,7 @@ def run(data: str | None = None, source: Source | None = None) -> None:
     """Summarise a source of series: number, lengths, missing values and features.
 
     Args:
-        data: As for fit.
-        source: As for fit.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
     """
     print(summarize(chosen(data, source, series_source).read()))

@@ -26,19 +26,19 @@ def run(
     """Draw forecasts with their intervals after the end of each series.
 
     Args:
-        model: As for predict.
+        model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
         out: Figure to write, .png, .svg or .pdf.
-        data: As for fit.
-        source: As for fit.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
         items: Names of the series to draw; the first twelve by default.
     """
     from paratime.forecast.evaluation.backtest import backtest
-    from paratime.forecast.gluonts.predictor import load_forecaster
+    from paratime.forecast.gluonts.loading import load_model
 
     check_figure(out)
     from paratime.forecast.evaluation.charts import PANELS, fans
 
-    task = load_forecaster(model)
+    task = load_model(model)
     found = chosen(data, source, series_source).at(task.spec.freq).read()
     given = in_roles(select_series(found, items), task.spec.roles)
     check_ahead(given.entries, task.spec.prediction_length)

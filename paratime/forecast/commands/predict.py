@@ -36,16 +36,16 @@ def run(
     Args:
         model: Folder that ``paratime forecast fit`` wrote, or checkpoint of ``paratime fit``.
         out: Table to write, .csv or .parquet.
-        data: As for fit.
-        source: As for fit.
+        data: Table (.csv, .parquet) or data entries of GluonTS, as for paratime forecast fit.
+        source: A source with options, instead of a path.
         levels: Levels of the quantiles, a column each.
     """
-    from paratime.forecast.gluonts.predictor import load_forecaster
+    from paratime.forecast.gluonts.loading import load_model
     from paratime.forecast.inference.direct import forecast
 
     check_format(out)
     kind = AsQuantiles(levels)
-    task = load_forecaster(model)
+    task = load_model(model)
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     table = to_frame(forecast(task, given, kind), given)
     write_table(table, out)

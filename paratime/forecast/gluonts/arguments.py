@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.model.task import ForecastTask
-from paratime.training.checkpoint import check_checkpoint
+from paratime.io.checkpoint import check_checkpoint
 
 CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
 """Arguments of an estimator that its weights do not depend on."""

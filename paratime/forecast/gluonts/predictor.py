@@ -1,11 +1,8 @@
 """``ParaRNNPredictor``: a trained forecaster under the interface of GluonTS, and its folder."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from itertools import islice
-from json import JSONDecodeError
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,14 +15,13 @@ from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.fitting.selection import Selection
-from paratime.forecast.gluonts.recipe import ABOUT, Recipe
+from paratime.forecast.gluonts.loading import WEIGHTS, damage_in_one_line, digest, read_weights
+from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 from paratime.io.atomic import replacing
-from paratime.training.checkpoint import check_checkpoint
-
-WEIGHTS = "weights.pt"
+from paratime.io.checkpoint import check_checkpoint
 
 
 class ParaRNNPredictor(RepresentablePredictor):
@@ -90,7 +86,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
         with replacing(path / WEIGHTS) as draft:
-            torch.save({"of": _digest(path), "weights": self.task.state_dict()}, draft)
+            torch.save({"of": digest(path), "weights": self.task.state_dict()}, draft)
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device = "cpu") -> "ParaRNNPredictor":
@@ -100,18 +96,10 @@ class ParaRNNPredictor(RepresentablePredictor):
             InputError: The folder holds no complete predictor.
         """
         path = Path(path)
-        remedy = "name a folder that serialize or paratime forecast fit completed"
-        expected = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
-        if not (path / WEIGHTS).is_file() or not (path / ABOUT).is_file():
-            raise InputError(str(path), expected, "none", remedy)
-        try:
-            saved = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-            if saved["of"] != _digest(path):
-                raise InputError(str(path), expected, "those of another", remedy)
+        weights = read_weights(path)
+        with damage_in_one_line(path):
             predictor = super().deserialize(path)
-            predictor.task.load_state_dict(saved["weights"])
-        except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
-            raise InputError(str(path), expected, "damaged or older ones", remedy) from error
+            predictor.task.load_state_dict(weights)
         return predictor.to(device)
 
 
@@ -134,8 +122,3 @@ def load_forecaster(path: str) -> ForecastTask:
         raise InputError(
             path, "one of paratime fit", "one of forecast fit", "name the folder that it is in"
         ) from error
-
-
-def _digest(path: Path) -> str:
-    """Return a hash of the description of a predictor."""
-    return sha256((path / ABOUT).read_bytes()).hexdigest()

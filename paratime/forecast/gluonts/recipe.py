@@ -12,6 +12,7 @@ from paratime.cells.init import Init
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.inference.forecast_type import ForecastType
 from paratime.forecast.model.outputs import Output, Quantiles
+from paratime.forecast.model.trained import ForecastModel
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import ParaGRU
@@ -56,16 +57,20 @@ class Recipe:
         """Build the task for series."""
         from paratime.forecast.model.task import ForecastTask  # brings Lightning along
 
+        optimizer = AdamW(lr=self.lr, weight_decay=self.weight_decay)
+        return ForecastTask(spec=spec, optimizer=optimizer, **self._network())
+
+    def model(self, spec: SeriesSpec) -> ForecastModel:
+        """Build the network alone, for series, without importing Lightning."""
+        model = ForecastModel(**self._network())
+        model.specify(spec)
+        return model
+
+    def _network(self) -> dict[str, Any]:
         width = self.hidden_size
-        return ForecastTask(
-            Encoder(width, self.num_layers, self.mixer, mlp_size=2 * width),
-            spec,
-            output=self.output,
-            lags=self.lags,
-            dropout=self.dropout_rate,
-            squash=self.squash,
-            optimizer=AdamW(lr=self.lr, weight_decay=self.weight_decay),
-        )
+        encoder = Encoder(width, self.num_layers, self.mixer, mlp_size=2 * width)
+        names = {"output": self.output, "lags": self.lags, "squash": self.squash}
+        return {"encoder": encoder, "dropout": self.dropout_rate, **names}
 
 
 def encode_dataclass(value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Forecasts after the end of each series, by a trained task."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,14 +13,17 @@ from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.windows import placed, to_tensors, with_origins
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
-from paratime.forecast.model.task import ForecastTask
+
+if TYPE_CHECKING:
+    from paratime.forecast.model.task import ForecastTask
+    from paratime.forecast.model.trained import ForecastModel
 
 STEPS = 2**17
 """Most steps of a batch of several series; memory is proportional to them."""
 
 
 def forecast(
-    task: ForecastTask,
+    task: "ForecastTask | ForecastModel",
     data: Collection,
     kind: ForecastType = AsQuantiles(),  # noqa: B008 (frozen)
     *,
@@ -57,7 +60,7 @@ def _steps(entries: list[dict[str, Any]]) -> int:
 
 @torch.inference_mode()
 def _forecast(
-    task: ForecastTask, entries: list[dict[str, Any]], kind: ForecastType
+    task: "ForecastTask | ForecastModel", entries: list[dict[str, Any]], kind: ForecastType
 ) -> list[Forecast]:
     entries = [entry if entry["target"].size else _unobserved(entry) for entry in entries]
     standard, length = task.spec.standard, task.spec.prediction_length

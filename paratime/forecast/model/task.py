@@ -12,9 +12,10 @@ from torch import Tensor
 from paratime.forecast.data.datamodule import TrainingSeries
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.model.metrics import ForecastScores
-from paratime.forecast.model.network import ForecastNetwork, Memory, SeriesShape
+from paratime.forecast.model.network import ForecastNetwork, Memory
 from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.forecast.model.pieces import pieces_of, recomputed
+from paratime.forecast.model.trained import network_of
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.sharing import mean_of_all
@@ -62,11 +63,12 @@ class ForecastTask(Task):
     ) -> None:
         super().__init__(optimizer)
         self.save_plain_hyperparameters()
-        self._sizes = lags, window
-        self._output = output
         self._network = partial(
-            ForecastNetwork,
-            encoder,
+            network_of,
+            encoder=encoder,
+            output=output,
+            lags=lags,
+            window=window,
             decoder_size=decoder_size,
             dropout=dropout,
             squash=squash,
@@ -76,16 +78,7 @@ class ForecastTask(Task):
 
     def build(self, spec: SeriesSpec) -> None:
         """Build the network, and the scores of its forecasts."""
-        (lags, window), season, horizon = self._sizes, spec.season, spec.prediction_length
-        own = ("prediction_length", "season", "target", "known", "past", "static_real")
-        sizes = {name: getattr(spec, name) for name in (*own, "variation")}
-        cardinality = tuple(len(x) for x in spec.categories.values())
-        self.network = self._network(
-            self._output.bounded() if spec.nonnegative else self._output,
-            SeriesShape(**sizes, cardinality=cardinality),
-            lags=max(8, (horizon // season + 1) * season) if lags is None else lags,
-            window=max(8, season) if window is None else window,
-        )
+        self.network = self._network(spec)
         self.val_scores, self.test_scores = ForecastScores(), ForecastScores()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

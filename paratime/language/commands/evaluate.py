@@ -17,7 +17,7 @@ from paratime.language.tokenizers.base import describe_tokenizer
 
 if TYPE_CHECKING:
     from paratime.language.evaluation.evaluate import Evaluation, Score
-    from paratime.language.model.task import LanguageTask
+    from paratime.language.model.network import LanguageNetwork
 
 Split = Literal["train", "val", "test", "all"]
 
@@ -52,11 +52,11 @@ def run(
             positions.png.
     """
     from paratime.language.evaluation.evaluate import evaluate
-    from paratime.language.export.safetensors import load_task
+    from paratime.language.export.safetensors import load_model
 
     if out is not None:
         check_new(out)
-    documents, task = _chosen(data, source, split, hold_out), load_task(ckpt_path, device)
+    documents, task = _chosen(data, source, split, hold_out), load_model(ckpt_path, device)
     if isinstance(source, PreparedCorpus):
         _check_tokens(source, task)
     result = evaluate(task, documents, context, batch_size=batch_size)
@@ -117,9 +117,9 @@ def _chosen(
     return (document for name, document in hold_out.parts(source) if split in ("all", name))
 
 
-def _check_tokens(source: PreparedCorpus, task: "LanguageTask") -> None:
+def _check_tokens(source: PreparedCorpus, task: "LanguageNetwork") -> None:
     """Refuse tokens of another tokenizer."""
-    from paratime.language.model.task import tokenizer_of
+    from paratime.language.model.network import tokenizer_of
 
     ours, theirs = tokenizer_of(task).spec(), source.tokenizer().spec()
     if theirs != ours:

@@ -14,7 +14,7 @@ from paratime.language.generation.sampling import Sampling
 
 if TYPE_CHECKING:
     from paratime.language.generation.generate import Completion
-    from paratime.language.model.task import LanguageTask
+    from paratime.language.model.network import LanguageNetwork
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
         stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
         seed: Seed of the samples; by default each call gives another text.
     """
-    from paratime.language.export.safetensors import load_task
+    from paratime.language.export.safetensors import load_model
     from paratime.language.generation.generate import complete
 
     sampling = Sampling(
@@ -72,7 +72,7 @@ def run(
     if prompt and prompts is not None:
         raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
     given = [prompt] if prompts is None else read_prompts(prompts)
-    task = load_task(ckpt_path)
+    task = load_model(ckpt_path)
     if len(given) * samples == 1 and out is None:
         print_stream(task, given[0], sampling)
         return
@@ -87,7 +87,7 @@ def run(
         print(f"{heading}\n{text.prompt}{text.text}\n")
 
 
-def print_stream(task: "LanguageTask", prompt: str, sampling: Sampling) -> None:
+def print_stream(task: "LanguageNetwork", prompt: str, sampling: Sampling) -> None:
     """Print a prompt and its continuation, as it is generated."""
     from paratime.language.generation.generate import generate
 

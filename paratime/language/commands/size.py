@@ -1,5 +1,6 @@
 """``paratime language size``: parameters, memory and operations of a config, as a table."""
 
+from argparse import SUPPRESS
 from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
@@ -102,10 +103,15 @@ def _aligned(rows: dict[str, str]) -> list[str]:
 def _parser() -> Parser:
     """Return a parser of the options of ``paratime fit``, of which the model's count."""
     parser: Any = Parser(prog="paratime language size", description=str(run.__doc__))
-    parser.add_argument("-c", "--config", action=ActionConfigFile, help="as for paratime fit")
-    parser.add_argument("--model.vocab_size", dest="vocab_size", type=int, help="without data")
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="Config.")
+    parser.add_argument(
+        "--model.vocab_size",
+        dest="vocab_size",
+        type=int,
+        help="Number of token ids, instead of data.",
+    )
     parser.add_subclass_arguments(LanguageTask, "model", required=True)
     parser.add_subclass_arguments(TokenData, "data", required=True)
     for name in NOT_USED:
-        parser.add_argument(f"--{name}", type=Any, help="not used")
+        parser.add_argument(f"--{name}", type=Any, help=SUPPRESS)
     return parser

@@ -14,7 +14,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.layers.state import select
 
 if TYPE_CHECKING:
-    from paratime.language.model.task import LanguageTask
+    from paratime.language.model.network import LanguageNetwork
 
 TOKENS, LOGITS = 2**12, 2**27
 """Limits of what is computed at a time: tokens, so that they fit in a CPU's caches, and logits
@@ -42,7 +42,7 @@ class Context(ABC):
 
     @abstractmethod
     def score(
-        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageNetwork", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of all tokens except each document's first, which is only read.
 
@@ -71,7 +71,7 @@ class Carried(Context):
             check_at_least(1, chunk=self.chunk)
 
     def score(
-        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageNetwork", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of chunks; see ``Context.score``."""
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]), reverse=True)
@@ -79,7 +79,7 @@ class Carried(Context):
             yield from self._score(task, documents, order[first : first + batch_size])
 
     def _score(
-        self, task: "LanguageTask", documents: Sequence[Tensor], rows: list[int]
+        self, task: "LanguageNetwork", documents: Sequence[Tensor], rows: list[int]
     ) -> Iterator[Piece]:
         """Score a batch of documents, the longest first."""
         begin, state = 0, None
@@ -118,7 +118,7 @@ class Sliding(Context):
             )
 
     def score(
-        self, task: "LanguageTask", documents: Sequence[Tensor], batch_size: int
+        self, task: "LanguageNetwork", documents: Sequence[Tensor], batch_size: int
     ) -> Iterator[Piece]:
         """Yield the scores of windows; see ``Context.score``."""
         windows = [
@@ -140,7 +140,7 @@ class Sliding(Context):
 
 
 def score_batch(
-    task: "LanguageTask", parts: Sequence[Tensor], state: Any
+    task: "LanguageNetwork", parts: Sequence[Tensor], state: Any
 ) -> tuple[list[tuple[Tensor, Tensor]], Any]:
     """Score all tokens except the first of each sequence; return (nats, greedy) and the states.
 
@@ -162,6 +162,6 @@ def score_batch(
     return [(-nats[:count], greedy[:count]) for nats, greedy, count in rows], state
 
 
-def _tokens(task: "LanguageTask") -> int:
+def _tokens(task: "LanguageNetwork") -> int:
     """Return the number of tokens to compute at a time."""
     return min(TOKENS, LOGITS // task.head.out_features)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from paratime.errors import InputError, check_at_least
 from paratime.language.data.sources.base import Document
 from paratime.language.evaluation.contexts import Carried, Context, Piece
-from paratime.language.model.task import LanguageTask, tokenizer_of
+from paratime.language.model.network import LanguageNetwork, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer
 
 
@@ -120,7 +120,7 @@ class Evaluation:
 
 
 def evaluate(
-    task: LanguageTask,
+    task: LanguageNetwork,
     documents: Iterable[Document],
     context: Context = Carried(),  # noqa: B008 (frozen)
     *,
@@ -164,7 +164,7 @@ def evaluate(
 
 @torch.inference_mode()
 def log_likelihoods(
-    task: LanguageTask,
+    task: LanguageNetwork,
     documents: Sequence[Tensor],
     context: Context = Carried(),  # noqa: B008 (frozen)
     *,
@@ -205,7 +205,7 @@ def perplexity(loss: float) -> float:
 
 
 def _scored(
-    task: LanguageTask, ids: Sequence[Tensor], context: Context, batch_size: int
+    task: LanguageNetwork, ids: Sequence[Tensor], context: Context, batch_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return nats and hits by document, (D, 2); counts, nats and squares by position, (3, 64)."""
     sums, bins = np.zeros((len(ids), 2)), np.zeros((3, 64))
@@ -220,7 +220,7 @@ def _scored(
 
 @torch.inference_mode()
 def _pieces(
-    task: LanguageTask,
+    task: LanguageNetwork,
     ids: Sequence[Tensor],
     context: Context,
     batch_size: int,

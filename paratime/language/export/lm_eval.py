@@ -23,7 +23,8 @@ from paratime.language.evaluation.evaluate import document_ids, log_likelihoods
 from paratime.language.export.safetensors import load_task
 from paratime.language.generation.generate import complete
 from paratime.language.generation.sampling import Sampling
-from paratime.language.model.task import LanguageTask, tokenizer_of
+from paratime.language.model.network import tokenizer_of
+from paratime.language.model.task import LanguageTask
 
 KNOWN = ("until", "max_gen_toks", "do_sample", "temperature", "top_k", "top_p", "min_p")
 """Supported options of generation; greedy generation needs no others."""

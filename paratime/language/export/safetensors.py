@@ -4,8 +4,9 @@ import copy
 import inspect
 import json
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
+from paratime.io.checkpoint import read_checkpoint
 from paratime.language.data.spec import TokenSpec
-from paratime.language.model.task import LanguageTask
+from paratime.language.model.network import LanguageModel, LanguageNetwork
 from paratime.language.model.weights import (
     CONFIG,
     read_json,
@@ -23,7 +25,11 @@ from paratime.language.model.weights import (
 )
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
 from paratime.language.tokenizers.vocabulary import tokenizer_files
-from paratime.training.checkpoint import read_checkpoint
+
+if TYPE_CHECKING:
+    from paratime.language.model.task import LanguageTask
+
+NetworkT = TypeVar("NetworkT", "LanguageTask", LanguageModel, LanguageNetwork)
 
 WEIGHT_PREFIX = "model."
 """Prefix of the weights' names, which are those of ``ParatimeForCausalLM``."""
@@ -35,7 +41,7 @@ SPECIFIED = ("spec", "vocab_size", "tokenizer")
 
 
 def export_task(
-    task: LanguageTask, folder: str | Path, encoder: dict[str, Any], *, step: bool = False
+    task: "LanguageTask", folder: str | Path, encoder: dict[str, Any], *, step: bool = False
 ) -> None:
     """Write a model that was built in Python.
 
@@ -70,11 +76,13 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
     Raises:
         InputError: The file is no checkpoint, or does not describe how to build its model.
     """
-    task, recipe = _of_checkpoint(ckpt_path)
+    recipe, weights = _in_checkpoint(ckpt_path)
+    task = build_task(recipe)
+    _fill(task, weights, f"weights of {ckpt_path}", "train it anew")
     write_folder(task, recipe, folder, step=step)
 
 
-def from_exported(folder: str | Path) -> LanguageTask:
+def from_exported(folder: str | Path) -> "LanguageTask":
     """Return the model of a folder, in evaluation mode, with identical weights.
 
     Building it imports the classes that the config names, from installed packages or the working
@@ -83,19 +91,11 @@ def from_exported(folder: str | Path) -> LanguageTask:
     Raises:
         InputError: Files are missing, or do not match.
     """
-    folder = Path(folder)
-    config = read_json(folder / CONFIG)
-    if (kind := config.get("model_type")) != MODEL_TYPE:
-        raise InputError(
-            f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
-        )
-    task, weights = build_task(config.get("model", {})), read_weights(folder)
-    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
-    _fill(task, named, f"weights of {folder}", "export the model again")
-    return task.eval()
+    recipe, weights = _exported(folder)
+    return _filled(build_task(recipe), weights, f"weights of {folder}", "export the model again")
 
 
-def load_task(path: str, device: str = "cpu") -> LanguageTask:
+def load_task(path: str, device: str = "cpu") -> "LanguageTask":
     """Return the model of a checkpoint of ``paratime fit``, or of an exported folder.
 
     Args:
@@ -105,10 +105,20 @@ def load_task(path: str, device: str = "cpu") -> LanguageTask:
     Raises:
         InputError: There is neither, or no such device.
     """
+    return _load(path, device, build_task)
+
+
+def load_model(path: str, device: str = "cpu") -> LanguageNetwork:
+    """Return the network of ``load_task``, of a ``LanguageTask`` without importing Lightning."""
+    return _load(path, device, build_model)
+
+
+def _load(path: str, device: str, build: Callable[[dict[str, Any]], NetworkT]) -> NetworkT:
     if (Path(path) / CONFIG).is_file():
-        task = from_exported(path)
+        (recipe, weights), remedy = _exported(path), "export the model again"
     else:
-        task = _of_checkpoint(path)[0].eval()
+        (recipe, weights), remedy = _in_checkpoint(path), "train it anew"
+    task = _filled(build(recipe), weights, f"weights of {path}", remedy)
     try:
         return task.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -117,7 +127,7 @@ def load_task(path: str, device: str = "cpu") -> LanguageTask:
         ) from None
 
 
-def build_task(recipe: dict[str, Any]) -> LanguageTask:
+def build_task(recipe: dict[str, Any]) -> "LanguageTask":
     """Return a new model.
 
     Args:
@@ -126,6 +136,22 @@ def build_task(recipe: dict[str, Any]) -> LanguageTask:
     Raises:
         InputError: A class cannot be imported, or does not accept the arguments.
     """
+    from paratime.language.model.task import LanguageTask  # brings Lightning along
+
+    return _build(recipe, LanguageTask)
+
+
+def build_model(recipe: dict[str, Any]) -> LanguageNetwork:
+    """Return the network of a new model, without importing Lightning for a ``LanguageTask``."""
+    if not _is_own(str(recipe.get("class_path"))):
+        return build_task(recipe)
+    given, names = recipe.get("init_args", {}), inspect.signature(LanguageModel).parameters
+    kept = {name: value for name, value in given.items() if name in (*names, *SPECIFIED)}
+    name = f"{LanguageModel.__module__}.{LanguageModel.__qualname__}"
+    return _build({"class_path": name, "init_args": kept}, LanguageModel)
+
+
+def _build(recipe: dict[str, Any], kind: type[NetworkT]) -> NetworkT:
     arguments = copy.deepcopy(recipe.get("init_args", {}))
     spec = TokenSpec.saved_in(arguments)
     if spec is None:
@@ -135,10 +161,10 @@ def build_task(recipe: dict[str, Any]) -> LanguageTask:
     for name in SPECIFIED:  # the parser would parse a tokenizer's strings, such as JSON
         arguments.pop(name, None)
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LanguageTask, "model", fail_untyped=False)
+    parser.add_subclass_arguments(kind, "model", fail_untyped=False)
     try:
         described = {"model": recipe | {"init_args": arguments}}
-        task: LanguageTask = parser.instantiate(parser.parse_object(described)).model
+        task: NetworkT = parser.instantiate(parser.parse_object(described)).model
     except ArgumentError as error:
         raise InputError(
             "model", "classes and arguments", one_line(error), "run where it is, or install it"
@@ -157,25 +183,40 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         InputError: They do not describe how to build the model.
     """
-    module, _, attribute = str(hyperparameters.get("_class_path")).rpartition(".")
-    kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
-    task = kind if isinstance(kind, type) and issubclass(kind, LanguageTask) else None
-    if task is None or "encoder" not in hyperparameters:
+    path = str(hyperparameters.get("_class_path"))
+    names = _arguments_of(path)
+    if names is None or "encoder" not in hyperparameters:
         raise InputError(
             name,
             expected="a language model of paratime fit",
             got="another checkpoint",
             remedy="load it in Python with its encoder, and call paratime.language.export_task",
         )
-    names = inspect.signature(task).parameters
     arguments = {key: value for key, value in hyperparameters.items() if key in names}
     if (spec := TokenSpec.saved_in(hyperparameters)) is not None:
         arguments["spec"] = spec.plain()
-    return {"class_path": f"{module}.{attribute}", "init_args": arguments}
+    return {"class_path": path, "init_args": arguments}
+
+
+def _is_own(class_path: str) -> bool:
+    """Return whether a class is ``LanguageTask``, by any of the names that it has had."""
+    return class_path.startswith("paratime.") and class_path.endswith(".LanguageTask")
+
+
+def _arguments_of(class_path: str) -> Iterable[str] | None:
+    """Return the arguments of a language task, None if there is no such class."""
+    if _is_own(class_path):
+        return (*inspect.signature(LanguageModel).parameters, "spec", "optimizer")
+    from paratime.language.model.task import LanguageTask  # brings Lightning along
+
+    module, _, attribute = class_path.rpartition(".")
+    kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
+    is_task = isinstance(kind, type) and issubclass(kind, LanguageTask)
+    return inspect.signature(kind).parameters if is_task else None
 
 
 def write_folder(
-    task: LanguageTask, recipe: dict[str, Any], folder: str | Path, *, step: bool = False
+    task: "LanguageTask", recipe: dict[str, Any], folder: str | Path, *, step: bool = False
 ) -> None:
     """Write a model and its recipe, completely or not at all."""
     with making(folder) as draft:
@@ -190,7 +231,7 @@ def write_folder(
             export_step(task, draft)
 
 
-def config_of(task: LanguageTask, recipe: dict[str, Any]) -> dict[str, Any]:
+def config_of(task: "LanguageTask", recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the config of a model and its recipe."""
     start = None if task.tokenizer is None else tokenizer_from_spec(task.tokenizer).start
     return {
@@ -206,16 +247,30 @@ def config_of(task: LanguageTask, recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_checkpoint(path: str) -> tuple[LanguageTask, dict[str, Any]]:
-    """Return a checkpoint's model, and how it is built."""
+def _exported(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the recipe and the weights of an exported folder."""
+    config = read_json(Path(folder) / CONFIG)
+    if (kind := config.get("model_type")) != MODEL_TYPE:
+        raise InputError(
+            f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
+        )
+    weights = read_weights(Path(folder))
+    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
+    return config.get("model", {}), named
+
+
+def _in_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the recipe and the weights of a checkpoint."""
     saved = read_checkpoint(path)
-    recipe = recipe_of(saved.get("hyper_parameters", {}), path)
-    task = build_task(recipe)
-    _fill(task, saved["state_dict"], f"weights of {path}", "train it anew")
-    return task, recipe
+    return recipe_of(saved.get("hyper_parameters", {}), path), saved["state_dict"]
 
 
-def _fill(task: LanguageTask, weights: dict[str, Tensor], what: str, remedy: str) -> None:
+def _filled(task: NetworkT, weights: dict[str, Tensor], what: str, remedy: str) -> NetworkT:
+    _fill(task, weights, what, remedy)
+    return task.eval()
+
+
+def _fill(task: LanguageNetwork, weights: dict[str, Tensor], what: str, remedy: str) -> None:
     """Load weights, keeping their precision; refuse those of another model."""
     ours = task.state_dict(keep_vars=True)
     shapes = {name: tuple(x.shape) for name, x in ours.items()}
@@ -230,7 +285,7 @@ def _fill(task: LanguageTask, weights: dict[str, Tensor], what: str, remedy: str
 
 
 @torch.inference_mode()
-def _check_same(task: LanguageTask, twin: LanguageTask, remedy: str) -> None:
+def _check_same(task: LanguageNetwork, twin: LanguageNetwork, remedy: str) -> None:
     """Refuse a description with the same weights but other outputs."""
     ids = torch.arange(64).remainder(task.head.out_features).view(2, 32)
     training, twin = task.training, copy.deepcopy(twin).to(task.device)

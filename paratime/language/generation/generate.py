@@ -9,7 +9,7 @@ import torch
 from paratime.errors import InputError, check_at_least
 from paratime.language.generation.sampling import Sampler, Sampling, fresh_seed, sequence_seed
 from paratime.language.generation.stepping import prefill, stepper
-from paratime.language.model.task import LanguageTask, tokenizer_of
+from paratime.language.model.network import LanguageNetwork, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.layers.state import select
 
@@ -76,7 +76,7 @@ class Completion:
 
 
 def generate(
-    task: LanguageTask,
+    task: LanguageNetwork,
     prompt: str = "",
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
 ) -> Iterator[str]:
@@ -101,7 +101,7 @@ def generate(
 
 
 def complete(
-    task: LanguageTask,
+    task: LanguageNetwork,
     prompts: Sequence[str],
     sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
     *,
@@ -177,7 +177,7 @@ class _Text:
 
 
 def _pieces(
-    task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
+    task: LanguageNetwork, texts: list[_Text], sampling: Sampling, seed: int
 ) -> Iterator[tuple[int, str]]:
     """Yield pairs (index of the text, piece) until all texts have ended."""
     training = task.training
@@ -189,7 +189,7 @@ def _pieces(
 
 
 def _write(
-    task: LanguageTask, texts: list[_Text], sampling: Sampling, seed: int
+    task: LanguageNetwork, texts: list[_Text], sampling: Sampling, seed: int
 ) -> Iterator[tuple[int, str]]:
     start = tokenizer_of(task).start
     prompts = {x.prompt: x.ids for x in texts}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paratime.language.generation.sampling import DRAWS_AHEAD, Sampler
-from paratime.language.model.task import LanguageTask
+from paratime.language.model.network import LanguageNetwork
 from paratime.layers.capture import capture
 from paratime.layers.state import leaves, select
 from paratime.ops.program import CaptureError, Program
@@ -43,7 +43,7 @@ class Stepper(ABC):
 
 
 @torch.inference_mode()
-def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any]:
+def prefill(task: LanguageNetwork, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any]:
     """Read prompts in parallel over time, many steps at a time.
 
     Args:
@@ -71,7 +71,7 @@ def prefill(task: LanguageTask, prompts: Sequence[Sequence[int]]) -> tuple[Tenso
     return task.head(last).cpu(), state
 
 
-def stepper(task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> Stepper:
+def stepper(task: LanguageNetwork, sampler: Sampler, *, logits: Tensor, state: Any) -> Stepper:
     """Return the fastest stepper that continues from logits (B, V) and states of prompts."""
     try:
         return NativeStepper(task, sampler, logits=logits, state=state)
@@ -82,7 +82,9 @@ def stepper(task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any)
 class TorchStepper(Stepper):
     """Steps in torch."""
 
-    def __init__(self, task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> None:
+    def __init__(
+        self, task: LanguageNetwork, sampler: Sampler, *, logits: Tensor, state: Any
+    ) -> None:
         self._task, self._sampler, self._logits, self._state = task, sampler, logits, state
         self._tokens: Tensor | None = None
 
@@ -112,7 +114,9 @@ class NativeStepper(Stepper):
     """
 
     @torch.inference_mode()
-    def __init__(self, task: LanguageTask, sampler: Sampler, *, logits: Tensor, state: Any) -> None:
+    def __init__(
+        self, task: LanguageNetwork, sampler: Sampler, *, logits: Tensor, state: Any
+    ) -> None:
         table = task.embedding.weight
         size = sum(p.numel() for p in task.parameters())
         elsewhere = table.device.type != "cpu" or torch.is_autocast_enabled("cpu")

@@ -3,24 +3,23 @@
 import math
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.language.data.spec import TokenSpec
 from paratime.language.data.windows import BLANK
 from paratime.language.model.fsdp import data_mesh, shard_
-from paratime.language.model.loss import next_token_loss
 from paratime.language.model.metrics import LanguageScores
 from paratime.language.model.mup import WidthTransfer
-from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer
-from paratime.language.tokenizers.catalog import tokenizer_from_spec
+from paratime.language.model.network import LanguageNetwork
+from paratime.language.tokenizers.base import describe_tokenizer
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.carry import Carry
 from paratime.training.sharing import mean_of_all
 
 
-class LanguageTask(Task):
+class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc] (Lightning's device is a property)
     """Next-token prediction: embedding, encoder, linear head.
 
     Args:
@@ -61,43 +60,10 @@ class LanguageTask(Task):
         if spec is not None:
             self.specify(spec)
 
-    @property
-    def tokenizer(self) -> dict[str, Any] | None:
-        """Description of the tokenizer."""
-        return self.spec.tokenizer
-
     def build(self, spec: TokenSpec) -> None:
-        """Build embedding, encoder and head."""
-        (encoder,) = self._given
-        self.embedding = nn.Embedding(spec.vocab_size, encoder.width)
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.width, spec.vocab_size, bias=False)
-        nn.init.normal_(self.embedding.weight, std=encoder.width**-0.5)
-        if self.tied:
-            self.head.weight = self.embedding.weight
-        if self.transfer is not None:
-            self.transfer.initialise_(encoder, self.embedding, self.head)
+        """Build the network, and the scores of its predictions."""
+        super().build(spec)
         self.val_scores, self.test_scores = LanguageScores(), LanguageScores()
-
-    def forward(
-        self,
-        inputs: Tensor,
-        state: Any = None,
-        *,
-        reset: Tensor | None = None,
-        lengths: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
-        """Map ids (B, T) to logits (B, T, vocab_size) of the next ids, and the state.
-
-        See ``Mixer.forward`` for resets and lengths.
-        """
-        y, state = self.encoder(self.embedding(inputs), state, reset=reset, lengths=lengths)
-        return self.head(y), state
-
-    def step(self, token: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Map ids (B,) to logits (B, vocab_size) of the next ids, and the state."""
-        y, state = self.encoder.step(self.embedding(token), state)
-        return self.head(y), state
 
     def configure_model(self) -> None:
         """Build the network; shard its weights where the strategy is ModelParallelStrategy."""
@@ -115,16 +81,6 @@ class LanguageTask(Task):
     def count(self, batch: dict[str, Tensor]) -> int:
         """Return the number of tokens in a batch."""
         return batch["inputs"].numel()
-
-    def losses(self, batch: dict[str, Tensor], state: Any = None) -> tuple[Tensor, Tensor, Any]:
-        """Return the loss to minimise, the nats of each target (B, T), and the state at the end.
-
-        Logits are computed a few rows at a time, see ``next_token_loss``.
-        """
-        y, state = self.encoder(self.embedding(batch["inputs"]), state, reset=batch["reset"])
-        rows, targets = y.flatten(0, 1), batch["targets"]
-        loss, nats = next_token_loss(rows, self.head.weight, targets.flatten(), self.z_loss)
-        return loss, nats.view_as(targets), state
 
     def flops(self) -> int:
         """Return 6 operations per token for each weight that it is multiplied by.
@@ -201,19 +157,3 @@ class LanguageTask(Task):
     def _log(self, split: str, scores: LanguageScores) -> None:
         self.log_scores(split, scores.compute(), shown=("bits_per_byte",))
         scores.reset()
-
-
-def tokenizer_of(task: LanguageTask) -> Tokenizer:
-    """Return a model's tokenizer.
-
-    Raises:
-        InputError: The model has none.
-    """
-    if task.tokenizer is None:
-        raise InputError(
-            "tokenizer",
-            expected="a model that knows its tokenizer",
-            got="None",
-            remedy="give its TokenSpec a tokenizer",
-        )
-    return tokenizer_from_spec(task.tokenizer)

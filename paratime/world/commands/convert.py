@@ -19,9 +19,9 @@ def run(out: str, layout: Format, data: str | None = None, source: Source | None
 
     Args:
         out: Folder to write, new or empty.
-        layout: As for collect.
-        data: As for inspect.
-        source: As for inspect.
+        layout: npz (Dreamer's, a file per episode) or minari.
+        data: gym:ID, or a path of .hdf5 (Minari, D4RL) or .npz (Dreamer) episodes.
+        source: A source with options, instead of a path.
     """
     check_out(out, layout)
     write_recording(chosen(data, source, trajectory_source).read(), out, layout)

@@ -37,9 +37,9 @@ def run(
 
     Args:
         ckpt_path: Checkpoint of paratime fit.
-        data: As for inspect; also a table like those of the training, whose columns the checkpoint
-            knows.
-        source: As for inspect.
+        data: As for paratime world inspect; also a table like those of the training, whose
+            columns the checkpoint knows.
+        source: A source with options, instead of a path.
         horizon: Steps of a rollout.
         every: Rows from one rollout's beginning to the next.
         beside: Checkpoints of other models of the same data, FILE or FILE,FILE, for further

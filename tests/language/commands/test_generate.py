@@ -127,7 +127,7 @@ def test_a_key_that_interrupts_leaves_no_trace(paratime, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("paratime.language.export.safetensors.load_task", interrupt)
+    monkeypatch.setattr("paratime.language.export.safetensors.load_model", interrupt)
     status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
     assert (status, out, err) == (130, "", "\nparatime: interrupted\n")
 

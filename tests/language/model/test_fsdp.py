@@ -12,8 +12,8 @@ import torch
 from language.sharded_run import run
 
 from paratime.errors import InputError
+from paratime.io.checkpoint import read_checkpoint
 from paratime.language.model.fsdp import data_mesh
-from paratime.training.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,67 @@
+"""What a checkpoint of ``paratime fit`` holds, read without Lightning."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+
+from paratime.errors import InputError, one_line
+
+META, STATE = "meta.pt", "state_dict."
+"""In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
+
+
+def check_checkpoint(path: str) -> None:
+    """Refuse a path that is not a whole checkpoint file or folder."""
+    if not Path(path).exists():
+        problem = "an existing checkpoint", repr(path)
+    elif Path(path).is_file() and not is_zipfile(path):
+        problem = "a checkpoint", f"another or a cut file, {path!r}"
+    else:
+        return
+    raise InputError(
+        "ckpt_path",
+        *problem,
+        remedy=f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}",
+    )
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the contents of a checkpoint; of a sharded one's folder, without the moments.
+
+    Raises:
+        InputError: There is no checkpoint of Lightning, or it cannot be read.
+    """
+    check_checkpoint(str(path))
+    try:
+        saved = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(Path(path))
+    except Exception as error:  # torch names no common class for what is cut or of another kind
+        raise InputError(
+            str(path),
+            expected="a checkpoint of paratime fit",
+            got=f"{type(error).__name__}: {one_line(error)}",
+            remedy="name what paratime fit printed",
+        ) from None
+    return saved
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _read_folder(path: Path) -> dict[str, Any]:
+    from torch.distributed import checkpoint  # which takes two seconds to import
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    known = checkpoint.FileSystemReader(path).read_metadata().state_dict_metadata
+    weights = {
+        name.removeprefix(STATE): torch.empty(about.size, dtype=about.properties.dtype)
+        for name, about in known.items()
+        if name.startswith(STATE) and isinstance(about, TensorStorageMetadata)
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        checkpoint.load({STATE[:-1]: weights}, checkpoint_id=path, no_dist=True)
+    return _read_file(path / META) | {"state_dict": weights}
