@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,10 @@ from paratime.forecast.data.windows import placed, to_tensors, with_origins
 from paratime.forecast.evaluation.metrics import METRICS, REQUIRED, Floats, Sums, sums
 from paratime.forecast.evaluation.rolling import RollingWindows, rolling
 from paratime.forecast.model.outputs import LEVELS
-from paratime.forecast.model.task import ForecastTask
+
+if TYPE_CHECKING:
+    from paratime.forecast.model.task import ForecastTask
+    from paratime.forecast.model.trained import ForecastModel
 
 PIECE = 2**24
 """Values that the head computes at a time."""
@@ -122,7 +126,7 @@ def with_required(levels: Sequence[float]) -> tuple[float, ...]:
 
 
 def backtest(
-    task: ForecastTask,
+    task: "ForecastTask | ForecastModel",
     collection: Collection,
     *,
     windows: int,
@@ -155,7 +159,7 @@ def backtest(
 
 
 @contextmanager
-def _evaluating(task: ForecastTask) -> Iterator[None]:
+def _evaluating(task: "ForecastTask | ForecastModel") -> Iterator[None]:
     training = task.training
     task.eval()
     try:
@@ -165,7 +169,9 @@ def _evaluating(task: ForecastTask) -> Iterator[None]:
         task.train(training)
 
 
-def _batches(task: ForecastTask, windows: RollingWindows, size: int) -> Iterator[dict[str, Tensor]]:
+def _batches(
+    task: "ForecastTask | ForecastModel", windows: RollingWindows, size: int
+) -> Iterator[dict[str, Tensor]]:
     standard, length = task.spec.standard, windows.prediction_length
     parameter = next(task.parameters())
     origins = np.split(windows.origin, windows.firsts[1:])
@@ -178,7 +184,7 @@ def _batches(task: ForecastTask, windows: RollingWindows, size: int) -> Iterator
 
 
 def _forecasts(
-    task: ForecastTask, batch: dict[str, Tensor], levels: tuple[float, ...]
+    task: "ForecastTask | ForecastModel", batch: dict[str, Tensor], levels: tuple[float, ...]
 ) -> tuple[Floats, Floats]:
     """Return quantiles (N, H, C, levels) and mean (N, H, C) of a batch's origins."""
     net, future = task.network, batch["future"]

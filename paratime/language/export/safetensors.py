@@ -29,7 +29,7 @@ from paratime.language.tokenizers.vocabulary import tokenizer_files
 if TYPE_CHECKING:
     from paratime.language.model.task import LanguageTask
 
-NetworkT = TypeVar("NetworkT", "LanguageTask", LanguageModel, LanguageNetwork)
+NetworkT = TypeVar("NetworkT", bound=LanguageNetwork)
 
 WEIGHT_PREFIX = "model."
 """Prefix of the weights' names, which are those of ``ParatimeForCausalLM``."""
@@ -211,8 +211,9 @@ def _arguments_of(class_path: str) -> Iterable[str] | None:
 
     module, _, attribute = class_path.rpartition(".")
     kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
-    is_task = isinstance(kind, type) and issubclass(kind, LanguageTask)
-    return inspect.signature(kind).parameters if is_task else None
+    if not (isinstance(kind, type) and issubclass(kind, LanguageTask)):
+        return None
+    return inspect.signature(kind).parameters
 
 
 def write_folder(

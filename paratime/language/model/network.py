@@ -1,5 +1,6 @@
 """The network of a language model: for training as a task, and afterwards without Lightning."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class LanguageNetwork(nn.Module):
         tied: Whether the head's weight is the embedding's.
         transfer: Width at which the learning rate was tuned.
         device: Where the weights are.
+        specify: Builds the network for a vocabulary.
     """
 
     spec: TokenSpec
@@ -30,6 +32,7 @@ class LanguageNetwork(nn.Module):
     tied: bool
     transfer: WidthTransfer | None
     device: torch.device
+    specify: Callable[[TokenSpec], None]
     _given: tuple[Encoder]
 
     @property

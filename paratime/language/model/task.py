@@ -19,7 +19,7 @@ from paratime.training.carry import Carry
 from paratime.training.sharing import mean_of_all
 
 
-class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc] (Lightning's device is a property)
+class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a property
     """Next-token prediction: embedding, encoder, linear head.
 
     Args:
