@@ -88,8 +88,11 @@ class TokenData(DataModule):
 
     @property
     def spec(self) -> TokenSpec:
-        """The size of the vocabulary, and the tokenizer."""
-        return TokenSpec(self.tokenizer.vocab_size, self.tokenizer.spec())
+        """The size of the vocabulary, the tokenizer, and what the corpus is, once it is made."""
+        made = isinstance(self.source, PreparedCorpus) or self._folder is not None
+        corpus = shards.manifest(self._corpus()).get("inventory") if made else None
+        tokenizer = self.tokenizer
+        return TokenSpec(tokenizer.vocab_size, tokenizer.spec(), self.context_length, corpus)
 
     def prepare_data(self) -> None:
         """Train the tokenizer, and tokenise the source into the cache, once."""

@@ -16,7 +16,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.language.data.sources.base import Document
 from paratime.language.evaluation.contexts import Carried, Context, Piece
 from paratime.language.model.task import LanguageTask, tokenizer_of
-from paratime.language.tokenizers.base import Tokenizer
+from paratime.language.tokenizers.base import Tokenizer, warn_of_altered
 
 
 class _Loss:
@@ -144,16 +144,22 @@ def evaluate(
         raise InputError(
             "data", "at least one document with text", "none", "check the paths and the files"
         )
-    ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
+    encoded = [document.encoded(tokenizer) for document in texts]
+    warn_of_altered(
+        sum(bool(x.altered) for x in encoded),
+        len(encoded),
+        next((x.altered for x in encoded if x.altered), ""),
+    )
+    ids = [_begun(tokenizer, x.ids) for x in encoded]
     totals, bins = _scored(task, ids, context, batch_size)
     if not np.isfinite(totals).all():
         raise InputError(
             "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
         )
     scores = []
-    for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True):
-        num_bytes = int(tokenizer.byte_counts[x].sum())
-        scores.append(Score(text.name, len(x) - 1, num_bytes, nats=nats, greedy=int(hits)))
+    for text, x, (nats, hits) in zip(texts, encoded, totals.tolist(), strict=True):
+        sizes = len(x.ids), int(x.num_bytes.sum())
+        scores.append(Score(text.name, *sizes, nats=nats, greedy=int(hits)))
     positions = []
     for k, (count, nats, squares) in enumerate(bins.T.tolist()):
         first, last, reached = 2**k, 2 ** (k + 1) - 1, sum(s.tokens >= 2**k for s in scores)

@@ -28,8 +28,8 @@ PROBE = "Ab, c!\n  d\té 漢字 🙂 0"
 class JsonTokenizer(Tokenizer):
     """A tokenizer described by ``tokenizer.json``; byte-level, or with byte fallback.
 
-    Special tokens in a text are treated as plain text. If the tokenizer puts a space before each
-    text, the space counts as part of the first token, and of its bytes.
+    Special tokens in a text are treated as plain text. A space that the tokenizer puts before each
+    text does not count among its bytes.
 
     Args:
         content: The content of the file.
@@ -71,6 +71,11 @@ class JsonTokenizer(Tokenizer):
     def encode(self, text: str) -> NDArray[np.int64]:
         """Return the ids."""
         return np.array(self._encoder.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+    def normalized(self, text: str) -> str:
+        """Return what the file's normaliser makes of a text."""
+        normalizer = self._encoder.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""

@@ -14,6 +14,7 @@ class ByteTokenizer(Tokenizer):
     """UTF-8 bytes as ids 0 to 255, and 256 as the document start."""
 
     start = 256
+    reversible = True
     pieces = [*(bytes([byte]) for byte in range(256)), b""]  # noqa: RUF012 (never changed)
 
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -31,6 +32,8 @@ class CharacterTokenizer(Tokenizer):
     Args:
         characters: The vocabulary.
     """
+
+    reversible = True
 
     def __init__(self, characters: str) -> None:
         self._characters = "".join(sorted(set(characters)))
