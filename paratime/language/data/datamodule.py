@@ -140,7 +140,7 @@ class TokenData(DataModule):
     def _corpus(self) -> Path:
         """Return the corpus's folder; write it unless that was done before."""
         if isinstance(self.source, PreparedCorpus):
-            return Path(self.source.path)
+            return self.source.folder
         if self._folder is None:
             self._folder = self._builder.write(self._cached)
         return self._folder

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError, check_at_least, one_line
 from paratime.io.packages import import_package
+from paratime.io.paths import expanded
 from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
 START = "<|endoftext|>"
@@ -113,7 +114,7 @@ class TokenizerFile(TokenizerRecipe):
 
     def _read(self) -> JsonTokenizer:
         try:
-            content = Path(self.path).read_text(encoding="utf-8")
+            content = Path(expanded(self.path)).read_text(encoding="utf-8")
             added = {token["content"]: token["id"] for token in json.loads(content)["added_tokens"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

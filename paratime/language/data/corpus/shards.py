@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
+from paratime.io.paths import expanded
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer, keeps_bytes
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
@@ -249,9 +250,14 @@ class PreparedCorpus(Source):
 
     path: str
 
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path(expanded(self.path))
+
     def documents(self) -> Iterator[Document]:
         """Yield the documents as tokens, in their splits."""
-        folder = Path(self.path)
+        folder = self.folder
         for split in manifest(folder)["splits"]:
             ids = open_split(folder, split)
             ends = [*ids.starts.tolist(), len(ids)]
@@ -262,7 +268,7 @@ class PreparedCorpus(Source):
 
     def files(self) -> list[Path]:
         """Return the manifest."""
-        return [Path(self.path) / MANIFEST]
+        return [self.folder / MANIFEST]
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer that made the tokens.
@@ -270,7 +276,7 @@ class PreparedCorpus(Source):
         Raises:
             InputError: There is no corpus, or its tokenizer is not that of the manifest.
         """
-        folder = Path(self.path)
+        folder = self.folder
         expected, spec = manifest(folder)["tokenizer"], saved_spec(folder)
         with _expecting(folder):
             made = tokenizer_from_spec(spec)
