@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
 from paratime.language.data.sources.base import Document
-from paratime.language.evaluation.contexts import Carried, Context, Piece
+from paratime.language.evaluation.contexts import Context, Piece, default_context
 from paratime.language.model.task import LanguageTask, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer, warn_of_altered
 
@@ -122,7 +122,7 @@ class Evaluation:
 def evaluate(
     task: LanguageTask,
     documents: Iterable[Document],
-    context: Context = Carried(),  # noqa: B008 (frozen)
+    context: Context | None = None,
     *,
     batch_size: int = 16,
 ) -> Evaluation:
@@ -131,7 +131,7 @@ def evaluate(
     Args:
         task: The model.
         documents: The texts.
-        context: What is read before each token.
+        context: What is read before each token; see ``default_context``.
         batch_size: Maximum number of sequences at a time.
 
     Raises:
@@ -151,7 +151,7 @@ def evaluate(
         next((x.altered for x in encoded if x.altered), ""),
     )
     ids = [_begun(tokenizer, x.ids) for x in encoded]
-    totals, bins = _scored(task, ids, context, batch_size)
+    totals, bins = _scored(task, ids, context or default_context(task), batch_size)
     if not np.isfinite(totals).all():
         raise InputError(
             "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
@@ -172,7 +172,7 @@ def evaluate(
 def log_likelihoods(
     task: LanguageTask,
     documents: Sequence[Tensor],
-    context: Context = Carried(),  # noqa: B008 (frozen)
+    context: Context | None = None,
     *,
     batch_size: int = 16,
     desc: str | None = None,
@@ -182,12 +182,12 @@ def log_likelihoods(
     Args:
         task: The model.
         documents: Ids of each document, int64 (N,), at least two.
-        context: What is read before each token.
+        context: What is read before each token; see ``default_context``.
         batch_size: Maximum number of sequences at a time.
         desc: Name of the progress bar; no bar by default.
     """
     found: list[list[Piece]] = [[] for _ in documents]
-    for piece in _pieces(task, documents, context, batch_size, desc):
+    for piece in _pieces(task, documents, context or default_context(task), batch_size, desc):
         found[piece.document].append(piece)
     ordered = [sorted(pieces, key=lambda piece: piece.begin) for pieces in found]
     return [

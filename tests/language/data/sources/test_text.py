@@ -241,7 +241,9 @@ def test_a_path_without_brackets(paratime):
     for path in ("texts", "/a/*.txt"):
         given = "--source", "TextFiles", "--source.paths", path, "--out", "x"
         status, _, error = paratime("language", "prepare", *given)
-        assert status == 2 and f"expected an existing file, folder or pattern, got {path!r}" in error
+        assert (
+            status == 2 and f"expected an existing file, folder or pattern, got {path!r}" in error
+        )
 
 
 def test_files_are_read_one_by_one(tmp_path):
