@@ -129,6 +129,18 @@ class TokenData(DataModule):
         """Return the windows of the test documents, in order."""
         return self._ordered("test")
 
+    def summary(self, batches: float) -> str:
+        """Return what each split holds, and the batches of an epoch."""
+        entries = shards.manifest(self._corpus())["splits"]
+        columns = ("documents", "tokens", "bytes")
+        lines = [f"{'split':<8}" + "".join(f" {name:>13}" for name in (*columns, "windows"))]
+        for split, entry in entries.items():
+            sizes = [entry[name] for name in columns]
+            windows = max(0, entry["tokens"] - 1) // self.context_length
+            lines.append(f"{split:<8}" + "".join(f" {size:>13,}" for size in [*sizes, windows]))
+        of = f"{self.batch_size:,} windows of {self.context_length:,} tokens"
+        return "\n".join([*lines, f"an epoch is {batches:,} batches of {of}"])
+
     @cached_property
     def _builder(self) -> CorpusBuilder:
         return CorpusBuilder(self.source, self._recipe, self._hold_out)

@@ -172,8 +172,8 @@ def _grows(task: "LanguageTask") -> bool:
     """Return whether the state after more tokens is larger."""
     training = task.training
     task.eval()
-    ids = torch.zeros(1, 4, dtype=torch.long, device=task.device)
-    few, more = (sum(x.numel() for x in leaves(task(ids[:, :n])[1])) for n in (2, 4))
+    x = task.embedding(torch.zeros(1, 4, dtype=torch.long, device=task.device))
+    few, more = (sum(x.numel() for x in leaves(task.encoder(x[:, :n])[1])) for n in (2, 4))
     task.train(training)
     return few < more
 

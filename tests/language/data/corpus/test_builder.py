@@ -211,6 +211,8 @@ class TestTokens:
         source = TokenFiles([str(tmp_path / "train.bin")], start=256)
         found = [bytes(d.tokens.astype(np.uint8)).decode() for d in source.documents()]
         assert found == [d.text for d in DOCUMENTS]
+        with pytest.raises(InputError, match=r"start: .* got 257, which none of the ids is"):
+            list(TokenFiles([str(tmp_path)], start=257).documents())
         folder = write(tmp_path / "a", source, processes=2)
         count = sum(s["tokens"] for s in shards.manifest(folder)["splits"].values())
         assert count == sum(map(len, ends))
