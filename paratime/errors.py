@@ -20,11 +20,11 @@ class InputError(ValueError):
         super().__init__(what, expected, got, remedy)
 
     def __str__(self) -> str:
-        what, expected, got, remedy = (shortened(str(part)) for part in self.args)
+        what, expected, got, remedy = (abridged(str(part)) for part in self.args)
         return f"{what}: expected {expected}, got {got}; {remedy}"
 
 
-def shortened(text: str, limit: int = LONGEST) -> str:
+def abridged(text: str, limit: int = LONGEST) -> str:
     """Return a text in one line, without its middle if it is longer than a limit."""
     if "\n" in text:
         text = r"\n".join(text.split("\n"))

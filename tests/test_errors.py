@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paratime.errors import LONGEST, InputError, shortened
+from paratime.errors import LONGEST, InputError, abridged
 
 
 @settings(deadline=None, max_examples=100, derandomize=True)
@@ -17,9 +17,9 @@ def test_a_message_is_one_line_and_shortens_what_it_quotes(parts):
 
 
 def test_both_ends_of_a_long_text_are_shown():
-    text = shortened("begin" + "x" * 20_000 + "end")
+    text = abridged("begin" + "x" * 20_000 + "end")
     assert text.startswith("begin") and text.endswith("xend (20,008 characters)")
-    assert shortened("short") == "short"
+    assert abridged("short") == "short"
 
 
 def test_the_command_line_shortens_what_it_quotes(paratime):

@@ -19,7 +19,7 @@ from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
-from paratime.errors import shortened
+from paratime.errors import abridged
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
@@ -77,7 +77,7 @@ class Parser(ArgumentParser):
         for parser in getattr(self._subcommands_action, "choices", {}).values():
             keys += [action.dest for action in parser._actions]
         text = explain(message, keys=keys, classes=self.known_classes(), args=args)
-        sys.stderr.write(f"paratime: {shortened(text, MESSAGE)}\n")
+        sys.stderr.write(f"paratime: {abridged(text, MESSAGE)}\n")
         sys.exit(2)
 
     def known_classes(self) -> set[type]:
@@ -150,7 +150,7 @@ def mistakes_in_one_line() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        sys.stderr.write(f"paratime: {shortened(str(cause), MESSAGE)}\n")
+        sys.stderr.write(f"paratime: {abridged(str(cause), MESSAGE)}\n")
         sys.exit(2)
 
 

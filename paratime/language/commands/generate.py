@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from paratime.cli.arguments import unescaped
-from paratime.errors import InputError, shortened
+from paratime.errors import InputError, abridged
 from paratime.io.atomic import replacing
 from paratime.io.paths import expanded
 from paratime.language.generation.sampling import Sampling
@@ -90,7 +90,7 @@ def run(
         return
     for text in bar:
         bar.clear()
-        quoted = shortened(repr(text.prompt))
+        quoted = abridged(repr(text.prompt))
         heading = f"--- prompt {quoted}, sample {text.sample + 1} of {samples} ---"
         print(f"{heading}\n{text.prompt}{text.text}\n")
 
