@@ -2,6 +2,9 @@
 
 from numbers import Real
 
+LONGEST = 300
+"""Most characters of each part of a message: what it quotes may be a whole file."""
+
 
 class InputError(ValueError):
     """A value is unusable as given; the message is one line with the remedy.
@@ -17,8 +20,18 @@ class InputError(ValueError):
         super().__init__(what, expected, got, remedy)
 
     def __str__(self) -> str:
-        what, expected, got, remedy = self.args
+        what, expected, got, remedy = (abridged(str(part)) for part in self.args)
         return f"{what}: expected {expected}, got {got}; {remedy}"
+
+
+def abridged(text: str, limit: int = LONGEST) -> str:
+    """Return a text in one line, without its middle if it is longer than a limit."""
+    if "\n" in text:
+        text = r"\n".join(text.split("\n"))
+    if len(text) <= limit:
+        return text
+    left = limit - limit // 4
+    return f"{text[:left]} ... {text[left - limit :]} ({len(text):,} characters)"
 
 
 def one_line(error: Exception) -> str:

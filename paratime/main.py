@@ -25,7 +25,7 @@ from paratime.training.base import DataModule, Task
 from paratime.training.checkpoint import SaveWhenStopped
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
-from paratime.training.progress import TrainingProgress, readable
+from paratime.training.progress import DataSummary, TrainingProgress, readable
 from paratime.training.quiet import quieten
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.catalog import SOURCES as TRAJECTORIES
@@ -176,7 +176,7 @@ def _cli(run: bool = True) -> Cli:
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [*callbacks, *[SaveWhenStopped()] * run]},
+        trainer_defaults={"callbacks": [*callbacks, *[DataSummary(), SaveWhenStopped()] * run]},
         parser_class=TrainingParser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},

@@ -1,11 +1,20 @@
 """Arguments that commands of several slices share."""
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from paratime.errors import InputError
 
 SourceT = TypeVar("SourceT")
+
+ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\\": "\\"}
+"""What shells leave alone in quotes, and users mean as characters."""
+
+
+def unescaped(text: str) -> str:
+    r"""Return a text with the characters that ``\n``, ``\t``, ``\r`` and ``\\`` in it mean."""
+    return re.sub(r"\\[ntr\\]", lambda found: ESCAPES[found[0]], text)
 
 
 def chosen(data: str | None, source: SourceT | None, named: Callable[[str], SourceT]) -> SourceT:

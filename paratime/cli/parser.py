@@ -1,9 +1,10 @@
 """What all command lines share: the parser, and mistakes that end in one line."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.help import help_text
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
+from paratime.errors import abridged
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
@@ -28,6 +30,9 @@ MISTAKES = {"InputError", "MisconfigurationException", "OSError"}
 longer than many commands."""
 TERMINATED = "SIGTERMException"
 
+
+MESSAGE = 1500
+"""Most characters of a message."""
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
@@ -77,7 +82,7 @@ class Parser(ArgumentParser):
         for parser in getattr(self._subcommands_action, "choices", {}).values():
             keys += [action.dest for action in parser._actions]
         text = explain(message, keys=keys, classes=self.known_classes(), args=args)
-        sys.stderr.write(f"paratime: {text}\n")
+        sys.stderr.write(f"paratime: {abridged(text, MESSAGE)}\n")
         sys.exit(2)
 
     def known_classes(self) -> set[type]:
@@ -122,10 +127,17 @@ def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2.
 
     Lightning ends a run that was terminated in good order; the status says so nevertheless. A key
-    that interrupts is no mistake, and needs no trace.
+    that interrupts is no mistake, and needs no trace; neither is a reader that has read enough.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # its reader, such as head, has read enough
+        with suppress(OSError, ValueError):  # what is left must not fail when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except SystemExit as error:
         if not _named(error, {TERMINATED}):
             raise
@@ -143,7 +155,7 @@ def mistakes_in_one_line() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        sys.stderr.write(f"paratime: {cause}\n")
+        sys.stderr.write(f"paratime: {abridged(str(cause), MESSAGE)}\n")
         sys.exit(2)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
 from paratime.errors import InputError, one_line
+from paratime.io.paths import expanded
 
 CSV = (".csv", ".csv.gz")
 PARQUET = (".parquet",)
@@ -24,9 +25,12 @@ CSV_OPTIONS: dict[str, Any] = {
 def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Return a file, those of a folder (none hidden), or those that match a pattern, sorted.
 
+    ``~`` and ``$VARIABLES`` in the path are replaced.
+
     Raises:
         InputError: There is none, or a file with another suffix.
     """
+    path = expanded(path)
     root = Path(path)
     if root.is_dir():
         files = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes)]

@@ -32,6 +32,14 @@ class DataModule(LightningDataModule, ABC):
     def spec(self) -> DataSpec:
         """What a task must know of the data, once ``prepare_data`` has run."""
 
+    def summary(self, batches: float) -> str:
+        """Return lines on the size of each split, to print when training starts.
+
+        Args:
+            batches: Number of training batches of an epoch.
+        """
+        return ""
+
 
 class Task(LightningModule, ABC):
     """A LightningModule with paratime's optimiser, throughput and solver telemetry.

@@ -1,13 +1,25 @@
-"""The progress bar of training."""
+"""The progress bar of training, and what is trained on."""
 
 from time import monotonic
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 SECONDS = 1.0
 """Longest time between updates, if steps end."""
+
+
+class DataSummary(Callback):
+    """Prints the size of each split when training starts, where the data module knows it."""
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        """Print it, in one of the processes."""
+        data: Any = getattr(trainer, "datamodule", None)
+        summary = getattr(data, "summary", None)
+        text = summary(trainer.num_training_batches) if summary is not None else ""
+        if text and trainer.is_global_zero:
+            print(text)
 
 
 class TrainingProgress(TQDMProgressBar):

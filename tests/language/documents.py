@@ -9,7 +9,7 @@ from paratime.language import (
 )
 from paratime.language.commands.prepare import run as prepare_corpus
 from paratime.language.data.corpus import shards
-from paratime.language.data.split import HoldOut
+from paratime.language.data.split import SPLITS, HoldOut
 from paratime.language.tokenizers.characters import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
@@ -23,7 +23,8 @@ def write(folder: Path, texts: dict[str, str]) -> list[str]:
 
 
 def held_out(source) -> dict[str, list[Document]]:
-    return HoldOut().assign(list(source.documents()))
+    parts = list(HoldOut().parts(source))
+    return {name: [d for split, d in parts if split == name] for name in SPLITS}
 
 
 def tokens(folder: Path) -> shards.Shards:

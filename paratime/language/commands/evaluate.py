@@ -8,11 +8,11 @@ from paratime.errors import InputError
 from paratime.io import figures
 from paratime.io.atomic import check_new, making
 from paratime.io.packages import import_package
-from paratime.language.data.corpus.shards import PreparedCorpus
+from paratime.language.data.corpus.shards import PreparedCorpus, manifest
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.data.sources.text import TextFiles
-from paratime.language.data.split import HoldOut
-from paratime.language.evaluation.contexts import Carried, Context
+from paratime.language.data.split import HoldOut, Inventory, warn_of_another
+from paratime.language.evaluation.contexts import Context
 from paratime.language.tokenizers.base import describe_tokenizer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(
     source: Source | None = None,
     split: Split = "test",
     hold_out: HoldOut = HoldOut(),  # noqa: B008 (frozen)
-    context: Context = Carried(),  # noqa: B008 (frozen)
+    context: Context | None = None,
     batch_size: int = 16,
     device: str = "cpu",
     out: str | None = None,
@@ -45,21 +45,27 @@ def run(
         split: Documents of the source to score: train, val, test or all.
         hold_out: As in training, so that the same documents are held out.
         context: What is read before each token: Carried, the whole document so far, or Sliding,
-            windows of a length and a stride.
+            windows of a length and a stride. Carried by default, except for attention without a
+            window: Sliding by the windows of its training.
         batch_size: Maximum number of documents, or windows, at a time.
         device: Device of torch, such as cpu or cuda.
         out: Folder to write, new or empty: documents.csv, positions.csv, and a chart,
             positions.png.
     """
+    from paratime.language.evaluation.contexts import default_context
     from paratime.language.evaluation.evaluate import evaluate
     from paratime.language.export.safetensors import load_model
 
     if out is not None:
         check_new(out)
-    documents, task = _chosen(data, source, split, hold_out), load_model(ckpt_path, device)
+    documents, inventory = _chosen(data, source, split, hold_out)
+    task = load_model(ckpt_path, device)
     if isinstance(source, PreparedCorpus):
         _check_tokens(source, task)
+    context = context or default_context(task)
     result = evaluate(task, documents, context, batch_size=batch_size)
+    if split != "all":
+        warn_of_another(task.spec.corpus, _inventory(source, inventory))
     print(document_table(result))
     if out is not None:
         write_scores(result, out, f"{Path(ckpt_path).name}, {_described(context)}")
@@ -103,7 +109,9 @@ def write_scores(result: "Evaluation", folder: str, title: str) -> None:
 
 def _chosen(
     data: str | list[str] | None, source: Source | None, split: Split, hold_out: HoldOut
-) -> Iterable[Document]:
+) -> tuple[Iterable[Document], Inventory]:
+    """Return the documents, and what all of the source are, once they have been read."""
+    inventory = Inventory()
     if (data is None) == (source is None):
         raise InputError(
             "data",
@@ -112,9 +120,18 @@ def _chosen(
             remedy="give one of them",
         )
     if data is not None:
-        return TextFiles([data] if isinstance(data, str) else data).documents()
+        return TextFiles([data] if isinstance(data, str) else data).documents(), inventory
     assert source is not None
-    return (document for name, document in hold_out.parts(source) if split in ("all", name))
+    parts = inventory.watch(hold_out.parts(source))
+    return (document for name, document in parts if split in ("all", name)), inventory
+
+
+def _inventory(source: Source | None, found: Inventory) -> dict[str, str] | None:
+    """Return what the documents of a source are; None of files that are of no split."""
+    if isinstance(source, PreparedCorpus):
+        known: dict[str, str] | None = manifest(source.folder).get("inventory")
+        return known
+    return None if source is None else found.described()
 
 
 def _check_tokens(source: PreparedCorpus, task: "LanguageNetwork") -> None:

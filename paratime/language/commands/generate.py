@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from paratime.errors import InputError
+from paratime.cli.arguments import unescaped
+from paratime.errors import InputError, abridged
 from paratime.io.atomic import replacing
+from paratime.io.paths import expanded
 from paratime.language.generation.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -32,13 +34,15 @@ def run(
     top_p: float | None = None,
     min_p: float | None = None,
     stop: str | list[str] | None = None,
+    ignore_eos: bool = False,
     seed: int | None = None,
 ) -> None:
     r"""Continue prompts with a trained model: one, as it is generated, or many at a time.
 
     Args:
         ckpt_path: Checkpoint of paratime fit, or folder of paratime language export.
-        prompt: Text to continue, as the beginning of a document.
+        prompt: Text to continue, as the beginning of a document. In it and in stop, \n, \t, \r and
+            \\ mean a newline, a tab, a return and a backslash.
         prompts: File of prompts, one per line; in a .jsonl file, each line is a text or an object
             with a "prompt".
         samples: Number of texts for each prompt.
@@ -53,6 +57,8 @@ def run(
         top_p: Sample among the fewest most likely tokens whose probabilities add up to this.
         min_p: Sample among tokens at least this times as likely as the most likely one.
         stop: Texts before which generation ends: one, or several as '["\n\n", "END"]'.
+        ignore_eos: Whether to write on where the model would end the document, up to
+            max_new_tokens or a stop.
         seed: Seed of the samples; by default each call gives another text.
     """
     from paratime.language.export.safetensors import load_model
@@ -66,12 +72,13 @@ def run(
         top_k=top_k,
         top_p=top_p,
         min_p=min_p,
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        stop=tuple(map(unescaped, [stop] if isinstance(stop, str) else stop or [])),
+        ignore_eos=ignore_eos,
         seed=seed,
     )
     if prompt and prompts is not None:
         raise InputError("prompt", "one prompt, or a file of them", "both", "leave one of them out")
-    given = [prompt] if prompts is None else read_prompts(prompts)
+    given = [unescaped(prompt)] if prompts is None else read_prompts(expanded(prompts))
     task = load_model(ckpt_path)
     if len(given) * samples == 1 and out is None:
         print_stream(task, given[0], sampling)
@@ -83,7 +90,8 @@ def run(
         return
     for text in bar:
         bar.clear()
-        heading = f"--- prompt {text.prompt!r}, sample {text.sample + 1} of {samples} ---"
+        quoted = abridged(repr(text.prompt))
+        heading = f"--- prompt {quoted}, sample {text.sample + 1} of {samples} ---"
         print(f"{heading}\n{text.prompt}{text.text}\n")
 
 

@@ -89,8 +89,11 @@ class TokenData(DataModule):
 
     @property
     def spec(self) -> TokenSpec:
-        """The size of the vocabulary, and the tokenizer."""
-        return TokenSpec(self.tokenizer.vocab_size, self.tokenizer.spec())
+        """The size of the vocabulary, the tokenizer, and what the corpus is, once it is made."""
+        made = isinstance(self.source, PreparedCorpus) or self._folder is not None
+        corpus = shards.manifest(self._corpus()).get("inventory") if made else None
+        tokenizer = self.tokenizer
+        return TokenSpec(tokenizer.vocab_size, tokenizer.spec(), self.context_length, corpus)
 
     def prepare_data(self) -> None:
         """Train the tokenizer, and tokenise the source into the cache, once."""
@@ -128,6 +131,18 @@ class TokenData(DataModule):
         """Return the windows of the test documents, in order."""
         return self._ordered("test")
 
+    def summary(self, batches: float) -> str:
+        """Return what each split holds, and the batches of an epoch."""
+        entries = shards.manifest(self._corpus())["splits"]
+        columns = ("documents", "tokens", "bytes")
+        lines = [f"{'split':<8}" + "".join(f" {name:>13}" for name in (*columns, "windows"))]
+        for split, entry in entries.items():
+            sizes = [entry[name] for name in columns]
+            windows = max(0, entry["tokens"] - 1) // self.context_length
+            lines.append(f"{split:<8}" + "".join(f" {size:>13,}" for size in [*sizes, windows]))
+        of = f"{self.batch_size:,} windows of {self.context_length:,} tokens"
+        return "\n".join([*lines, f"an epoch is {batches:,} batches of {of}"])
+
     @cached_property
     def _builder(self) -> CorpusBuilder:
         return CorpusBuilder(self.source, self._recipe, self._hold_out)
@@ -139,7 +154,7 @@ class TokenData(DataModule):
     def _corpus(self) -> Path:
         """Return the corpus's folder; write it unless that was done before."""
         if isinstance(self.source, PreparedCorpus):
-            return Path(self.source.path)
+            return self.source.folder
         if self._folder is None:
             self._folder = self._builder.write(self._cached)
         return self._folder

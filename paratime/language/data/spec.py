@@ -15,12 +15,17 @@ class TokenSpec(DataSpec):
         vocab_size: Number of token ids.
         tokenizer: Description of the tokenizer, as ``Tokenizer.spec`` returns it; None if there
             are only ids.
+        context_length: Tokens of the windows of training, if they are known.
+        corpus: The documents of each split, as ``Inventory.described`` returns them, if they are
+            known.
     """
 
     data: ClassVar[str] = "tokens (TokenData)"
 
     vocab_size: int
     tokenizer: dict[str, Any] | None = None
+    context_length: int | None = None
+    corpus: dict[str, str] | None = None
 
     @classmethod
     def saved_in(cls, hyperparameters: Mapping[str, Any]) -> Self | None:

@@ -1,35 +1,47 @@
 """Training, validation and test documents."""
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from paratime.errors import InputError
 from paratime.language.data.sources.base import Document, InMemory, Source
 
+_log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 
-FEW = 1000
-"""With fewer documents, shares are kept exactly; otherwise on average."""
+LEAST = 3
+"""Fewer different documents are cut instead of drawn."""
+
+ASSIGNED = 1000
+"""If the source assigns a split to this many documents at its beginning, none is looked for."""
 
 Part = tuple[str, Document]
 """A split, and a document in it."""
 
+Place = Callable[[Document], Iterable[Part]]
+
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which documents are held out: a random draw that depends on names and seed alone.
+    """Which documents are held out: a draw by each document's content and the seed alone.
 
-    Many documents are drawn independently, in one pass. With fewer than a thousand, the shares are
-    kept as exactly as whole documents allow. Documents with the same name share a split. With fewer
-    than three names, the end of each document is held out instead. Documents that the source has
-    assigned to a split stay there.
+    Thus no document moves when others are added, removed, renamed or reordered, and copies share a
+    split. Where a source names groups, such as the books of chapters, the name is drawn instead.
+    Documents that the source has assigned to a split stay there.
+
+    Shares are kept on average. A split that no document is drawn into, of a small collection,
+    borrows the one next to it; a line says so. Of fewer than three different documents, the end of
+    each is held out. Of a collection that never grows, shares are kept as exactly as whole
+    documents allow.
 
     Args:
-        val: Share of the text for validation.
-        test: Share of the text for testing.
+        val: Share of the documents for validation.
+        test: Share of the documents for testing.
         seed: Seed of the draw.
     """
 
@@ -43,12 +55,16 @@ class HoldOut:
                 "hold_out", "shares > 0 with sum < 1", f"{self.val} and {self.test}", "lower them"
             )
 
-    def parts(self, source: Source) -> Iterator[Part]:
+    def parts(self, source: Source, *, quiet: bool = False) -> Iterator[Part]:
         """Yield the documents of a source with their splits, in order, without empty ones.
 
-        The first thousand documents are read twice.
+        Its beginning is read twice, until each split has a document.
+
+        Args:
+            source: The documents.
+            quiet: Whether not to say that a split borrows a document.
         """
-        place = self._plan(source)
+        place = self._plan(source, quiet)
         for document in _with_text(source):
             if document.split is not None:
                 yield document.split, document
@@ -60,24 +76,30 @@ class HoldOut:
         parts = list(self.parts(InMemory(documents)))
         return {name: [d for split, d in parts if split == name] for name in SPLITS}
 
-    def _plan(self, source: Source) -> Callable[[Document], Iterator[Part]]:
+    def _plan(self, source: Source, quiet: bool) -> Place:
         """Return a function that yields the parts of a document that has no split yet."""
-        first = [
-            (self._draw(d), len(d)) if d.split is None else None
-            for d in islice(_with_text(source), FEW)
-        ]
-        if len(first) == FEW:
-            return self._each
-        sizes: Counter[bytes] = Counter()
-        for draw, size in (each for each in first if each is not None):
-            sizes[draw] += size
-        if len(sizes) < 3:
+        if source.closed:
+            return self._exact(source)
+        splits: dict[bytes, str] = {}
+        for number, document in enumerate(_with_text(source)):
+            if document.split is None:
+                draw = self._draw(document)
+                splits.setdefault(draw, self._split(draw))
+            if {*splits.values()} == {*SPLITS} or (number >= ASSIGNED and not splits):
+                return lambda document: [(self._split(self._draw(document)), document)]
+        if len(splits) < LEAST:
             return self._cut
-        exact = self._exact(sizes)
-        return lambda document: iter([(exact.get(self._draw(document), "train"), document)])
+        lacking = _borrow(splits)
+        if lacking and not quiet:
+            names = " and ".join(lacking)
+            _log.warning("no document was drawn for %s: borrowing one, until others are", names)
+        return lambda document: [(splits[self._draw(document)], document)]
 
-    def _exact(self, sizes: Counter[bytes]) -> dict[bytes, str]:
-        """Return the splits of the held-out names: the last of the draw, up to their shares."""
+    def _exact(self, source: Source) -> Place:
+        """Hold out the last documents of the draw, up to their shares of the text."""
+        sizes: Counter[bytes] = Counter()
+        for document in _with_text(source):
+            sizes[self._draw(document)] += len(document)
         total, drawn = sizes.total(), sorted(sizes)
         splits: dict[bytes, str] = {}
         for name, share, spare in (("test", self.test, 2), ("val", self.val, 1)):
@@ -86,12 +108,11 @@ class HoldOut:
                 draw = drawn.pop()
                 splits[draw] = name
                 held += sizes[draw]
-        return splits
+        return lambda document: [(splits.get(self._draw(document), "train"), document)]
 
-    def _each(self, document: Document) -> Iterator[Part]:
-        place = int.from_bytes(self._draw(document)[:8]) / 2**64
-        held = "test" if place < self.test else "val" if place < self.test + self.val else "train"
-        yield held, document
+    def _split(self, draw: bytes) -> str:
+        place = int.from_bytes(draw[:8]) / 2**64
+        return "test" if place < self.test else "val" if place < self.test + self.val else "train"
 
     def _cut(self, document: Document) -> Iterator[Part]:
         shares = (0.0, 1 - self.val - self.test, 1 - self.test, 1.0)
@@ -101,7 +122,74 @@ class HoldOut:
                 yield name, document.part(start, end)
 
     def _draw(self, document: Document) -> bytes:
-        return hashlib.sha256(f"{self.seed}:{document.name}".encode()).digest()
+        key = document.digest.hex() if document.group is None else document.group
+        return hashlib.sha256(f"{self.seed}:{key}".encode()).digest()
+
+
+class Inventory:
+    """What is in a corpus, whatever its order and its names: counts and hashes of its documents."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._sums: Counter[str] = Counter()
+
+    def watch(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """Add documents as they pass."""
+        for split, document in parts:
+            self._counts[split] += 1
+            self._sums[split] += int.from_bytes(document.digest)
+            yield split, document
+
+    def described(self) -> dict[str, str]:
+        """Return a line for each split that has documents, such as ``36 documents, 0123456789ab``.
+
+        The hash is the sum of those of the documents, modulo 2^256.
+        """
+        sums = {split: (self._sums[split] % 2**256).to_bytes(32) for split in SPLITS}
+        return {
+            split: f"{self._counts[split]:,} documents, {sums[split][:6].hex()}"
+            for split in SPLITS
+            if self._counts[split]
+        }
+
+
+def warn_of_another(
+    saved: dict[str, str] | None, found: dict[str, str] | None, *, what: str = "the checkpoint"
+) -> None:
+    """Say in one line that a corpus is not the one that a model was trained on.
+
+    Args:
+        saved: The inventory of the training, if it is known.
+        found: The inventory of the documents at hand.
+        what: What knows the former.
+    """
+    if found is None or saved == found:
+        return
+    if saved is None:
+        _log.warning("%s does not say which documents it was trained on; these may be others", what)
+        return
+    changes = [
+        f"{split} {saved.get(split, 'none')} then, {found.get(split, 'none')} now"
+        for split in SPLITS
+        if saved.get(split) != found.get(split)
+    ]
+    _log.warning("these are not the documents of %s: %s", what, "; ".join(changes))
+
+
+def _borrow(splits: dict[bytes, str]) -> list[str]:
+    """Give each split a document, the first or the last of the draw; return those that had none.
+
+    A document that is added can only send a borrowed one back, or be borrowed instead of it: none
+    that was trained on is held out later.
+    """
+    order, lacking = sorted(splits), []
+    for name, last in (("train", True), ("test", False), ("val", True)):
+        counts = Counter(splits.values())
+        if not counts[name]:
+            spare = [draw for draw in order if counts[splits[draw]] > 1]
+            splits[spare[-1 if last else 0]] = name
+            lacking.append(name)
+    return lacking
 
 
 def _with_text(source: Source) -> Iterator[Document]:

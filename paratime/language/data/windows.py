@@ -65,17 +65,26 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
         return len(self._ids) - self._length
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        stop = position + self._length + 1
-        return self.item(self._ids[position:stop].astype(np.int64))
+        return self.item(self.read(position, position + self._length + 1))
+
+    def read(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return some tokens, and the number of the text's bytes of each, (N, 2)."""
+        ids = self._ids[start:stop].astype(np.int64)
+        counts = self._byte_counts[ids]
+        if isinstance(self._ids, Shards):
+            where, more = self._ids.corrections(start, stop).T
+            counts[where] += more
+        return np.stack([ids, counts], axis=1)
 
     def item(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Return inputs, targets, resets and number of bytes of a window (length + 1,)."""
-        inputs, targets = torch.from_numpy(window[:-1]), torch.from_numpy(window[1:])
+        """Return inputs, targets, resets and number of bytes of a window (length + 1, 2)."""
+        ids = torch.from_numpy(window[:, 0].copy())
+        inputs, targets = ids[:-1], ids[1:]
         return {
             "inputs": inputs,
             "targets": targets,
             "reset": inputs == self._start,
-            "num_bytes": torch.tensor(int(self._byte_counts[window[1:]].sum())),
+            "num_bytes": torch.tensor(int(window[1:, 1].sum())),
         }
 
 
@@ -102,13 +111,13 @@ class StreamedWindows(PackedStream):
         return (len(self._ids) - 1) // self._length
 
     def read(self, item: int, steps: slice) -> NDArray[Any]:
-        """Return some tokens of a document."""
+        """Return some tokens of a document, and the bytes of each."""
         start = int(self._starts[item])
-        return self._ids[start + steps.start : start + steps.stop]
+        return self._windows.read(start + steps.start, start + steps.stop)
 
     def join(self, parts: list[NDArray[Any]]) -> dict[str, Tensor]:
         """Return a window."""
-        return self._windows.item(np.concatenate(parts).astype(np.int64))
+        return self._windows.item(np.concatenate(parts))
 
 
 class ShuffledWindows(EpochSampler):

@@ -1,5 +1,6 @@
 """How much of a document a model reads before each token that is scored."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from paratime.errors import InputError, check_at_least
-from paratime.layers.state import select
+from paratime.layers.state import leaves, select
 
 if TYPE_CHECKING:
     from paratime.language.model.network import LanguageNetwork
+
+_log = logging.getLogger(__name__)
 
 TOKENS, LOGITS = 2**12, 2**27
 """Limits of what is computed at a time: tokens, so that they fit in a CPU's caches, and logits
@@ -137,6 +140,42 @@ class Sliding(Context):
     def _begins(self, tokens: int) -> range:
         """Return where windows begin; the last one is the first that reaches the end."""
         return range(0, max(1, tokens - self.length + self.stride), self.stride)
+
+
+def default_context(task: "LanguageNetwork") -> Context:
+    """Return how a model is scored by default; a line says so where it is not ``Carried``.
+
+    A state of bounded size is carried through whole documents. One that grows, as the cache of
+    attention without a window, has only served as many tokens as the windows of training: longer
+    documents are scored by sliding windows of that length.
+    """
+    if not _grows(task):
+        return Carried()
+    length = task.spec.context_length
+    if length is None:
+        _log.warning(
+            "the model reads whole documents, perhaps far beyond the windows that it was trained"
+            " on, which it does not know; give --context Sliding --context.length N"
+        )
+        return Carried()
+    context = Sliding(length, max(1, length // 2))
+    _log.warning(
+        "the model was trained on %s tokens at a time: it is scored by windows of that length,"
+        " every %s tokens; --context Carried reads whole documents",
+        *(f"{context.length:,}", f"{context.stride:,}"),
+    )
+    return context
+
+
+@torch.inference_mode()
+def _grows(task: "LanguageNetwork") -> bool:
+    """Return whether the state after more tokens is larger."""
+    training = task.training
+    task.eval()
+    x = task.embedding(torch.zeros(1, 4, dtype=torch.long, device=task.device))
+    few, more = (sum(x.numel() for x in leaves(task.encoder(x[:, :n])[1])) for n in (2, 4))
+    task.train(training)
+    return few < more
 
 
 def score_batch(

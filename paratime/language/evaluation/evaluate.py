@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
 from paratime.language.data.sources.base import Document
-from paratime.language.evaluation.contexts import Carried, Context, Piece
+from paratime.language.evaluation.contexts import Context, Piece, default_context
 from paratime.language.model.network import LanguageNetwork, tokenizer_of
-from paratime.language.tokenizers.base import Tokenizer
+from paratime.language.tokenizers.base import Tokenizer, warn_of_altered
 
 
 class _Loss:
@@ -122,7 +122,7 @@ class Evaluation:
 def evaluate(
     task: LanguageNetwork,
     documents: Iterable[Document],
-    context: Context = Carried(),  # noqa: B008 (frozen)
+    context: Context | None = None,
     *,
     batch_size: int = 16,
 ) -> Evaluation:
@@ -131,7 +131,7 @@ def evaluate(
     Args:
         task: The model.
         documents: The texts.
-        context: What is read before each token.
+        context: What is read before each token; see ``default_context``.
         batch_size: Maximum number of sequences at a time.
 
     Raises:
@@ -144,16 +144,22 @@ def evaluate(
         raise InputError(
             "data", "at least one document with text", "none", "check the paths and the files"
         )
-    ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
-    totals, bins = _scored(task, ids, context, batch_size)
+    encoded = [document.encoded(tokenizer) for document in texts]
+    warn_of_altered(
+        sum(bool(x.altered) for x in encoded),
+        len(encoded),
+        next((x.altered for x in encoded if x.altered), ""),
+    )
+    ids = [_begun(tokenizer, x.ids) for x in encoded]
+    totals, bins = _scored(task, ids, context or default_context(task), batch_size)
     if not np.isfinite(totals).all():
         raise InputError(
             "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
         )
     scores = []
-    for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True):
-        num_bytes = int(tokenizer.byte_counts[x].sum())
-        scores.append(Score(text.name, len(x) - 1, num_bytes, nats=nats, greedy=int(hits)))
+    for text, x, (nats, hits) in zip(texts, encoded, totals.tolist(), strict=True):
+        sizes = len(x.ids), int(x.num_bytes.sum())
+        scores.append(Score(text.name, *sizes, nats=nats, greedy=int(hits)))
     positions = []
     for k, (count, nats, squares) in enumerate(bins.T.tolist()):
         first, last, reached = 2**k, 2 ** (k + 1) - 1, sum(s.tokens >= 2**k for s in scores)
@@ -166,7 +172,7 @@ def evaluate(
 def log_likelihoods(
     task: LanguageNetwork,
     documents: Sequence[Tensor],
-    context: Context = Carried(),  # noqa: B008 (frozen)
+    context: Context | None = None,
     *,
     batch_size: int = 16,
     desc: str | None = None,
@@ -176,12 +182,12 @@ def log_likelihoods(
     Args:
         task: The model.
         documents: Ids of each document, int64 (N,), at least two.
-        context: What is read before each token.
+        context: What is read before each token; see ``default_context``.
         batch_size: Maximum number of sequences at a time.
         desc: Name of the progress bar; no bar by default.
     """
     found: list[list[Piece]] = [[] for _ in documents]
-    for piece in _pieces(task, documents, context, batch_size, desc):
+    for piece in _pieces(task, documents, context or default_context(task), batch_size, desc):
         found[piece.document].append(piece)
     ordered = [sorted(pieces, key=lambda piece: piece.begin) for pieces in found]
     return [

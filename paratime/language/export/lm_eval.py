@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from paratime.errors import InputError, check_at_least
-from paratime.language.evaluation.contexts import Carried, Context
+from paratime.language.evaluation.contexts import Context, default_context
 from paratime.language.evaluation.evaluate import document_ids, log_likelihoods
 from paratime.language.export.safetensors import load_task
 from paratime.language.generation.generate import complete
@@ -46,7 +46,7 @@ class ParatimeLM(TemplateLM):
         device: Device of torch; cpu if there is no GPU.
         max_batch_size: Not used; the harness passes it to every model.
         task: The model, instead of a checkpoint.
-        context: What is read before each token that is scored.
+        context: What is read before each token that is scored; see ``default_context``.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class ParatimeLM(TemplateLM):
         max_batch_size: int | None = None,
         *,
         task: LanguageTask | None = None,
-        context: Context = Carried(),  # noqa: B008 (frozen)
+        context: Context | None = None,
     ) -> None:
         super().__init__()
         if not torch.cuda.is_available():
             device = "cpu"  # the harness's own default is cuda
         self.task = load_task(ckpt_path, device) if task is None else task
         self.batch_size = 16 if str(batch_size).startswith("auto") else int(batch_size)
-        self.context = context
+        self.context = default_context(self.task) if context is None else context
         check_at_least(1, batch_size=self.batch_size)
         self._tokenizer = tokenizer_of(self.task)
 

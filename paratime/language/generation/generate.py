@@ -1,5 +1,7 @@
 """Text that continues prompts."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +14,8 @@ from paratime.language.generation.stepping import prefill, stepper
 from paratime.language.model.network import LanguageNetwork, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.layers.state import select
+
+_log = logging.getLogger(__name__)
 
 
 class Stops:
@@ -95,7 +99,7 @@ def generate(
         InputError: The model has no tokenizer, or its logits are infinite or NaN; the prompt is not
             valid Unicode, or cannot be encoded.
     """
-    text = _Text(tokenizer_of(task), prompt, 0, sampling)
+    text = _Text(tokenizer_of(task), prompt, sampling)
     pieces = _pieces(task, [text], sampling, fresh_seed(sampling))
     return (piece for _, piece in pieces)
 
@@ -112,7 +116,8 @@ def complete(
 
     Args:
         task: The model.
-        prompts: Texts to continue, each as the beginning of a document.
+        prompts: Texts to continue, each as the beginning of a document. Equal ones get different
+            texts, also with a seed.
         sampling: As for ``generate``, which gives the same texts one by one.
         samples: Number of texts for each prompt.
         batch_size: Number of texts that are generated at a time.
@@ -122,10 +127,17 @@ def complete(
     """
     check_at_least(1, samples=samples, batch_size=batch_size)
     tokenizer, seed = tokenizer_of(task), fresh_seed(sampling)
-    wanted = [(prompt, sample) for prompt in prompts for sample in range(samples)]
+    asked: Counter[str] = Counter()  # equal prompts continue the samples of the first one
+    wanted = []
+    for prompt in prompts:
+        wanted += [(prompt, sample, asked[prompt] + sample) for sample in range(samples)]
+        asked[prompt] += samples
     for begin in range(0, len(wanted), batch_size):
         batch = wanted[begin : begin + batch_size]
-        texts = [_Text(tokenizer, prompt, sample, sampling) for prompt, sample in batch]
+        texts = [
+            _Text(tokenizer, prompt, sampling, sample=sample, number=number)
+            for prompt, sample, number in batch
+        ]
         pieces: list[list[str]] = [[] for _ in texts]
         for i, piece in _pieces(task, texts, sampling, seed):
             pieces[i].append(piece)
@@ -133,13 +145,29 @@ def complete(
 
 
 class _Text:
-    """A text in progress: turns tokens into final text, and detects its end."""
+    """A text in progress: turns tokens into final text, and detects its end.
 
-    def __init__(self, tokenizer: Tokenizer, prompt: str, sample: int, sampling: Sampling) -> None:
+    Args:
+        tokenizer: Text to ids and back.
+        prompt: The text that it continues.
+        sampling: When it ends.
+        sample: Its index among the samples of the prompt.
+        number: Its index among all texts of equal prompts, from which its seed follows.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt: str,
+        sampling: Sampling,
+        *,
+        sample: int = 0,
+        number: int = 0,
+    ) -> None:
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise InputError("prompt", "valid Unicode", ascii(prompt), "correct its encoding")
-        self.prompt, self.sample = prompt, sample
-        self.ids: list[int] = tokenizer.encode(prompt).tolist()
+        self.prompt, self.sample, self.number = prompt, sample, number
+        self.ids: list[int] = _prompt_ids(tokenizer, prompt)
         self.tokens = 0
         self.reason: Reason | None = None
         self._start, self._decode = tokenizer.start, tokenizer.decoder()
@@ -176,6 +204,19 @@ class _Text:
         return piece + self._stops.rest()
 
 
+def _prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """Return the tokens of a prompt; say if they stand for another text."""
+    try:
+        found = tokenizer.measured(prompt)
+    except InputError as error:
+        what, *others = error.args
+        raise InputError(f"prompt: {what}", *others) from None
+    if found.altered:
+        _log.warning("the tokenizer changes the prompt: %s", found.altered)
+    ids: list[int] = found.ids.tolist()
+    return ids
+
+
 def _pieces(
     task: LanguageNetwork, texts: list[_Text], sampling: Sampling, seed: int
 ) -> Iterator[tuple[int, str]]:
@@ -197,9 +238,9 @@ def _write(
     numbers = {prompt: i for i, prompt in enumerate(prompts)}
     rows = torch.tensor([numbers[x.prompt] for x in texts])
     logits, state = logits[rows], select(state, rows.to(task.device))
-    seeds = [sequence_seed(seed, x.prompt, x.sample) for x in texts]
+    seeds = [sequence_seed(seed, x.prompt, x.number) for x in texts]
     ids = [x.ids for x in texts]
-    sampler = Sampler(sampling, seeds=seeds, prompts=ids, vocab_size=logits.shape[1])
+    sampler = Sampler(sampling, seeds=seeds, prompts=ids, vocab_size=logits.shape[1], start=start)
     steps, active = stepper(task, sampler, logits=logits, state=state), list(range(len(texts)))
     while active:
         written = steps.write()

@@ -31,6 +31,8 @@ class Sampling:
         min_p: Sample among tokens at least this times as likely as the most likely one
             (arXiv 2407.01082); all by default.
         stop: Texts before which generation ends.
+        ignore_eos: Whether the model may not end a text: the start of the next document is never
+            drawn.
         seed: Seed of the samples; by default each call gives another text. Each sequence has its
             own random numbers, derived from the seed, its prompt and the number of the sample.
             Hence its text is the same alone and in a batch, up to the rounding of logits.
@@ -47,6 +49,7 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -72,9 +75,11 @@ class Sampler:
         seeds: Seed of each sequence's random numbers; see ``sequence_seed``.
         prompts: Tokens of each prompt, which count as having occurred.
         vocab_size: Number of token ids.
+        start: Id that starts the next document, and ends a text.
 
     Attributes:
         sampling: How tokens are drawn.
+        never: The id that is not drawn, if there is one.
         occurred: Counts for the repetition penalty, if there is one.
     """
 
@@ -85,8 +90,10 @@ class Sampler:
         seeds: Sequence[int],
         prompts: Sequence[Sequence[int]],
         vocab_size: int,
+        start: int | None = None,
     ) -> None:
         self.sampling = sampling
+        self.never = start if sampling.ignore_eos else None
         self._generators = [torch.Generator().manual_seed(x) for x in seeds]
         self._ahead = torch.empty(len(seeds), 0, dtype=torch.float64)
         self._turn = 0
@@ -103,7 +110,15 @@ class Sampler:
         if column == 0:
             self._ahead = self.uniform()
         self._turn += 1
+        logits = self.without_never(logits)
         return next_tokens(logits, self.sampling, self._ahead[:, column], self.occurred)
+
+    def without_never(self, logits: Tensor) -> Tensor:
+        """Return logits, (B, V) or (V,), with the id that is not drawn as unlikely as can be."""
+        if self.never is None:
+            return logits
+        least = torch.finfo(logits.dtype).min / 4
+        return logits.index_fill(-1, torch.tensor([self.never]), least)
 
     def uniform(self) -> Tensor:
         """Return the next random numbers of each sequence, float64 (B, DRAWS_AHEAD) in [0, 1)."""

@@ -123,14 +123,18 @@ class NativeStepper(Stepper):
         if elsewhere or size > LARGEST:
             raise CaptureError("not a small model on a CPU")
         self._program = Program(len(logits), table.dtype)
-        self._sampler, self._logits = sampler, logits.clone()
+        self._sampler, self._logits = sampler, sampler.without_never(logits).clone()
         self._turn, self._turns = 0, TURNS if size <= SMALL else 1
         self._uniform = torch.zeros(len(logits), DRAWS_AHEAD, dtype=torch.float64)
         self._history = torch.zeros(len(logits), DRAWS_AHEAD, dtype=torch.long)
         tokens = torch.zeros(len(logits), dtype=torch.long)
         drawing = self._draw(tokens)
         y, buffers = capture(task.encoder, self._program, self._program.embed(tokens, table))
-        self._program.linear(y, task.head.weight, task.head.bias, out=self._logits)
+        head, bias = task.head.weight, task.head.bias
+        if sampler.never is not None:
+            bias = head.new_zeros(len(head)) if bias is None else bias
+            bias = sampler.without_never(bias)
+        self._program.linear(y, head, bias, out=self._logits)
         for buffer, value in zip(leaves(buffers), leaves(state), strict=True):
             buffer.copy_(value)
         self._carried = [*leaves(buffers), *drawing, self._logits, self._uniform]

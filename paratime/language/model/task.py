@@ -7,6 +7,7 @@ from torch import Tensor
 
 from paratime.errors import InputError
 from paratime.language.data.spec import TokenSpec
+from paratime.language.data.split import warn_of_another
 from paratime.language.data.windows import BLANK
 from paratime.language.model.fsdp import data_mesh, shard_
 from paratime.language.model.metrics import LanguageScores
@@ -126,14 +127,17 @@ class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a 
         self._log("test", self.test_scores)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another vocabulary, or of another model."""
+        """Refuse a checkpoint of another vocabulary or model; say if its corpus was another."""
         saved = TokenSpec.saved_in(checkpoint.get("hyper_parameters", {}))
         if self.is_built and saved is not None:
             self._check_same(saved)
         super().on_load_checkpoint(checkpoint)
 
     def _check_same(self, saved: TokenSpec) -> None:
-        for name, ours in vars(self.spec).items():
+        if self.global_rank == 0:
+            warn_of_another(saved.corpus, self.spec.corpus)
+        for name in ("vocab_size", "tokenizer"):
+            ours = getattr(self.spec, name)
             if (theirs := getattr(saved, name)) != ours:
                 was, now = (
                     describe_tokenizer(x) if isinstance(x, dict) else str(x) for x in (theirs, ours)

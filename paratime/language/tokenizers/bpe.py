@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError, check_at_least, one_line
 from paratime.io.packages import import_package
+from paratime.io.paths import expanded
 from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
 START = "<|endoftext|>"
@@ -28,8 +29,8 @@ PROBE = "Ab, c!\n  d\té 漢字 🙂 0"
 class JsonTokenizer(Tokenizer):
     """A tokenizer described by ``tokenizer.json``; byte-level, or with byte fallback.
 
-    Special tokens in a text are treated as plain text. If the tokenizer puts a space before each
-    text, the space counts as part of the first token, and of its bytes.
+    Special tokens in a text are treated as plain text. A space that the tokenizer puts before each
+    text does not count among its bytes.
 
     Args:
         content: The content of the file.
@@ -72,6 +73,11 @@ class JsonTokenizer(Tokenizer):
         """Return the ids."""
         return np.array(self._encoder.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
+    def normalized(self, text: str) -> str:
+        """Return what the file's normaliser makes of a text."""
+        normalizer = self._encoder.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
     def spec(self) -> dict[str, Any]:
         """Return the file's content and the document start."""
         return {
@@ -108,7 +114,7 @@ class TokenizerFile(TokenizerRecipe):
 
     def _read(self) -> JsonTokenizer:
         try:
-            content = Path(self.path).read_text(encoding="utf-8")
+            content = Path(expanded(self.path)).read_text(encoding="utf-8")
             added = {token["content"]: token["id"] for token in json.loads(content)["added_tokens"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

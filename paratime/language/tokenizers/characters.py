@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from paratime.cli.arguments import unescaped
 from paratime.errors import InputError
 from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
@@ -14,6 +15,7 @@ class ByteTokenizer(Tokenizer):
     """UTF-8 bytes as ids 0 to 255, and 256 as the document start."""
 
     start = 256
+    reversible = True
     pieces = [*(bytes([byte]) for byte in range(256)), b""]  # noqa: RUF012 (never changed)
 
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -31,6 +33,8 @@ class CharacterTokenizer(Tokenizer):
     Args:
         characters: The vocabulary.
     """
+
+    reversible = True
 
     def __init__(self, characters: str) -> None:
         self._characters = "".join(sorted(set(characters)))
@@ -66,19 +70,20 @@ class CharacterTokenizer(Tokenizer):
 
 @dataclass(frozen=True)
 class Characters(TokenizerRecipe):
-    """The characters of the training text; held-out text must contain no others.
+    r"""The characters of the training text; held-out text must contain no others.
 
     There is no id for unknown characters, because bits per byte would lose their meaning.
 
     Args:
-        extra: Additional characters of the vocabulary.
+        extra: Additional characters of the vocabulary, where ``\n``, ``\t``, ``\r`` and
+            ``\\`` mean a newline, a tab, a return and a backslash.
     """
 
     extra: str = ""
 
     def make(self, texts: Texts) -> Tokenizer:
         """Collect the characters of texts."""
-        found = set(self.extra)
+        found = set(unescaped(self.extra))
         for text in texts():
             found.update(text)
         return CharacterTokenizer("".join(found))

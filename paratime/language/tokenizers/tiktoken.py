@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError, describe_error, one_line
 from paratime.io.packages import import_package
+from paratime.io.paths import expanded
 from paratime.language.tokenizers.base import Texts, Tokenizer, TokenizerRecipe, pack, unpack
 
 PATTERN = (
@@ -111,7 +112,7 @@ class Tiktoken(TokenizerRecipe):
         if self.path is None:
             return self._named()
         try:
-            ranks = _ranks(Path(self.path).read_bytes())
+            ranks = _ranks(Path(expanded(self.path)).read_bytes())
         except (OSError, ValueError) as error:
             raise InputError(
                 self.path, "lines of base64 text and a rank", one_line(error), "correct the path"

@@ -46,6 +46,15 @@ class TestCommand:
         assert counts["all"] == sum(counts[s] for s in ("train", "val", "test")) == 60
         assert min(counts.values()) > 0
 
+    def test_documents_that_are_not_those_of_training_are_said(self, tmp_path, paratime, caplog):
+        checkpoint = train(tmp_path)
+        source = f"--source=TextFiles --source.paths=[{tmp_path}/text.txt]".split()
+        given = "language", "evaluate", "--ckpt_path", checkpoint, *source
+        assert paratime(*given)[0] == 0 and "documents of the" not in caplog.text
+        (tmp_path / "text.txt").write_text("to be or not to be. " * 200 + "more")
+        changed = r"not the documents of the checkpoint: train 1 documents, \w+ then, 1 documents, "
+        assert paratime(*given)[0] == 0 and re.search(changed, caplog.text)
+
     def test_tokens_of_another_tokenizer_are_refused(self, checkpoint, tmp_path, paratime):
         (tmp_path / "a.txt").write_text("to be or not to be. " * 20)
         source = f"--source=TextFiles --source.paths=[{tmp_path}/a.txt]".split()

@@ -44,6 +44,8 @@ def checkpoint(tmp_path, monkeypatch, paratime) -> str:
     Path("config.yaml").write_text(CONFIG)
     status, out, err = paratime("fit", "-c", "config.yaml")
     assert status == 0, err
+    assert re.search(r"^train +1 +3,601 +3,600 +112$", out, re.MULTILINE), out
+    assert "an epoch is 14 batches of 8 windows of 32 tokens" in out
     return re.search(r"checkpoint +(\S+)", out)[1]
 
 
@@ -63,6 +65,13 @@ def test_texts_from_a_checkpoint(checkpoint, paratime):
     ):
         status, out, err = run("--prompt", "to be or", *greedy, "--stop", stop)
         assert (status, out) == (0, f"{expected}\n"), err
+
+    status, out, err = run("--prompt", r"to be\n\t\\n", *greedy, "--stop", r"\tx")
+    assert status == 0 and out.startswith("to be\n\t\\n"), err
+
+    Path("equal.txt").write_text("to be or\n" * 3)
+    status, out, err = run("--prompts", "equal.txt", "--temperature", 2, "--max_new_tokens", 30)
+    assert len({*out.split("--- prompt ")[1:]}) == 3, err
 
     Path("prompts.txt").write_text("to be or\n\nnot to\n")
     status, out, err = run("--prompts", "prompts.txt", *greedy)
@@ -130,6 +139,16 @@ def test_a_key_that_interrupts_leaves_no_trace(paratime, monkeypatch):
     monkeypatch.setattr("paratime.language.export.safetensors.load_model", interrupt)
     status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
     assert (status, out, err) == (130, "", "\nparatime: interrupted\n")
+
+
+def test_a_reader_that_has_read_enough(paratime, monkeypatch):
+    def broken(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("paratime.language.export.safetensors.load_task", broken)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # the output is that of pytest
+    status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
+    assert (status, out, err) == (141, "", "")
 
 
 def test_the_command_has_all_options_with_their_defaults():

@@ -62,8 +62,9 @@ class TestData:
         source, out = cached.source, str(tmp_path / "out")
         prepare_corpus(source, out, recipe or TOKENIZER, processes=1, shard_tokens=999)
         prepared = TokenData(PreparedCorpus(out), context_length=32, batch_size=4)
-        assert prepared.spec == cached.spec
         assert equal(batches(cached), batches(prepared))
+        assert prepared.spec == cached.spec and cached.spec.context_length == 32
+        assert [*cached.spec.corpus] == ["train", "val", "test"]
         for loader in ("val_dataloader", "test_dataloader"):
             assert equal([*getattr(cached, loader)()], [*getattr(prepared, loader)()])
 

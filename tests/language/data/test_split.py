@@ -3,6 +3,8 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from language.documents import DOCUMENTS, held_out
 
 from paratime.errors import InputError
@@ -13,7 +15,70 @@ from paratime.language import (
     Splits,
 )
 from paratime.language.data import split as corpus
-from paratime.language.data.split import HoldOut
+from paratime.language.data.split import HoldOut, Inventory
+
+
+def splits(documents, **options) -> dict[str, str]:
+    """Return the split of each text."""
+    found = HoldOut(**options).assign(documents)
+    return {d.text: split for split, part in found.items() for d in part}
+
+
+@st.composite
+def collections(draw) -> tuple[list[Document], list[Document]]:
+    """Draw texts, and the same ones among others, in another order and by other names."""
+    count = draw(st.integers(3, 200))
+    more = draw(st.integers(0, 100))
+    random = draw(st.randoms(use_true_random=False))
+    before = [Document(f"a{i}", f"text {i} {random.random()}") for i in range(count)]
+    after = [Document(f"b{i}", d.text) for i, d in enumerate(before)]
+    after += [Document(f"c{i}", f"another {i} {random.random()}") for i in range(more)]
+    random.shuffle(after)
+    return before, after
+
+
+class TestGrowth:
+    @settings(deadline=None, max_examples=60, derandomize=True)
+    @given(collections(), st.integers(0, 5))
+    def test_no_document_that_was_trained_on_is_held_out_later(self, documents, seed):
+        before, after = (splits(some, seed=seed) for some in documents)
+        assert all(after[text] == "train" for text, split in before.items() if split == "train")
+
+    @settings(deadline=None, max_examples=60, derandomize=True)
+    @given(collections(), st.integers(0, 5))
+    def test_only_the_one_document_of_a_split_moves(self, documents, seed):
+        options = {"val": 0.2, "test": 0.2, "seed": seed}
+        before, after = (splits(some, **options) for some in documents)
+        sizes = Counter(before.values())
+        assert all(sizes[was] == 1 for text, was in before.items() if after[text] != was)
+
+    def test_a_hundred_documents_and_one_more(self):
+        many = [Document(f"{i}.txt", f"text {i}") for i in range(100)]
+        one = Document("050a.txt", "one more")
+        before, after = splits(many), splits([*many[:50], one, *many[50:]])
+        assert {text: after[text] for text in before} == before
+
+    def test_copies_share_a_split(self):
+        many = [Document(f"{i}", f"text {i % 30}") for i in range(900)]
+        found = HoldOut(val=0.3, test=0.3).assign(many)
+        texts = [{d.text for d in part} for part in found.values()]
+        assert sum(map(len, texts)) == len(set.union(*texts)) == 30
+
+
+class TestInventory:
+    def inventory(self, documents, **options) -> dict[str, str]:
+        found = Inventory()
+        assert len(list(found.watch(HoldOut(**options).parts(InMemory(documents))))) >= 1
+        return found.described()
+
+    def test_it_is_of_contents_and_splits(self):
+        one = self.inventory(DOCUMENTS)
+        renamed = [Document("x" + d.name, d.text) for d in reversed(DOCUMENTS)]
+        assert self.inventory(renamed) == one and [*one] == ["train", "val", "test"]
+        assert one["val"].startswith("1 documents, ")
+        changed = [Document("d", DOCUMENTS[0].text + "x"), *DOCUMENTS[1:]]
+        for other in (self.inventory(changed), self.inventory(DOCUMENTS, seed=1)):
+            assert other != one
 
 
 class TestHoldOut:
@@ -26,21 +91,16 @@ class TestHoldOut:
         split = HoldOut(val=0.2, test=0.1).assign(DOCUMENTS)
         names = [d.name for part in split.values() for d in part]
         assert sorted(names) == sorted(d.name for d in DOCUMENTS)
-        total = sum(len(d.text) for d in DOCUMENTS)
-        for name, share in (("val", 0.2), ("test", 0.1)):
-            held = sum(len(d.text) for d in split[name]) / total
-            assert share <= held <= share + 0.1
+        assert all(split.values())
         assert HoldOut(val=0.2, test=0.1).assign(DOCUMENTS) == split
         assert HoldOut(val=0.2, test=0.1, seed=1).assign(DOCUMENTS) != split
 
-    def test_many_documents_are_drawn_one_by_one(self):
-        many = [Document(f"d{i}", "text") for i in range(5000)]
+    def test_shares_are_kept_on_average(self):
+        many = [Document(f"d{i}", f"text {i}") for i in range(5000)]
         split = HoldOut(val=0.2, test=0.1).assign(many)
         sizes = {name: len(part) / 5000 for name, part in split.items()}
         assert sizes["val"] == pytest.approx(0.2, abs=0.02)
         assert sizes["test"] == pytest.approx(0.1, abs=0.02)
-        more = HoldOut(val=0.2, test=0.1).assign([*many, Document("one more", "text")])
-        assert split["train"] == [d for d in more["train"] if d.name != "one more"]
 
     @pytest.mark.parametrize("count", (1, 2))
     def test_few_documents_are_cut(self, count):
@@ -53,11 +113,11 @@ class TestHoldOut:
         assert {k: len(v) for k, v in split.items()} == {"train": 1, "val": 1, "test": 1}
 
     @pytest.mark.parametrize("count", (20, 1500))
-    def test_documents_of_one_name_fall_into_one_split(self, count):
-        some = [Document(f"d{i % 7}", f"text {i}") for i in range(count)]
+    def test_documents_of_one_group_fall_into_one_split(self, count):
+        some = [Document(f"d{i}", f"text {i}", group=f"g{i % 7}") for i in range(count)]
         split = HoldOut(val=0.2, test=0.2).assign(some)
-        names = {key: {d.name for d in part} for key, part in split.items()}
-        assert sum(map(len, names.values())) == 7 and names["train"] and names["val"]
+        groups = {key: {d.group for d in part} for key, part in split.items()}
+        assert sum(map(len, groups.values())) == 7 and all(groups.values())
 
     def test_what_is_split_already_stays_where_it_is(self):
         source = Splits(InMemory(DOCUMENTS[:15]), InMemory(DOCUMENTS[15:]))

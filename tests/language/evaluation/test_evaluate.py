@@ -1,6 +1,7 @@
 """Scores over texts: against one long pass, brute force, and sums by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from paratime.language.commands.evaluate import ROWS, document_table
 from paratime.language.data.spec import TokenSpec
 from paratime.language.evaluation import contexts
 from paratime.language.evaluation.charts import position_chart
-from paratime.language.evaluation.contexts import Carried, Sliding
+from paratime.language.evaluation.contexts import Carried, Sliding, default_context
 from paratime.language.evaluation.evaluate import evaluate, log_likelihoods, perplexity
+from paratime.language.model.task import LanguageTask
+from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaGRU, ParaLSTM
 from paratime.testing import TOLERANCE
 
@@ -170,3 +173,23 @@ def test_long_tables_are_cut():
 
 def test_ids_begin_with_the_document_start():
     assert document("a").tolist() == [START, *BYTES.encode("a")]
+
+
+@pytest.mark.parametrize(
+    ("mixer", "windows"),
+    ((Attention, True), (partial(Attention, window=8), False), (ParaGRU, False), (Mamba2, False)),
+    ids=("Attention", "a window", "ParaGRU", "Mamba2"),
+)
+def test_a_state_that_grows_is_scored_by_the_windows_of_training(mixer, windows, caplog):
+    spec = TokenSpec(257, BYTES.spec(), context_length=12)
+    task = LanguageTask(Encoder(16, 1, mixer, mlp_size=16), spec).double()
+    documents = [document(text) for text in texts()]
+    expected = log_likelihoods(task, documents, Sliding(12, 6) if windows else Carried())
+    caplog.clear()
+    check(log_likelihoods(task, documents), expected)
+    assert ("trained on 12 tokens at a time" in caplog.text) == windows
+
+
+def test_a_state_that_grows_without_known_windows_is_said(caplog):
+    assert default_context(make_task(Attention)) == Carried()
+    assert "give --context Sliding" in caplog.text

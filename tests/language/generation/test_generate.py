@@ -9,6 +9,7 @@ from paratime.baselines.attention import Attention
 from paratime.baselines.mamba2 import Mamba2
 from paratime.errors import InputError
 from paratime.language.data.spec import TokenSpec
+from paratime.language.generation import generate as generation
 from paratime.language.generation import stepping
 from paratime.language.generation.generate import Stops, complete, generate
 from paratime.language.generation.sampling import Sampler, Sampling
@@ -245,3 +246,30 @@ def test_no_texts(name):
 
 def test_no_prompts():
     assert list(complete(make_task(), [])) == []
+
+
+@pytest.mark.parametrize("native", (True, False))
+def test_a_text_may_go_on_beyond_its_end(native, monkeypatch):
+    """The model would begin a new document at once, and gets no chance to."""
+    if not native:
+        monkeypatch.setattr(generation, "stepper", TorchStepper)
+    task = make_task()
+    typical = task.encoder(task.embedding(torch.tensor([[BYTES.start, 97]])))[0][0, -1]
+    task.head.weight.data[BYTES.start] = 100 * typical.detach() / typical.norm()
+    for temperature in (0, 1):
+        how = {"max_new_tokens": 40, "temperature": temperature, "seed": 0}
+        (ended,) = complete(task, ["a"], Sampling(**how))
+        (full,) = complete(task, ["a"], Sampling(**how, ignore_eos=True))
+        assert ended.reason == "document" and (full.reason, full.tokens) == ("length", 40)
+
+
+def test_equal_prompts_get_different_texts():
+    how = Sampling(max_new_tokens=20, seed=0)
+    many = [x.text for x in complete(make_task(), ["a", "b", "a", "a"], how, samples=2)]
+    assert len({*many[:2], *many[4:]}) == 6
+
+
+def test_the_first_of_equal_prompts_gets_the_text_that_it_gets_alone():
+    task, how = make_task(), Sampling(max_new_tokens=20, seed=0)
+    many = [x.text for x in complete(task, ["a", "a"], how, samples=2)]
+    assert many[:2] == [x.text for x in complete(task, ["a"], how, samples=2)]

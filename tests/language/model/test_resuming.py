@@ -16,7 +16,7 @@ from paratime.language.data.datamodule import TokenData
 from paratime.language.model.task import LanguageTask
 from paratime.training.optimizer import AdamW
 
-DOCUMENTS = [Document(f"d{i}", f"text {i} " + "abcdefghij"[i % 10] * (i % 37)) for i in range(60)]
+DOCUMENTS = [Document(f"d{i}", f"text {i} " + "abcdefghij"[i % 10] * (i % 37)) for i in range(73)]
 
 
 class Note(Callback):

@@ -56,7 +56,8 @@ class TestTraining:
         trainer.save_checkpoint(tmp_path / "a.ckpt")
         saved = torch.load(tmp_path / "a.ckpt", weights_only=True)["hyper_parameters"]
         plain = {"z_loss": 1e-4, "tied": False, "transfer": None}
-        assert saved == {"spec": {"vocab_size": 257, "tokenizer": {"name": "bytes"}}} | plain
+        about = {"vocab_size": 257, "tokenizer": {"name": "bytes"}}
+        assert saved == {"spec": about | dict.fromkeys(("context_length", "corpus"))} | plain
         encoder = Encoder(16, 2, ParaLSTM, mlp_size=16)
         twin = LanguageTask.load_from_checkpoint(tmp_path / "a.ckpt", encoder=encoder)
         ids = torch.randint(256, (1, 20))

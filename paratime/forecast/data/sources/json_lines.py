@@ -12,6 +12,7 @@ from paratime.errors import InputError, one_line
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import Source
 from paratime.io.files import PARQUET, find
+from paratime.io.paths import expanded
 
 JSON_LINES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
@@ -81,7 +82,7 @@ class JsonLines(Source):
 
     def read(self) -> Collection:
         """Return the series, in the order of their lines."""
-        root = Path(self.path)
+        root = Path(expanded(self.path))
         if (root / "train").is_dir():
             return self._read_dataset(root)
         entries = [entry for path in find(self.path, JSON_LINES) for entry in read_entries(path)]

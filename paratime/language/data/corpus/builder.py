@@ -27,8 +27,8 @@ from paratime.language.data.corpus import shards
 from paratime.language.data.corpus.encoding import dtype_of, encode_documents
 from paratime.language.data.corpus.writer import SplitWriter
 from paratime.language.data.sources.base import Source
-from paratime.language.data.split import SPLITS, HoldOut
-from paratime.language.tokenizers.base import Tokenizer, TokenizerRecipe
+from paratime.language.data.split import SPLITS, HoldOut, Inventory
+from paratime.language.tokenizers.base import Tokenizer, TokenizerRecipe, warn_of_altered
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
 _log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class CorpusBuilder:
         )
 
     def _training_texts(self) -> Iterator[str]:
-        parts = self._hold_out.parts(self._source)
+        parts = self._hold_out.parts(self._source, quiet=True)
         train = (document for split, document in parts if split == "train")
         for document in tqdm(train, "learning a tokenizer", unit=" documents", delay=1):
             if document.tokens is not None:
@@ -194,7 +194,7 @@ class CorpusBuilder:
             for split in SPLITS
         }
         try:
-            self._encode(draft, tokenizer, writers, journal.get("done", 0))
+            inventory = self._encode(draft, tokenizer, writers, journal.get("done", 0))
             splits = {split: writer.finish() for split, writer in writers.items()}
         finally:
             for writer in writers.values():
@@ -203,10 +203,16 @@ class CorpusBuilder:
             raise InputError(
                 "text", "at least one document with text", "none", "check the source's files"
             )
-        files = [each["file"] for s in splits.values() for each in (*s["shards"], s["index"])]
+        warn_of_altered(
+            sum(entry["altered"] for entry in splits.values()),
+            sum(entry["documents"] for entry in splits.values()),
+            next(filter(None, (entry["example"] for entry in splits.values())), ""),
+        )
+        files = [each["file"] for s in splits.values() for each in shards.split_files(s)]
         shards.note_verified(draft, {}, files)
-        about = {"tokenizer": tokenizer.identity(), "dtype": dtype.str}
-        _write_json(draft / shards.MANIFEST, self._about() | about | {"splits": splits})
+        about = {"tokenizer": tokenizer.identity(), "dtype": dtype.str, "splits": splits}
+        about |= {"inventory": inventory}
+        _write_json(draft / shards.MANIFEST, self._about() | about)
         (draft / JOURNAL).unlink()
 
     def _about(self) -> dict[str, Any]:
@@ -220,9 +226,10 @@ class CorpusBuilder:
 
     def _encode(
         self, draft: Path, tokenizer: Tokenizer, writers: dict[str, SplitWriter], done: int
-    ) -> None:
-        """Append the documents after the first ``done`` ones."""
-        parts = islice(self._hold_out.parts(self._source), done, None)
+    ) -> dict[str, str]:
+        """Append the documents after the first ``done`` ones; return what all of them are."""
+        inventory = Inventory()
+        parts = islice(inventory.watch(self._hold_out.parts(self._source)), done, None)
         begun = sum(writer.flush()["bytes"] for writer in writers.values())
         total, entered = self._source.size(), time.monotonic()
         size = {"total": total, "initial": begun, "unit": "B", "unit_scale": True}
@@ -234,6 +241,7 @@ class CorpusBuilder:
                 if not part.remaining and time.monotonic() - entered > SECONDS:
                     self._enter(draft, writers, done)
                     entered = time.monotonic()
+        return inventory.described()
 
     def _enter(self, draft: Path, writers: dict[str, SplitWriter], done: int) -> None:
         """Record the progress in the journal."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from paratime.io.processes import end_with_parent
 from paratime.language.data.sources.base import Document
 from paratime.language.data.split import Part
-from paratime.language.tokenizers.base import Tokenizer
+from paratime.language.tokenizers.base import Encoding, Tokenizer
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
 BATCH = 2**20
@@ -30,7 +30,11 @@ class Encoded:
         split: The split.
         ids: Tokens (N,).
         starts: Positions of document starts in them.
-        num_bytes: Number of UTF-8 bytes that they stand for.
+        corrections: Where tokens stand for another number of bytes than their pieces have:
+            positions in them and differences, (M, 2).
+        num_bytes: Number of UTF-8 bytes of the texts that they stand for.
+        altered: Number of texts that do not come back from their tokens.
+        example: What does not come back of the first one.
         finished: Number of documents that they complete.
         remaining: Number of further parts of the same batch. Only after the last one are the
             finished documents a prefix of all documents.
@@ -39,7 +43,10 @@ class Encoded:
     split: str
     ids: NDArray[Any]
     starts: NDArray[np.int64]
+    corrections: NDArray[np.int64]
     num_bytes: int
+    altered: int
+    example: str
     finished: int
     remaining: int
 
@@ -85,19 +92,17 @@ def encode_batch(batch: list[Part], tokenizer: Tokenizer) -> Iterator[Encoded]:
     if _is_long(batch[0][1]):
         yield from _copied(*batch[0], tokenizer)
         return
-    dtype = dtype_of(tokenizer)
-    by_split: dict[str, list[NDArray[Any]]] = {}
+    by_split: dict[str, list[Encoding]] = {}
     for split, document in batch:
-        by_split.setdefault(split, []).append(document.ids(tokenizer).astype(dtype))
-    start = np.array([tokenizer.start], dtype)
+        by_split.setdefault(split, []).append(document.encoded(tokenizer))
+    start = tokenizer.counted(np.array([tokenizer.start]))
     for number, (split, documents) in enumerate(by_split.items(), 1):
-        ids = np.concatenate([part for ids in documents for part in (start, ids)])
-        ends = np.cumsum([1 + len(ids) for ids in documents])
-        yield Encoded(
-            split,
-            ids,
+        ends = np.cumsum([1 + len(document.ids) for document in documents])
+        yield _joined(
+            [part for document in documents for part in (start, document)],
+            tokenizer,
+            split=split,
             starts=np.concatenate([[0], ends[:-1]]),
-            num_bytes=int(tokenizer.byte_counts[ids].sum()),
             finished=len(documents),
             remaining=len(by_split) - number,
         )
@@ -106,6 +111,22 @@ def encode_batch(batch: list[Part], tokenizer: Tokenizer) -> Iterator[Encoded]:
 def dtype_of(tokenizer: Tokenizer) -> np.dtype[Any]:
     """Return the smallest little-endian type that holds all ids."""
     return np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+
+
+def _joined(parts: list[Encoding], tokenizer: Tokenizer, **about: Any) -> Encoded:
+    """Return the tokens of several texts, one after another."""
+    ids, counts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    more = counts - tokenizer.byte_counts[ids]
+    where = np.flatnonzero(more)
+    examples = [part.altered for part in parts if part.altered]
+    return Encoded(
+        ids=ids.astype(dtype_of(tokenizer)),
+        corrections=np.stack([where, more[where]], axis=1),
+        num_bytes=int(counts.sum()),
+        altered=len(examples),
+        example=examples[0] if examples else "",
+        **about,
+    )
 
 
 def _is_long(document: Document) -> bool:
@@ -128,20 +149,19 @@ def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 def _copied(split: str, document: Document, tokenizer: Tokenizer) -> Iterator[Encoded]:
     """Yield a long tokenised document, which need not fit in memory."""
-    dtype, first = dtype_of(tokenizer), np.array([tokenizer.start])
+    first = [tokenizer.counted(np.array([tokenizer.start]))]
     for begun in range(0, len(document), BATCH):
-        tokens = document.part(begun, begun + BATCH).ids(tokenizer)
-        ids = np.concatenate([first, tokens]).astype(dtype)
+        tokens = document.part(begun, begun + BATCH).encoded(tokenizer)
         remaining = (len(document) - 1) // BATCH - begun // BATCH
-        yield Encoded(
-            split,
-            ids,
+        yield _joined(
+            [*first, tokens],
+            tokenizer,
+            split=split,
             starts=np.arange(len(first)),
-            num_bytes=int(tokenizer.byte_counts[ids].sum()),
             finished=int(not remaining),
             remaining=remaining,
         )
-        first = first[:0]
+        first = []
 
 
 _tokenizer: list[Tokenizer] = []

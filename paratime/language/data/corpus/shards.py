@@ -1,12 +1,16 @@
 """Tokens on disk: memory-mapped files of bounded size, described by a manifest.
 
 The documents of a split are stored one after another, each after a document start, and continue
-across shards. ``SPLIT.index`` holds the position at which each document begins (uint64).
+across shards. ``SPLIT.index`` holds the position at which each document begins (uint64), and
+``SPLIT.bytes`` the positions of tokens that stand for another number of bytes of the text than
+their pieces have, such as after a normaliser, with the difference (pairs of int64).
 """
 
 import hashlib
 import json
+import logging
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +25,17 @@ from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
+from paratime.io.paths import expanded
 from paratime.language.data.sources.base import Document, Source
-from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer
+from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer, keeps_bytes
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Formats that can be read; the bytes of format 2 are those of tokens, not of texts."""
+
+_log = logging.getLogger(__name__)
+
 DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 """Errors of reading files that are incomplete, or of another kind."""
 
@@ -38,16 +48,24 @@ class Shards:
     Args:
         paths: The shards; all but the last have the same size.
         index: File with the starts of documents.
+        corrected: File with the corrections of bytes; None in format 2.
         count: Tokens in all shards.
         limit: Tokens in a full shard.
         dtype: Type of the ids.
     """
 
     def __init__(
-        self, paths: list[Path], index: Path, *, count: int, limit: int, dtype: np.dtype[Any]
+        self,
+        paths: list[Path],
+        index: Path,
+        corrected: Path | None = None,
+        *,
+        count: int,
+        limit: int,
+        dtype: np.dtype[Any],
     ) -> None:
         self._paths, self._count, self._limit, self._dtype = paths, count, limit, dtype
-        self._index = index
+        self._index, self._corrected = index, corrected
         self._maps: dict[int, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -67,18 +85,34 @@ class Shards:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out memory maps, which would be copied."""
-        return {k: v for k, v in self.__dict__.items() if k != "starts"} | {"_maps": {}}
+        mapped = ("starts", "_corrections")
+        return {k: v for k, v in self.__dict__.items() if k not in mapped} | {"_maps": {}}
 
     @cached_property
     def starts(self) -> NDArray[np.uint64]:
         """Positions at which documents begin, (documents,)."""
-        empty = self._index.stat().st_size == 0
-        return np.zeros(0, "<u8") if empty else np.memmap(self._index, "<u8", mode="r")
+        return _mapped(self._index, "<u8")
+
+    def corrections(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return corrections of the bytes of tokens: positions from ``start``, differences."""
+        known = self._corrections
+        first, last = (bisect_left(known[:, 0], place) for place in (start, stop))
+        return known[first:last].astype(np.int64) - [start, 0]
+
+    @cached_property
+    def _corrections(self) -> NDArray[np.int64]:
+        none = np.zeros(0, "<i8")
+        return (none if self._corrected is None else _mapped(self._corrected, "<i8")).reshape(-1, 2)
 
     def _map(self, shard: int) -> NDArray[Any]:
         if shard not in self._maps:
             self._maps[shard] = np.memmap(self._paths[shard], self._dtype, mode="r")
         return self._maps[shard]
+
+
+def _mapped(path: Path, dtype: str) -> NDArray[Any]:
+    """Return the content of a file, which may be empty."""
+    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
 
 def open_split(folder: Path, split: str) -> Shards:
@@ -93,16 +127,23 @@ def open_split(folder: Path, split: str) -> Shards:
     about = manifest(folder)
     with _expecting(folder):
         entry = about["splits"][split]
-        files = {each["file"]: each["sha256"] for each in (*entry["shards"], entry["index"])}
+        files = {each["file"]: each["sha256"] for each in split_files(entry)}
+        corrected = entry.get("corrected")
         found = Shards(
             [folder / each["file"] for each in entry["shards"]],
             folder / entry["index"]["file"],
+            corrected and folder / corrected["file"],
             count=entry["tokens"],
             limit=about["shard_tokens"],
             dtype=np.dtype(about["dtype"]),
         )
     verify_checksums(folder, files)
     return found
+
+
+def split_files(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of all files of a split."""
+    return [*entry["shards"], entry["index"], *filter(None, [entry.get("corrected")])]
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -120,7 +161,7 @@ def manifest(folder: Path) -> dict[str, Any]:
         )
     with _expecting(folder):
         about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
+        if about["format"] not in READABLE:
             raise ValueError(f"format {about['format']}")
     return about
 
@@ -209,19 +250,25 @@ class PreparedCorpus(Source):
 
     path: str
 
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path(expanded(self.path))
+
     def documents(self) -> Iterator[Document]:
         """Yield the documents as tokens, in their splits."""
-        folder = Path(self.path)
+        folder = self.folder
         for split in manifest(folder)["splits"]:
             ids = open_split(folder, split)
             ends = [*ids.starts.tolist(), len(ids)]
             for number, (start, stop) in enumerate(pairwise(ends)):
                 name = f"{self.path}:{split}:{number}"
-                yield Document(name, tokens=ids[start + 1 : stop], split=split)
+                more = ids.corrections(start + 1, stop)
+                yield Document(name, tokens=ids[start + 1 : stop], split=split, corrections=more)
 
     def files(self) -> list[Path]:
         """Return the manifest."""
-        return [Path(self.path) / MANIFEST]
+        return [self.folder / MANIFEST]
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer that made the tokens.
@@ -229,12 +276,18 @@ class PreparedCorpus(Source):
         Raises:
             InputError: There is no corpus, or its tokenizer is not that of the manifest.
         """
-        folder = Path(self.path)
+        folder = self.folder
         expected, spec = manifest(folder)["tokenizer"], saved_spec(folder)
         with _expecting(folder):
             made = tokenizer_from_spec(spec)
         if (found := describe_tokenizer(spec, made.vocab_size)) != expected:
             raise damaged(folder, expected, found, TOKENIZER)
+        if manifest(folder)["format"] < FORMAT and not keeps_bytes(made):
+            _log.warning(
+                "%s is of an earlier version: its bytes are those of tokens, which are not those of"
+                " the texts where the tokenizer alters them; to count those, write it again",
+                folder,
+            )
         return made
 
 

@@ -9,9 +9,14 @@ import numpy as np
 from paratime.language.data.corpus.encoding import Encoded
 from paratime.language.data.corpus.shards import digest_of
 
+_EMPTY: dict[str, Any] = {
+    **dict.fromkeys(("documents", "tokens", "bytes", "corrections", "altered"), 0),
+    "example": "",
+}
+
 
 class SplitWriter:
-    """Appends documents to a split's shards and to its index.
+    """Appends documents to a split's shards, to its index, and to the corrections of its bytes.
 
     Args:
         folder: The corpus's folder.
@@ -31,16 +36,22 @@ class SplitWriter:
         state: dict[str, Any] | None,
     ) -> None:
         self._folder, self._split, self._dtype, self._limit = folder, split, dtype, limit
-        self._state = state or {"documents": 0, "tokens": 0, "bytes": 0, "shards": []}
+        self._state = state or _EMPTY | {"shards": []}
         self._index = _at(self._path("index"), 8 * self._state["documents"])
+        self._bytes = _at(self._path("bytes"), 16 * self._state["corrections"])
         self._shard = self._open()
 
     def add(self, part: Encoded) -> None:
         """Append tokens."""
         s, ids = self._state, part.ids
         self._index.write((part.starts + s["tokens"]).astype("<u8").tobytes())
+        placed = part.corrections + np.array([s["tokens"], 0])
+        self._bytes.write(placed.astype("<i8").tobytes())
         s["documents"] += len(part.starts)
         s["bytes"] += part.num_bytes
+        s["corrections"] += len(part.corrections)
+        s["altered"] += part.altered
+        s["example"] = s["example"] or part.example
         while len(ids):
             room = self._limit - s["tokens"] % self._limit
             self._shard.write(ids[:room].tobytes())
@@ -52,7 +63,7 @@ class SplitWriter:
 
     def flush(self) -> dict[str, Any]:
         """Write everything to disk; return the state from which another writer can continue."""
-        for file in (self._index, self._shard):
+        for file in (self._index, self._bytes, self._shard):
             file.flush()
             os.fsync(file.fileno())
         return self._state
@@ -65,12 +76,15 @@ class SplitWriter:
             self.close()
             self._path(_number(len(self._state["shards"]))).unlink()
         self._index.close()
-        index = self._path("index")
-        return self._state | {"index": {"file": index.name, "sha256": digest_of(index)}}
+        self._bytes.close()
+        files = {kind: self._path(kind) for kind in ("index", "bytes")}
+        entries = {k: {"file": x.name, "sha256": digest_of(x)} for k, x in files.items()}
+        return self._state | {"index": entries["index"], "corrected": entries["bytes"]}
 
     def close(self) -> None:
         """Close the files."""
         self._index.close()
+        self._bytes.close()
         self._shard.close()
 
     def _open(self) -> Any:

@@ -4,8 +4,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,45 +15,68 @@ from paratime.errors import InputError
 from paratime.io.code import users_code
 
 if TYPE_CHECKING:
-    from paratime.language.tokenizers.base import Tokenizer
+    from paratime.language.tokenizers.base import Encoding, Tokenizer
+
+
+HASHED = 2**22
+"""Tokens that are hashed at once."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text, or its tokens, with a name that is unique in its source.
+    """A text, or its tokens.
 
     Attributes:
-        name: Identifies the document, and determines the split that it is drawn into.
+        name: Identifies the document in messages and tables.
         text: The text.
         tokens: Ids (N,) instead of a text, without a document start; possibly memory-mapped.
         split: The split that the source assigns it to; drawn by default.
+        group: Documents of one group share a split. By default each is drawn by its content.
+        corrections: Of tokens, where the text had another number of bytes than the tokenizer gives
+            back: positions and differences, int64 (M, 2).
     """
 
     name: str
     text: str = ""
     tokens: NDArray[Any] | None = field(default=None, compare=False)
     split: str | None = None
+    group: str | None = None
+    corrections: NDArray[np.int64] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.text if self.tokens is None else self.tokens)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the text, or of the tokens, which are the same in any type of ids."""
+        if self.tokens is None:
+            return hashlib.sha256(self.text.encode(errors="surrogatepass")).digest()
+        found = hashlib.sha256(b"tokens")
+        for begin in range(0, len(self.tokens), HASHED):
+            found.update(np.asarray(self.tokens[begin : begin + HASHED], "<u4").tobytes())
+        return found.digest()
 
     def part(self, start: int, stop: int) -> "Document":
         """Return the characters, or tokens, from ``start`` to ``stop``."""
         tokens = None if self.tokens is None else self.tokens[start:stop]
         name, text = f"{self.name}[{start}:{stop}]", self.text[start:stop]
-        return replace(self, name=name, text=text, tokens=tokens)
+        corrections = self.corrections
+        if corrections is not None:
+            inside = (corrections[:, 0] >= start) & (corrections[:, 0] < stop)
+            corrections = corrections[inside] - [start, 0]
+        return replace(self, name=name, text=text, tokens=tokens, corrections=corrections)
 
-    def ids(self, tokenizer: "Tokenizer") -> NDArray[Any]:
-        """Return the tokens (N,), without the document start.
+    def encoded(self, tokenizer: "Tokenizer") -> "Encoding":
+        """Return the tokens, without the document start, and the bytes of each.
 
         Raises:
             InputError: The tokenizer cannot encode the text, or does not know the ids.
         """
         if self.tokens is not None:
             self._check(tokenizer)
-            return self.tokens
+            return tokenizer.counted(self.tokens, self.corrections)
         try:
-            return tokenizer.encode(self.text)
+            return tokenizer.measured(self.text)
         except InputError as error:
             what, *others = error.args
             raise InputError(f"{self.name}: {what}", *others) from None
@@ -80,6 +104,9 @@ class Document:
 
 class Source(ABC):
     """A collection of documents, in a fixed order; every source is a frozen dataclass."""
+
+    closed: ClassVar[bool] = False
+    """Whether no document is ever added; then held-out shares are kept exactly."""
 
     @abstractmethod
     def documents(self) -> Iterator[Document]:
@@ -130,7 +157,8 @@ class InMemory(Source):
         digest = hashlib.sha256()
         for d in self.made:
             content = d.text.encode() if d.tokens is None else np.asarray(d.tokens).tobytes()
-            digest.update(f"{len(d.name)} {len(content)} {d.split} {d.name}".encode() + content)
+            about = f"{len(d.name)} {len(content)} {d.split} {d.group} {d.name}"
+            digest.update(about.encode() + content)
         return f"InMemory {digest.hexdigest()}"
 
 

@@ -22,10 +22,13 @@ class Shakespeare(Source):
     directions, so that the model learns no markup.
     """
 
+    closed = True
+
     def documents(self) -> Iterator[Document]:
         """Yield one document for each play, in alphabetical order."""
         for path in self.files():
-            yield Document(path.stem, _plain(path.read_text(encoding="utf-8")))
+            text = _plain(path.read_text(encoding="utf-8"))
+            yield Document(path.stem, text, group=path.stem)
 
     def files(self) -> list[Path]:
         """Return the plays' files."""
@@ -42,11 +45,14 @@ class Shakespeare(Source):
 class PythonReference(Source):
     """The language reference of CPython, from ``pydoc_data.topics``; depends on its version."""
 
+    closed = True
+
     def documents(self) -> Iterator[Document]:
         """Yield one document for each topic."""
         from pydoc_data.topics import topics
 
-        yield from (Document(name, text) for name, text in sorted(topics.items()))
+        for name, text in sorted(topics.items()):
+            yield Document(name, text, group=name)
 
     def files(self) -> list[Path]:
         """Return the module."""
@@ -58,6 +64,8 @@ class PythonReference(Source):
 @dataclass(frozen=True)
 class Quickstart(Source):
     """Shakespeare's plays, or Python's language reference if their package is missing."""
+
+    closed = True
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents of the available source."""

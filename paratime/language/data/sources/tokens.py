@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
+from paratime.io.paths import expanded
 from paratime.language.data.sources.base import Document, Source
-from paratime.language.data.sources.files import FileSource, decode_utf8, named_files
+from paratime.language.data.sources.files import FileSource, decode_utf8
 
 BLOCK_IDS = 2**22
 """Ids that are searched for document starts at once."""
@@ -27,18 +28,24 @@ class TokenFiles(FileSource):
     """Files of ids and nothing else, as nanoGPT prepares them: ``train.bin``, ``val.bin``.
 
     Args:
-        paths: Files, or glob patterns.
+        paths: Files, folders, or glob patterns.
         start: The id that separates documents, before or after each, such as GPT-2's 50256. By
             default each file is one document.
         dtype: Type of the ids, little-endian.
     """
 
+    suffixes = (".bin",)
     start: int | None = None
     dtype: Literal["uint16", "uint32"] = "uint16"
 
     def documents(self) -> Iterator[Document]:
-        """Yield the documents, memory-mapped, files in order of their paths."""
-        for name, path in named_files(self.paths):
+        """Yield the documents, memory-mapped, files in order of their paths.
+
+        Raises:
+            InputError: A file has another size, or no file has the start (at the end).
+        """
+        starts = _Starts(self.start)
+        for name, path in self.named_files():
             size, total = np.dtype(self.dtype).itemsize, Path(path).stat().st_size
             if total % size:
                 raise InputError(
@@ -46,7 +53,8 @@ class TokenFiles(FileSource):
                 )
             if total:
                 ids = np.memmap(path, np.dtype(self.dtype).newbyteorder("<"), mode="r")
-                yield from _documents(name, ids, self.start)
+                yield from starts.documents(name, ids)
+        starts.check()
 
     def size(self) -> None:
         """Return None: the size of the text is unknown."""
@@ -69,7 +77,8 @@ class LitData(Source):
 
     def documents(self) -> Iterator[Document]:
         """Yield the items in order of their chunks."""
-        index = Path(self.path) / "index.json"
+        folder, starts = Path(expanded(self.path)), _Starts(self.start)
+        index = folder / "index.json"
         try:
             about = json.loads(index.read_text())
             chunks, config = about["chunks"], about["config"]
@@ -88,13 +97,17 @@ class LitData(Source):
                 remedy="write it so, or as JSON Lines",
             )
         for chunk in chunks:
-            yield from self._items(Path(self.path) / chunk["filename"], chunk, dtype)
+            yield from self._items(folder / chunk["filename"], chunk, dtype, starts)
+        starts.check()
 
     def files(self) -> list[Path]:
         """Return the index and the chunks."""
-        return [*sorted(Path(self.path).glob("*.bin")), Path(self.path) / "index.json"]
+        folder = Path(expanded(self.path))
+        return [*sorted(folder.glob("*.bin")), folder / "index.json"]
 
-    def _items(self, path: Path, chunk: dict[str, Any], dtype: str | None) -> Iterator[Document]:
+    def _items(
+        self, path: Path, chunk: dict[str, Any], dtype: str | None, starts: "_Starts"
+    ) -> Iterator[Document]:
         """Yield the documents of a chunk, which holds a count, offsets, and the items' bytes.
 
         An item begins with the sizes of its fields, unless the chunk has a ``dim``: then its items
@@ -114,7 +127,7 @@ class LitData(Source):
             if dtype is None:
                 yield Document(name, decode_utf8(item.tobytes(), name))
             else:
-                yield from _documents(name, np.frombuffer(item.tobytes(), dtype), self.start)
+                yield from starts.documents(name, np.frombuffer(item.tobytes(), dtype))
 
 
 def _dtype(formats: list[str]) -> str | None:
@@ -124,20 +137,46 @@ def _dtype(formats: list[str]) -> str | None:
     return types.get(kind, {}).get(int(number or -1)) if len(formats) == 1 else None
 
 
-def _documents(name: str, ids: NDArray[Any], start: int | None) -> Iterator[Document]:
-    """Yield the ids between starts as documents; skip empty ones."""
-    begun = number = 0
-    for end in _starts(ids, start):
-        if end > begun:
-            yield Document(f"{name}:{number}", tokens=ids[begun:end])
-            number += 1
-        begun = end + 1
+class _Starts:
+    """Cuts ids at document starts.
 
+    Args:
+        start: The id that separates documents, if there is one.
+    """
 
-def _starts(ids: NDArray[Any], start: int | None) -> Iterator[int]:
-    """Yield the positions of the start id, then the end."""
-    if start is not None:
-        for block in range(0, len(ids), BLOCK_IDS):
-            found = np.flatnonzero(ids[block : block + BLOCK_IDS] == start) + block
-            yield from found.tolist()
-    yield len(ids)
+    def __init__(self, start: int | None) -> None:
+        self._start = start
+        self._found = self._read = False
+
+    def documents(self, name: str, ids: NDArray[Any]) -> Iterator[Document]:
+        """Yield the ids between starts as documents; skip empty ones."""
+        begun = number = 0
+        for end in self._ends(ids):
+            if end > begun:
+                yield Document(f"{name}:{number}", tokens=ids[begun:end])
+                number += 1
+            begun = end + 1
+
+    def check(self) -> None:
+        """Refuse a start that none of the ids was.
+
+        Raises:
+            InputError: There were ids, and none of them was the start.
+        """
+        if self._start is not None and self._read and not self._found:
+            raise InputError(
+                "start",
+                expected="an id between documents",
+                got=f"{self._start}, which none of the ids is",
+                remedy="correct it, or leave it out",
+            )
+
+    def _ends(self, ids: NDArray[Any]) -> Iterator[int]:
+        """Yield the positions of the start id, then the end."""
+        self._read = True
+        if self._start is not None:
+            for block in range(0, len(ids), BLOCK_IDS):
+                found = np.flatnonzero(ids[block : block + BLOCK_IDS] == self._start) + block
+                self._found |= len(found) > 0
+                yield from found.tolist()
+        yield len(ids)

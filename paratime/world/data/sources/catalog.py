@@ -7,6 +7,7 @@ from typing import Any
 
 from paratime.errors import InputError
 from paratime.io.files import CSV, PARQUET
+from paratime.io.paths import expanded
 from paratime.world.data.sources.base import Source
 from paratime.world.data.sources.d4rl import D4RL, is_d4rl
 from paratime.world.data.sources.dreamer import Npz
@@ -33,6 +34,7 @@ def trajectory_source(text: str, known: Mapping[str, Any] | None = None) -> Sour
     Raises:
         InputError: It means none.
     """
+    text = expanded(text)
     kind = next((x for x in SOURCES if known and x.__name__ == known["name"]), None)
     if kind in (Table, LeRobot) and _is_table(text):
         return _with_options(kind, known, text)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from paratime.errors import InputError
+from paratime.io.paths import expanded
 from paratime.world.data.episode import Array, Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.minari import open_hdf5
@@ -41,7 +42,7 @@ class D4RL(Source):
 
     def read(self) -> Recording:
         """Return the episodes, in the order of their rows."""
-        path = Path(self.path)
+        path = Path(expanded(self.path))
         with open_hdf5(path) as file:
             keys = [key for key in (*ROWS, NEXT) if hasattr(file.get(key), "shape")]
             rows = {key: np.atleast_1d(file[key][()]) for key in keys}
@@ -69,7 +70,7 @@ class D4RL(Source):
 
 def is_d4rl(path: str) -> bool:
     """Return whether an HDF5 file has the layout of D4RL: observations at its top level."""
-    with open_hdf5(Path(path)) as file:
+    with open_hdf5(Path(expanded(path))) as file:
         return "observations" in file
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
+from paratime.io.paths import expanded
 from paratime.world.data.environment import options_of, spec_json
 from paratime.world.data.episode import (
     VECTOR,
@@ -68,7 +69,7 @@ class Minari(Source):
 
 
 def _main_file(path: str) -> Path:
-    root = Path(path)
+    root = Path(expanded(path))
     if not root.is_dir():
         return root
     found = [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
+from paratime.io.paths import expanded
 from paratime.world.data.episode import Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.readings import (
@@ -302,7 +303,7 @@ class LeRobot(Source):
 
     def read(self) -> Recording:
         """Return the episodes, in the order in which they appear."""
-        inside = Path(self.path) / "data"
+        inside = Path(expanded(self.path)) / "data"
         path = str(inside) if inside.is_dir() else self.path
         columns = _columns(find(path, PARQUET)[0])
         reward, done, following = (

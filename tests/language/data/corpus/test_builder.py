@@ -149,7 +149,11 @@ class TestRestarts:
     def test_a_run_that_failed_goes_on(self, stop, processes, tmp_path, monkeypatch):
         whole = contents(write(tmp_path / "whole"))
         monkeypatch.setattr(builder, "SECONDS", 0.0)
-        entries, junk = [], encoding.Encoded("train", np.zeros(1500, "<u2"), np.zeros(1), 0, 1, 0)
+        junk = encoding.Encoded(
+            *("train", np.zeros(1500, "<u2"), np.zeros(1), np.ones((5, 2), int)),
+            *(0, 1, "junk", 1, 0),
+        )
+        entries: list[int] = []
 
         def fail(self, draft, writers, done, enter=CorpusBuilder._enter):
             enter(self, draft, writers, done)
@@ -187,9 +191,9 @@ class TestRestarts:
         assert found == contents(write(tmp_path / "c", recipe=BPE(270)))
 
     def test_a_text_that_cannot_be_encoded_leaves_nothing(self, tmp_path):
-        texts = [Document(f"d{i}", "ab\nc" * 9) for i in range(40)]
+        texts = [Document(f"d{i}", "ab\nc" * 9, group=str(i)) for i in range(40)]
         held = HoldOut().assign(texts)["val"][0]
-        texts[texts.index(held)] = Document(held.name, "ab\nabe")
+        texts[texts.index(held)] = Document(held.name, "ab\nabe", group=held.group)
         message = (
             r"d\d+: line 2, position 5: expected one of the 4 characters .*, got 'e' \(U\+0065\)"
         )
@@ -207,6 +211,8 @@ class TestTokens:
         source = TokenFiles([str(tmp_path / "train.bin")], start=256)
         found = [bytes(d.tokens.astype(np.uint8)).decode() for d in source.documents()]
         assert found == [d.text for d in DOCUMENTS]
+        with pytest.raises(InputError, match=r"start: .* got 257, which none of the ids is"):
+            list(TokenFiles([str(tmp_path)], start=257).documents())
         folder = write(tmp_path / "a", source, processes=2)
         count = sum(s["tokens"] for s in shards.manifest(folder)["splits"].values())
         assert count == sum(map(len, ends))

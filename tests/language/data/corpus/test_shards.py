@@ -62,12 +62,12 @@ class TestDamage:
         digest = shards.digest_of
         monkeypatch.setattr(shards, "digest_of", lambda p: hashed.append(p.name) or digest(p))
         shards.open_split(folder, "val")
-        assert sorted(hashed) == ["val-00000.bin", "val-00001.bin", "val.index"]
+        assert sorted(hashed) == ["val-00000.bin", "val-00001.bin", "val.bytes", "val.index"]
         shards.open_split(folder, "val")
-        assert len(hashed) == 3
+        assert len(hashed) == 4
         os.utime(folder / "val.index")
         shards.open_split(folder, "val")
-        assert hashed[3:] == ["val.index"]
+        assert hashed[4:] == ["val.index"]
 
     def test_a_folder_that_cannot_be_written(self, tmp_path):
         (tmp_path / "file").write_text("")

@@ -167,6 +167,98 @@ class TestFiles:
         assert found[0][0] != found[1][0] and found[0][1] != found[1][1]
 
 
+class TestNames:
+    """A document that has no name of its own is drawn by itself."""
+
+    @pytest.mark.parametrize("kind", ("jsonl", "parquet"))
+    def test_documents_without_a_name_do_not_share_a_split(self, kind, tmp_path):
+        names = [("book" if i % 50 == 0 else (None, "")[i % 2]) for i in range(300)]
+        rows = [{"text": f"text {i}", "name": name} for i, name in enumerate(names)]
+        path = tmp_path / f"a.{kind}"
+        if kind == "jsonl":
+            rows = [{k: x for k, x in row.items() if x is not None} for row in rows]
+            path.write_text("\n".join(map(json.dumps, rows)))
+        else:
+            parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        source = (JsonLines if kind == "jsonl" else Parquet)([str(path)], name="name")
+        split = HoldOut(val=0.2, test=0.2).assign(list(source.documents()))
+        assert all(20 < len(part) < 280 for part in split.values())
+        assert sum(any(d.group == "book" for d in part) for part in split.values()) == 1
+
+    def test_numbers_that_are_none(self, tmp_path):
+        column = pyarrow.array([1.0, float("nan"), None, 2.0])
+        parquet.write_table(pyarrow.table({"text": TEXTS, "name": column}), tmp_path / "a.parquet")
+        found = list(Parquet([str(tmp_path / "a.parquet")], name="name").documents())
+        assert [d.group for d in found] == ["1.0", None, None, "2.0"]
+
+    def test_a_name_that_no_row_has(self, tmp_path):
+        (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b", "id": 1}')
+        with pytest.raises(
+            InputError, match=r"name: .* got 'title', which no row has; name one of"
+        ):
+            texts(JsonLines([str(tmp_path / "a.jsonl")], name="title"))
+
+    @pytest.mark.parametrize("kind", ("jsonl", "parquet"))
+    def test_fields_of_fields(self, kind, tmp_path):
+        rows = [{"a": {"b": text, "id": str(i)}, "c": [text]} for i, text in enumerate(TEXTS)]
+        path = tmp_path / f"a.{kind}"
+        if kind == "jsonl":
+            path.write_text("\n".join(map(json.dumps, [*rows, {"a": None, "c": ["x"]}])))
+        else:
+            parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        make = JsonLines if kind == "jsonl" else Parquet
+        found = [d for d in make([str(path)], "a.b", "a.id").documents() if d.text]
+        assert [d.text for d in found] == TEXTS and [d.name for d in found] == list("0123")
+        assert texts(make([str(path)], "c.0"))[:4] == TEXTS
+        for field in ("a.x", "c.9", "x.y"):
+            with pytest.raises(InputError, match=f"'{field}'"):
+                texts(make([str(path)], field))
+
+
+class TestPaths:
+    def test_folders_home_and_variables(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("TEXTS", str(tmp_path / "texts"))
+        (tmp_path / "texts" / "below").mkdir(parents=True)
+        for name in ("a.txt", "below/b.txt", ".hidden", "c.jsonl", "d.parquet"):
+            (tmp_path / "texts" / name).write_text('{"text": "x"}')
+        for path in (str(tmp_path / "texts"), "~/texts", "$TEXTS", "${TEXTS}/"):
+            files = [str(f.relative_to(tmp_path / "texts")) for f in TextFiles([path]).files()]
+            assert files == ["a.txt", "below/b.txt", "c.jsonl", "d.parquet"]
+            assert texts(JsonLines([path])) == ["x"]
+            assert [f.name for f in Parquet([path]).files()] == ["d.parquet"]
+        assert texts(TextFiles(["~/texts/a.txt", "$TEXTS/b*/*.txt"])) == ['{"text": "x"}'] * 2
+        with pytest.raises(InputError, match=r"expected an existing file, folder of \.parquet or"):
+            Parquet(["~/texts/below"]).files()
+
+    @pytest.mark.parametrize("suffix", (".gz", ".zst"))
+    def test_a_compressed_file_of_no_bytes_is_not_whole(self, suffix, tmp_path):
+        (tmp_path / f"a.jsonl{suffix}").write_bytes(b"")
+        for make in (TextFiles, JsonLines):
+            with pytest.raises(InputError, match=f"a whole {suffix} file, got an empty file"):
+                texts(make([str(tmp_path / f"a.jsonl{suffix}")]))
+
+
+class TestSeparators:
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        ((r"\n\n", "\n\n"), (r"\t", "\t"), (r"\r\n", "\r\n"), (r"\\n", r"\n"), (r"\d", r"\d")),
+    )
+    def test_escapes_are_the_characters_that_they_mean(self, written, meant, tmp_path):
+        (tmp_path / "a.txt").write_bytes(meant.join(["one", "two", "three"]).encode())
+        for separator in {written, meant} - {r"\n"}:
+            source = TextFiles([str(tmp_path)], separator=separator)
+            assert texts(source) == ["one", "two", "three"]
+
+    def test_one_that_never_occurs_is_refused(self, tmp_path):
+        for i in range(3):
+            (tmp_path / f"{i}.txt").write_text("one two")
+        with pytest.raises(InputError, match=r"separator: .* got '<end>', which is in no file"):
+            texts(TextFiles([str(tmp_path)], separator="<end>"))
+        (tmp_path / "3.txt").write_text("one<end>two")
+        assert len(texts(TextFiles([str(tmp_path)], separator="<end>"))) == 5
+
+
 class TestParquet:
     def write(self, folder: Path, **columns) -> str:
         parquet.write_table(pyarrow.table(columns), folder / "a.parquet", row_group_size=2)
@@ -241,7 +333,9 @@ def test_a_path_without_brackets(paratime):
     for path in ("texts", "/a/*.txt"):
         given = "--source", "TextFiles", "--source.paths", path, "--out", "x"
         status, _, error = paratime("language", "prepare", *given)
-        assert status == 2 and f"paths: expected an existing file or pattern, got {path!r}" in error
+        assert (
+            status == 2 and f"expected an existing file, folder or pattern, got {path!r}" in error
+        )
 
 
 def test_files_are_read_one_by_one(tmp_path):
