@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -116,22 +117,24 @@ def run_commands(prog: str, commands: dict[str, Callable[..., None]], descriptio
 def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2.
 
-    Lightning ends a run that was terminated in good order; the status says so nevertheless. A key
-    that interrupts is no mistake, and needs no trace.
+    A signal that ends a command is no mistake, and needs no trace. The status tells which it was,
+    also where Lightning has ended the run in good order.
     """
     try:
-        yield
+        with _terminating():
+            yield
     except SystemExit as error:
-        if not _named(error, {TERMINATED}):
-            raise
         if _named(error, {"Stopped"}):
             sys.stderr.write(f"\nparatime: {error}\n")
+            raise
+        if isinstance(error.__context__, KeyboardInterrupt):
+            _interrupted()
+        if not _named(error, {TERMINATED, Terminated.__name__}):
             raise
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        sys.stderr.write("\nparatime: interrupted\n")
-        sys.exit(128 + signal.SIGINT)
+        _interrupted()
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not _named(cause, MISTAKES):
@@ -140,6 +143,32 @@ def mistakes_in_one_line() -> Iterator[None]:
             raise
         sys.stderr.write(f"paratime: {cause}\n")
         sys.exit(2)
+
+
+class Terminated(SystemExit):
+    """SIGTERM has ended a command."""
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Have SIGTERM end a command as a key does; Lightning would ignore it outside of training."""
+
+    def end(*_: object) -> NoReturn:
+        raise Terminated(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted() -> NoReturn:
+    sys.stderr.write("\nparatime: interrupted\n")
+    sys.exit(128 + signal.SIGINT)
 
 
 def _named(error: BaseException, names: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from paratime.language.data.windows import ShuffledWindows, StreamedWindows, Tok
 from paratime.language.tokenizers.base import Tokenizer, TokenizerRecipe
 from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.training.base import DataModule
-from paratime.training.samplers import ResumableLoader, contiguous_sampler
+from paratime.training.samplers import InOrder, ResumableLoader, contiguous_sampler
 
 Mode = Literal["packed", "stream"]
 
@@ -151,6 +151,6 @@ class TokenData(DataModule):
         return DataLoader(
             windows,
             batch_size=self.batch_size,
-            sampler=range(0, len(windows), self.context_length),
+            sampler=InOrder(range(0, len(windows), self.context_length)),
             num_workers=self.num_workers,
         )

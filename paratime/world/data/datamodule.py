@@ -10,7 +10,12 @@ from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
-from paratime.training.samplers import ResumableLoader, ShuffledSampler, contiguous_sampler
+from paratime.training.samplers import (
+    InOrder,
+    ResumableLoader,
+    ShuffledSampler,
+    contiguous_sampler,
+)
 from paratime.world.data.dependence import misplaced
 from paratime.world.data.episode import ROW, Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes
@@ -185,7 +190,7 @@ class TrajectoryData(DataModule):
             collate_fn=padded,
             num_workers=self.num_workers,
             persistent_workers=shuffle and self.num_workers > 0,
-            sampler=ShuffledSampler(count, self.seed) if shuffle else range(count),
+            sampler=ShuffledSampler(count, self.seed) if shuffle else InOrder(range(count)),
         )
 
     def _rows(self, split: str) -> list[Rows]:

@@ -10,7 +10,6 @@ from language.runs import make_data, make_task, make_trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateFinder
 from torch.utils.data.distributed import DistributedSampler
 
-from paratime.errors import InputError
 from paratime.language import Document, InMemory
 from paratime.language.data.datamodule import TokenData
 from paratime.language.model.task import LanguageTask
@@ -82,18 +81,11 @@ def test_each_process_has_lanes_of_its_own(tmp_path):
         return list(loader)
 
     shares = [{"num_replicas": 2, "rank": rank} for rank in range(2)]
-    ranks = [batches(SimpleNamespace(distributed_sampler_kwargs=x), 3) for x in shares]
+    trainers = [SimpleNamespace(distributed_sampler_kwargs=x) for x in shares]
+    ranks = [batches(trainer, 3) for trainer in trainers]
     for batch, *parts in zip(batches(None, 6), *ranks, strict=True):
         for rank, part in enumerate(parts):
             assert all(torch.equal(value, batch[name][rank::2]) for name, value in part.items())
-
-
-@pytest.mark.filterwarnings("ignore:You requested to overfit")
-def test_streams_have_no_order_but_their_own(tmp_path):
-    given = {"cache_dir": str(tmp_path), "mode": "stream", "context_length": 16, "batch_size": 2}
-    data = TokenData(InMemory(DOCUMENTS), **given)
-    with pytest.raises(InputError, match=r"overfit_batches: .* give --data\.mode packed"):
-        run(tmp_path, Note(), data=data, max_steps=1, overfit_batches=1)
 
 
 class TestRateFinder:
