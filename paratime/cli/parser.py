@@ -23,7 +23,7 @@ from paratime.cli.messages import explain
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = {"InputError", "MisconfigurationException", "OSError"}
+MISTAKES = {"InputError", "MisconfigurationException", "ModuleNotFoundError", "OSError"}
 """Exceptions of bad input, and ``TERMINATED`` of a signal, by name: to import Lightning's takes
 longer than many commands."""
 TERMINATED = "SIGTERMException"
@@ -141,7 +141,7 @@ def mistakes_in_one_line() -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        sys.stderr.write(f"paratime: {cause}\n")
+        sys.stderr.write(f"paratime: {' '.join(str(cause).split())}\n")
         sys.exit(2)
 
 

@@ -74,7 +74,7 @@ class SaveWhenStopped(Callback):
     left to Lightning.
 
     Args:
-        path: The checkpoint; by default ``stopped.ckpt`` next to the folder of the others.
+        path: The checkpoint; by default ``stopped.ckpt`` in the folder of the run.
         remedy: How to continue from ``{path}``.
     """
 
@@ -163,8 +163,17 @@ class SaveWhenStopped(Callback):
             signal.signal(number, self._before.pop(number))
 
     def _path(self, trainer: Trainer) -> str | None:
-        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
-        return self.path or (folder and str(Path(folder).with_name("stopped.ckpt")))
+        own = str(run_folder(trainer) / "stopped.ckpt") if trainer.checkpoint_callbacks else None
+        return self.path or own
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run: its logger's, as for Lightning's checkpoints, or its root's."""
+    logger, root = trainer.logger, trainer.default_root_dir
+    if logger is None:
+        return Path(root)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or root, str(logger.name), version)
 
 
 def last_checkpoint(trainer: Trainer) -> str | None:

@@ -1,7 +1,6 @@
 """Predictions on disk."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from paratime.io.atomic import replacing
+from paratime.training.checkpoint import run_folder
 
 
 class SavePredictions(BasePredictionWriter):
@@ -30,8 +30,7 @@ class SavePredictions(BasePredictionWriter):
     ) -> None:
         """Write the file, whole or not at all."""
         rank = f".{trainer.global_rank}" if trainer.global_rank else ""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        path = folder / f"predictions.pt{rank}"
+        path = run_folder(trainer) / f"predictions.pt{rank}"
         with replacing(path) as draft:
             torch.save(predictions, draft)
         print(f"\n{'predictions':<20} {path}")

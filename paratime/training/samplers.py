@@ -224,6 +224,14 @@ class ResumableLoader(DataLoader[Any]):
             InputError: The batches of a stream that several processes share have another size.
         """
         taken, total = _place(state, self._rows), state.get("total", self._total)
+        others = {rows for _, rows in taken} - {self._rows}
+        if others and isinstance(self.sampler, SharedSampler):
+            raise InputError(
+                "batch_size",
+                expected=f"{max(others)} rows in all processes, as in the checkpoint",
+                got=str(self._rows),
+                remedy="processes that share a stream continue with as many",
+            )
         if total != self._total:
             count = _count(taken) * self._total // total
             taken = [(count // self._rows * self._rows, self._rows)]
@@ -245,7 +253,7 @@ class ResumableLoader(DataLoader[Any]):
 
     def items(self) -> Iterator[Any]:
         """Yield the items of this process that were not taken when the run began."""
-        if self.overfits:
+        if self.overfits and hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(0)
         if isinstance(self.sampler, EpochSampler):
             return self.sampler.after(self._taken)
