@@ -1,12 +1,16 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
 import sys
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerFn
 
 from paratime.cli.help import help_text
 from paratime.cli.parser import Parser, mistakes_in_one_line
@@ -22,7 +26,7 @@ from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import SaveWhenStopped
+from paratime.training.checkpoint import SaveWhenStopped, run_folder
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import DataSummary, TrainingProgress, readable
@@ -63,6 +67,46 @@ def _subclasses(base: type) -> set[type]:
     return {base}.union(*(_subclasses(c) for c in below))
 
 
+class RunFolder(SaveConfigCallback):
+    """Gives a run a folder of its own, where its config is kept, without what it resumed from.
+
+    Attributes:
+        resumed: The step that a run resumed at, 0 for a new one.
+    """
+
+    resumed = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make a folder for a run whose logger has none, and keep the config."""
+        if trainer.logger is None and not self.already_saved:
+            root = trainer.default_root_dir
+            folder = _new_folder(Path(root)) if trainer.is_global_zero else None
+            trainer._default_root_dir = str(trainer.strategy.broadcast(folder))
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the config, from which a run begins anew."""
+        config, path = self.config.clone(), run_folder(trainer) / self.config_filename
+        if trainer.state.fn == TrainerFn.FITTING:
+            config.ckpt_path = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(config, str(path), skip_none=False, overwrite=True)
+
+    def on_load_checkpoint(self, trainer: Trainer, _: Any, checkpoint: dict[str, Any]) -> None:
+        """Note the step."""
+        self.resumed = checkpoint["global_step"]
+
+
+def _new_folder(root: Path) -> Path:
+    """Make and return the first folder of a run that does not exist."""
+    for version in count():
+        folder = root / "lightning_logs" / f"version_{version}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
+
+
 class Cli(LightningCLI):
     """Builds trainer, task and data from a config and runs one subcommand."""
 
@@ -92,31 +136,64 @@ class Cli(LightningCLI):
         scores = {k: v for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
         names = sorted(scores, key=_by_horizon)
         lines = [f"{name:<24} {readable(float(scores[name]), 4):>8}" for name in names]
-        checkpoint = self.trainer.checkpoint_callback
-        trial = self.config[self.subcommand].trainer.fast_dev_run
-        if isinstance(checkpoint, ModelCheckpoint) and not trial:
-            lines += self._saved(checkpoint, validated=bool(scores))
-        if self.trainer.is_global_zero and lines:
+        lines += self._saved(validated=bool(scores))
+        if self.trainer.is_global_zero:
             print("\n".join(lines))
 
-    def _saved(self, checkpoint: ModelCheckpoint, validated: bool) -> list[str]:
+    def _saved(self, validated: bool) -> list[str]:
         """Return lines on the checkpoint; save it unless Lightning did so at the end."""
-        scored, steps, lines = checkpoint._last_global_step_saved, self.trainer.global_step, []
-        stale = scored < steps and not checkpoint._every_n_train_steps
-        if self.trainer.limit_val_batches and (stale or not validated):
-            when = f"at step {scored}" if validated else "nowhere"
-            remedy = "see --trainer.val_check_interval"
-            lines = [f"validated {when}, before the end at step {steps}; {remedy}"]
-        best = checkpoint.best_model_path
-        path = best if best and (checkpoint.monitor or scored == steps) else self._save()
-        return [*lines, f"{'checkpoint':<24} {path}"]
+        trainer, steps = self.trainer, self.trainer.global_step
+        reason = "--trainer.fast_dev_run is a trial" if trainer.fast_dev_run else None  # type: ignore[attr-defined]
+        if not trainer.checkpoint_callbacks and not reason:
+            reason = "--trainer.enable_checkpointing is false"
+        resumed = [x.resumed for x in trainer.callbacks if isinstance(x, RunFolder)]  # type: ignore[attr-defined]
+        if steps == sum(resumed) and not reason:
+            if not steps:
+                return [_named("none, as no step was made")]
+            return [self._finished(), _named(trainer.ckpt_path)]
+        kept = [x for x in trainer.checkpoint_callbacks if isinstance(x, ModelCheckpoint)]
+        lines = self._unscored(kept, validated)
+        return [*lines, _named(f"none, as {reason}" if reason else self._path(kept))]
 
-    def _save(self) -> Path:
-        """Save a run that continued after its last validation, when Lightning saved it."""
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
+    def _finished(self) -> str:
+        """Return a line on a checkpoint that had nothing left to train."""
+        trainer, text = self.trainer, f"nothing left to train at step {self.trainer.global_step}"
+        remedy = "raise --trainer.max_steps, max_epochs or max_time to continue"
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            remedy = f"raise --trainer.max_steps from {trainer.max_steps} to continue"
+        elif trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
+            remedy = f"raise --trainer.max_epochs from {trainer.max_epochs} to continue"
+        return f"{text}; {remedy}"
+
+    def _unscored(self, kept: list[ModelCheckpoint], validated: bool) -> list[str]:
+        """Return a line on steps after the last validation, if there are."""
+        steps = self.trainer.global_step
+        scored = max((x._last_global_step_saved for x in kept[:1]), default=steps)
+        stale = scored < steps and not any(x._every_n_train_steps for x in kept[:1])
+        if not self.trainer.limit_val_batches or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return []
+        if validated and not stale:
+            return []
+        when = f"at step {scored}" if validated else "nowhere"
+        remedy = "see --trainer.val_check_interval"
+        return [f"validated {when}, before the end at step {steps}; {remedy}"]
+
+    def _path(self, kept: list[ModelCheckpoint]) -> str | Path:
+        """Return the path of the best checkpoint, or of the last one; save it if none has been."""
+        for checkpoint in kept:
+            last = checkpoint._last_global_step_saved == self.trainer.global_step
+            best = checkpoint.best_model_path
+            if best and Path(best).exists() and (checkpoint.monitor or last):
+                return best
+        folder = next((Path(x.dirpath) for x in kept if x.dirpath), None)
+        folder = folder or run_folder(self.trainer) / "checkpoints"
+        path = folder / f"step={self.trainer.global_step}.ckpt"
         self.trainer.save_checkpoint(path, weights_only=False)
         return path
+
+
+def _named(path: object) -> str:
+    return f"{'checkpoint':<24} {path}"
 
 
 def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
@@ -179,6 +256,7 @@ def _cli(run: bool = True) -> Cli:
         trainer_defaults={"callbacks": [*callbacks, *[DataSummary(), SaveWhenStopped()] * run]},
         parser_class=TrainingParser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=RunFolder,
+        save_config_kwargs={"save_to_log_dir": False},
         run=run,
     )

@@ -1,6 +1,7 @@
 """The command line: a whole run, and what a mistake looks like."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,72 @@ def test_validations_are_counted_over_epochs(folder, paratime):
     assert "validated nowhere, before the end at step 3; see --trainer.val_check_" in out
     status, out, err = paratime("fit", *options, "--trainer.val_check_interval", 3)
     assert status == 0 and "validated" not in out and "val/loss" in out, err
+
+
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.logger", "false")
+
+
+def test_every_run_has_a_folder_of_its_own_and_a_config_to_begin_anew(folder, paratime):
+    def fit(*options):
+        status, out, err = paratime("fit", "-c", "config.yaml", *QUIET, *options)
+        assert status == 0, err
+        return out, Path(re.search(r"^checkpoint +(\S+)", out, re.M)[1])
+
+    paths = [fit()[1], fit()[1]]
+    longer = ("--ckpt_path", paths[0], "--trainer.max_steps", 5)
+    paths.append(fit(*longer)[1])
+    runs = [path.parents[1] for path in paths]
+    assert [run.name for run in runs] == ["version_0", "version_1", "version_2"]
+    for run in runs:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["ckpt_path"] is None
+    assert not [*folder.glob("checkpoints*")] and paths[0].is_file()
+
+    before = [*folder.rglob("*.ckpt")]
+    out, path = fit("--ckpt_path", paths[2], "--trainer.max_steps", 5)
+    assert path == paths[2] and [*folder.rglob("*.ckpt")] == before
+    assert "nothing left to train at step 5" in out
+    assert "raise --trainer.max_steps from 5 to continue" in out and "validated" not in out
+
+
+@pytest.mark.parametrize("name", ("WandbLogger", "MLFlowLogger", "CometLogger"))
+def test_a_logger_whose_package_is_missing_is_named_in_one_line(name, folder, paratime):
+    package = name.removesuffix("Logger").lower()
+    if find_spec(package) or find_spec(f"{package}_ml"):
+        pytest.skip(f"{package} is here")
+    (folder / "config.yaml").write_text(CONFIG.partition("  logger:")[0])
+    status, _, err = paratime("fit", "-c", "config.yaml", "--trainer.logger", name)
+    lines = [line for line in err.splitlines() if line.startswith("paratime: ")]
+    assert status == 2 and len(lines) == 1 and package in lines[0], err
+    assert "Traceback" not in err
+
+
+NONE = {
+    "fast_dev_run is a trial": ("--trainer.fast_dev_run", 1),
+    "enable_checkpointing is false": ("--trainer.enable_checkpointing", "false"),
+    "no step was made": ("--trainer.max_steps", 0),
+}
+SOME = {
+    "on exceptions": ("OnExceptionCheckpoint", "--trainer.callbacks.dirpath", "broken"),
+    "none of the best": ("ModelCheckpoint", "--trainer.callbacks.save_top_k", 0),
+    "seldom": ("ModelCheckpoint", "--trainer.callbacks.every_n_train_steps", 100),
+    "elsewhere": ("ModelCheckpoint", "--trainer.callbacks.dirpath", "elsewhere"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*ckpt_path=", "ignore:Checkpoint directory")
+def test_a_finished_fit_names_a_checkpoint_or_says_that_it_saved_none(folder, paratime):
+    for reason, options in NONE.items():
+        status, out, err = paratime("fit", "-c", "config.yaml", *QUIET, *options)
+        assert status == 0 and re.search(f"checkpoint +none, as .*{reason}", out), err
+    assert not [*folder.rglob("*.ckpt")]
+    for name, (callback, *options) in SOME.items():
+        given = (f"--trainer.callbacks+={callback}", *options)
+        status, out, err = paratime("fit", "-c", "config.yaml", *QUIET, *given)
+        assert status == 0, err
+        path = Path(re.search(r"^checkpoint +(\S+)", out, re.M)[1])
+        assert torch.load(path, weights_only=True)["global_step"] == 3
+        assert path.parent.name == "elsewhere" if name == "elsewhere" else "checkpoints"
 
 
 def test_the_mixer_and_solver_are_named_on_the_command_line(folder, paratime):

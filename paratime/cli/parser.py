@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -25,10 +26,13 @@ from paratime.errors import abridged
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = {"InputError", "MisconfigurationException", "OSError"}
+MISTAKES = {"InputError", "MisconfigurationException", "ModuleNotFoundError", "OSError"}
 """Exceptions of bad input, and ``TERMINATED`` of a signal, by name: to import Lightning's takes
 longer than many commands."""
 TERMINATED = "SIGTERMException"
+
+BROKEN_PIPE = 128 + 13
+"""Status of a command whose reader has gone, as of SIGPIPE, which Windows lacks."""
 
 
 MESSAGE = 1500
@@ -126,37 +130,65 @@ def run_commands(prog: str, commands: dict[str, Callable[..., None]], descriptio
 def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2.
 
-    Lightning ends a run that was terminated in good order; the status says so nevertheless. A key
-    that interrupts is no mistake, and needs no trace; neither is a reader that has read enough.
+    A signal that ends a command is no mistake, and needs no trace; neither is a reader that has
+    read enough. The status tells which it was, also where Lightning has ended the run in good order.
     """
     try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
+        with _terminating():
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:  # its reader, such as head, has read enough
         with suppress(OSError, ValueError):  # what is left must not fail when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(BROKEN_PIPE)
     except SystemExit as error:
-        if not _named(error, {TERMINATED}):
-            raise
         if _named(error, {"Stopped"}):
             sys.stderr.write(f"\nparatime: {error}\n")
+            raise
+        if isinstance(error.__context__, KeyboardInterrupt):
+            _interrupted()
+        if not _named(error, {TERMINATED, Terminated.__name__}):
             raise
         sys.stderr.write("paratime: terminated before the end\n")
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        sys.stderr.write("\nparatime: interrupted\n")
-        sys.exit(128 + signal.SIGINT)
+        _interrupted()
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not _named(cause, MISTAKES):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
-        sys.stderr.write(f"paratime: {abridged(str(cause), MESSAGE)}\n")
+        sys.stderr.write(f"paratime: {abridged(' '.join(str(cause).split()), MESSAGE)}\n")
         sys.exit(2)
+
+
+class Terminated(SystemExit):
+    """SIGTERM has ended a command."""
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Have SIGTERM end a command as a key does; Lightning would ignore it outside of training."""
+
+    def end(*_: object) -> NoReturn:
+        raise Terminated(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted() -> NoReturn:
+    sys.stderr.write("\nparatime: interrupted\n")
+    sys.exit(128 + signal.SIGINT)
 
 
 def _named(error: BaseException, names: Collection[str]) -> bool:

@@ -18,8 +18,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import check_weights
+from paratime.training.checkpoint import LastStep, check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
+from paratime.training.samplers import begin_training
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
 
@@ -67,6 +68,7 @@ class Task(LightningModule, ABC):
         self._default_dtype = torch.get_default_dtype()
         self._random: Tensor | None = None
         self._first_random = torch.get_rng_state()
+        self._last_step = LastStep()
 
     @abstractmethod
     def build(self, spec: Any) -> None:
@@ -177,6 +179,9 @@ class Task(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Begin at the rates of the schedule: a rate finder leaves the one that it found."""
+        begin_training(self.trainer)
+        self._last_step = LastStep()
+        self._last_step.keep(self.trainer, self._random_and_carried())
         for config in self.trainer.lr_scheduler_configs:
             schedule: Any = config.scheduler
             groups = schedule.optimizer.param_groups
@@ -193,6 +198,7 @@ class Task(LightningModule, ABC):
         """Log the learning rate and the solvers' reports."""
         self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         self.log_dict(self.solver_telemetry())
+        self._last_step.keep(self.trainer, self._random_and_carried())
 
     def log_scores(self, split: str, scores: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         """Log the scores of an epoch of evaluation.
@@ -218,8 +224,13 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the random state, and the state that the next batch may continue."""
-        checkpoint["random_state"] = torch.get_rng_state()
-        checkpoint["carried_state"] = self.carry.kept
+        checkpoint.update(self._random_and_carried())
+        if self._trainer is not None:
+            self._last_step.replace(self.trainer, checkpoint)
+
+    def _random_and_carried(self) -> dict[str, Any]:
+        random = torch.get_rng_state() if self._random is None else self._random
+        return {"random_state": random, "carried_state": self.carry.kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network if it does not exist; refuse the weights of another one.

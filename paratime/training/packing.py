@@ -2,15 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-
-from paratime.errors import InputError
 
 
 class PackedStream(Dataset[dict[str, Tensor]], ABC):
@@ -24,9 +22,6 @@ class PackedStream(Dataset[dict[str, Tensor]], ABC):
         sizes: Steps of each item, (N,).
         length: Steps from the start of a window to the start of the next.
     """
-
-    shuffled_mode: ClassVar[str]
-    """Mode of the data module whose batches Lightning may repeat."""
 
     def __init__(self, sizes: ArrayLike, length: int) -> None:
         self._sizes, self._length = np.asarray(sizes, dtype=np.int64), length
@@ -45,14 +40,6 @@ class PackedStream(Dataset[dict[str, Tensor]], ABC):
         """Return a window of ``length + 1`` steps from its parts."""
 
     def __getitem__(self, index: tuple[int, int, bool]) -> dict[str, Tensor]:
-        if isinstance(index, int):  # Lightning has replaced the sampler
-            mode = self.shuffled_mode
-            raise InputError(
-                "overfit_batches",
-                expected="none in this mode",
-                got="some",
-                remedy=f"leave it out, or give --data.mode {mode}",
-            )
         seed, window, follows = index
         first = window * self._length
         parts = [self.read(item, steps) for item, steps in self._spans(seed, first)]

@@ -1,7 +1,6 @@
 """Predictions on disk."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from paratime.io.atomic import replacing
+from paratime.training.checkpoint import run_folder
 
 
 class SavePredictions(BasePredictionWriter):
@@ -31,7 +31,7 @@ class SavePredictions(BasePredictionWriter):
         """Write the file, whole or not at all."""
         (indices,) = batch_indices  # of the only loader
         own = [x for x, of in zip(predictions, indices, strict=True) if min(of) >= 0]
-        path = Path(trainer.log_dir or trainer.default_root_dir) / "predictions.pt"
+        path = run_folder(trainer) / "predictions.pt"
         parts = [path.with_name(f"{path.name}.{rank}") for rank in range(1, trainer.world_size)]
         if trainer.global_rank:
             with replacing(parts[trainer.global_rank - 1]) as draft:

@@ -1,15 +1,14 @@
 """What processes share: evaluation in whole batches, and losses of one global batch."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
-from paratime.errors import InputError
+from paratime.training.samplers import InOrder
 
 Item = Any
 """What a dataset holds at an index."""
@@ -32,7 +31,7 @@ def mean_of_all(total: Tensor, count: Tensor) -> Tensor:
     return total * distributed.get_world_size() / whole.clamp(min=1).to(total.dtype)
 
 
-class WholeBatches(DistributedSampler[int]):
+class WholeBatches(DistributedSampler[int], SequentialSampler):
     """The indices of one process: whole batches in turn, as one process alone would have them.
 
     Each index is given once. Processes with a batch less than others end with a blank one, of the
@@ -102,60 +101,6 @@ def evaluation_loader(
     # The default generator would draw from training's random numbers.
     options = {"generator": torch.Generator()} | options
     if shares is None or not len(order):
-        return DataLoader(items, sampler=order, **options)
+        return DataLoader(items, sampler=InOrder(order), **options)
     sampler = WholeBatches(order, batch_size=options["batch_size"], **shares)
     return DataLoader(WithBlanks(items, blank), sampler=sampler, **options)
-
-
-class Share(DistributedSampler[Any]):
-    """What one process takes of an order of training: every R-th item of each global batch.
-
-    Items of a last batch that has fewer of them than there are processes are left out, others in
-    each epoch, since all processes make the same number of steps.
-
-    Args:
-        order: That of one process alone, as a function of the epoch.
-        batch_size: Of the loader.
-        num_replicas: Number R of processes.
-        rank: Number of this one.
-    """
-
-    def __init__(self, order: Any, *, batch_size: int, num_replicas: int, rank: int) -> None:
-        self.order, self.num_replicas, self.rank = order, num_replicas, rank
-        last = len(order) % (batch_size * num_replicas)
-        self._count = len(order) - (last if last < num_replicas else 0)
-
-    def __len__(self) -> int:
-        return len(range(self.rank, self._count, self.num_replicas))
-
-    def __iter__(self) -> Iterator[Any]:
-        return islice(self.order, self.rank, self._count, self.num_replicas)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order."""
-        self.order.set_epoch(epoch)
-
-
-def share_of(order: Any, batch_size: int, what: str, trainer: Trainer | None) -> Sampler[Any]:
-    """Return the share of a process in an order of training, or all of it if there is only one.
-
-    Args:
-        order: That of one process alone, as a function of the epoch.
-        batch_size: Of the loader.
-        what: The items.
-        trainer: That of the run, if there is one.
-
-    Raises:
-        InputError: There are fewer items than processes.
-    """
-    shares = None if trainer is None else trainer.distributed_sampler_kwargs
-    if shares is None:
-        return order
-    if len(order) < shares["num_replicas"]:
-        raise InputError(
-            what,
-            expected=f"at least {shares['num_replicas']}, one for each process",
-            got=str(len(order)),
-            remedy="use fewer processes",
-        )
-    return Share(order, batch_size=batch_size, **shares)

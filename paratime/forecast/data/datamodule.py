@@ -19,8 +19,8 @@ from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
 from paratime.training.base import DataModule
-from paratime.training.samplers import EpochSampler, ResumableLoader
-from paratime.training.sharing import evaluation_loader, share_of
+from paratime.training.samplers import EpochSampler, ResumableLoader, share_of
+from paratime.training.sharing import evaluation_loader
 
 SPACING = 32
 """Steps of a long series for each origin drawn from it."""

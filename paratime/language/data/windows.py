@@ -98,8 +98,6 @@ class StreamedWindows(PackedStream):
         length: Inputs a window.
     """
 
-    shuffled_mode = "packed"
-
     def __init__(
         self, windows: TokenWindows, ids: NDArray[Any] | Shards, starts: NDArray[Any], length: int
     ) -> None:

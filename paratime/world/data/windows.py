@@ -28,8 +28,6 @@ class PackedWindows(PackedStream):
         InputError: There are no episodes, or the length is below 1.
     """
 
-    shuffled_mode = "pad"
-
     def __init__(self, episodes: Sequence[Rows], length: int) -> None:
         if length < 1 or not episodes:
             raise InputError(

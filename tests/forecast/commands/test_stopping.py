@@ -15,6 +15,7 @@ from lightning.pytorch import Callback
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.training.checkpoint import SaveWhenStopped, Stopped
+from paratime.training.progress import TrainingProgress
 
 
 class Signal(Callback):
@@ -72,6 +73,52 @@ def test_the_lightning_command_says_how_to_continue(number, paratime, tmp_path, 
     (path,) = re.findall(r"paratime: stopped at step 4, saved; continue with (.*)\n", err)
     flag, path = path.split(" ", 1)
     assert flag == "--ckpt_path" and paratime("fit", *config, flag, path)[0] == 0
+
+
+WHERE = {
+    "on_sanity_check_end": "stopped before the first step; nothing was saved",
+    "on_validation_batch_start": "stopped at step 4, saved; continue with",
+    "on_validation_start": "stopped at step 4, saved; continue with",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM), ids=("key", "term"))
+def test_signals_outside_of_steps(number, paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame_of(steps=60).to_csv("sales.csv", index=False)
+    config = [
+        *("--model", "ForecastTask", "--model.encoder.width", 8, "--model.encoder.depth", 1),
+        *("--data", "SeriesData", "--data.source", "Table", "--data.source.path", "sales.csv"),
+        *("--data.prediction_length", 4, "--data.batch_size", 1, "--trainer.max_steps", 6),
+        *("--trainer.val_check_interval", 4, "--trainer.logger", "false"),
+        *("--trainer.enable_progress_bar", "false"),
+    ]
+
+    def scores(*options):
+        status, out, err = paratime("fit", *config, *options)
+        assert status == 0, err
+        return re.findall(r"val/\S+ +\S+", out)
+
+    whole = scores()
+    for hook, text in WHERE.items():
+
+        def send(_, trainer, *given, hook=hook):
+            if trainer.sanity_checking == (hook == "on_sanity_check_end"):
+                os.kill(os.getpid(), number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingProgress, hook, send)
+            status, _, err = paratime("fit", *config)
+        assert status == 128 + number and text in err, err
+        if "saved; " in text:
+            path = re.findall(r"--ckpt_path (.*)", err)[-1]
+            assert scores("--ckpt_path", path) == whole
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "on_test_start", lambda *_: os.kill(os.getpid(), number))
+        assert paratime("test", *config, "--ckpt_path", path)[0] == 128 + number
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_process_that_is_terminated(tmp_path):

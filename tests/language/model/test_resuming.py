@@ -5,15 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from language.models import train
 from language.runs import make_data, make_task, make_trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateFinder
 from torch.utils.data.distributed import DistributedSampler
 
-from paratime.errors import InputError
 from paratime.language import Document, InMemory
 from paratime.language.data.datamodule import TokenData
 from paratime.language.model.task import LanguageTask
+from paratime.layers.encoder import Encoder
+from paratime.layers.recurrent import ParaLSTM
 from paratime.training.optimizer import AdamW
 
 DOCUMENTS = [Document(f"d{i}", f"text {i} " + "abcdefghij"[i % 10] * (i % 37)) for i in range(73)]
@@ -70,6 +73,108 @@ def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(stop, options, m
     assert_equal(resumed, expected)
 
 
+class Save(Callback):
+    """Saves in a hook of Lightning, the nth time that it comes by; notes windows by steps."""
+
+    def __init__(self, hook: str = "", times: int = 0, path: Path | None = None) -> None:
+        self.times, self.path, self.windows, self.step = times, path, [], 0
+        if hook:
+            setattr(self, hook, self._come_by)
+
+    def on_train_batch_start(self, trainer, module, batch, *_) -> None:
+        rows = batch["inputs"].tolist()
+        self.windows += [(trainer.global_step, row) for row in rows]
+
+    def _come_by(self, trainer, *_) -> None:
+        if trainer.sanity_checking or trainer.state.stage is None:
+            return
+        self.times -= 1
+        if not self.times:
+            self.step = trainer.global_step
+            trainer.save_checkpoint(self.path)
+
+
+HOOKS = ("on_before_backward", "on_before_optimizer_step", "on_train_batch_end")
+HOOKS += ("on_validation_start", "on_validation_end", "on_train_epoch_end")
+
+
+def pair(folder, mode, hook, times, options, later):
+    """Return what a run that saved itself saw, what one saw that continued it, and their tasks."""
+    given = {"context_length": 16, "cache_dir": str(folder), "mode": mode}
+    (folder / "half.ckpt").unlink(missing_ok=True)
+
+    def go(note, batch_size=8, ckpt_path=None, **given_options):
+        torch.manual_seed(0)
+        data = TokenData(InMemory(DOCUMENTS), **given, batch_size=batch_size)
+        task = LanguageTask(Encoder(8, 1, ParaLSTM, mlp_size=8), optimizer=AdamW(lr=0.01))
+        quiet = {"enable_checkpointing": False, "limit_val_batches": 1, "max_steps": 12}
+        trainer = make_trainer(folder, callbacks=[note], **quiet | given_options)
+        trainer.fit(task, data, ckpt_path=ckpt_path)
+        return task
+
+    whole, again = Save(hook, times, folder / "half.ckpt"), Save()
+    expected = go(whole, **options)
+    assume((folder / "half.ckpt").exists())
+    return whole, again, expected, go(again, **options | later, ckpt_path=folder / "half.ckpt")
+
+
+saved = given(
+    mode=st.sampled_from(("packed", "stream")),
+    hook=st.sampled_from(HOOKS),
+    times=st.integers(1, 30),
+    batches=st.integers(1, 4),
+    rows=st.sampled_from((5, 8)),
+    val_check_interval=st.integers(3, 7),
+)
+few = settings(deadline=None, max_examples=5, derandomize=True)
+
+
+@few
+@saved
+def test_wherever_a_run_is_saved_it_ends_alike(tmp_path_factory, mode, hook, times, **options):
+    options = {
+        "accumulate_grad_batches": options["batches"],
+        "batch_size": options["rows"],
+        "val_check_interval": options["val_check_interval"],
+        "check_val_every_n_epoch": None,
+    }
+    whole, again, expected, resumed = pair(
+        tmp_path_factory.getbasetemp(), mode, hook, times, options, {}
+    )
+    assert again.windows == [x for x in whole.windows if x[0] >= whole.step]
+    assert_equal(resumed, expected)
+
+
+@few
+@saved
+@pytest.mark.parametrize("later", ({"batch_size": 3}, {"batch_size": 11}, {"accumulate": 3}))
+def test_data_continue_where_they_were(tmp_path_factory, later, mode, hook, times, **options):
+    """With other batches, and other numbers of them in a step."""
+    options = {
+        "accumulate_grad_batches": options["batches"],
+        "batch_size": options["rows"],
+        "val_check_interval": options["val_check_interval"],
+        "check_val_every_n_epoch": None,
+    }
+    change = {"batch_size": later.get("batch_size", options["batch_size"])}
+    change["accumulate_grad_batches"] = later.get("accumulate", options["accumulate_grad_batches"])
+    folder = tmp_path_factory.getbasetemp()
+    later = change | {"max_steps": 18}
+    whole, again, *_ = pair(folder, mode, hook, times, options, later)
+    seen = [row for step, row in whole.windows if step < whole.step]
+    steps = [step for step, _ in again.windows]
+    assert steps[0] == whole.step
+    a_step = change["batch_size"] * change["accumulate_grad_batches"]
+    if mode == "packed":
+        rest = [row for _, row in again.windows]
+        expected = [row for _, row in whole.windows][len(seen) :]
+        common = min(len(rest), len(expected))
+        assert rest[:common] == expected[:common]
+        data = TokenData(InMemory(DOCUMENTS), context_length=16, cache_dir=str(folder))
+        epoch = len(data.train_dataloader().sampler)
+        assert steps.count(whole.step) == min(a_step, epoch - len(seen) % epoch)
+
+
 def test_each_process_has_lanes_of_its_own(tmp_path):
     def batches(trainer, batch_size):
         given = {"context_length": 16, "batch_size": batch_size, "cache_dir": str(tmp_path)}
@@ -82,18 +187,11 @@ def test_each_process_has_lanes_of_its_own(tmp_path):
         return list(loader)
 
     shares = [{"num_replicas": 2, "rank": rank} for rank in range(2)]
-    ranks = [batches(SimpleNamespace(distributed_sampler_kwargs=x), 3) for x in shares]
+    trainers = [SimpleNamespace(distributed_sampler_kwargs=x) for x in shares]
+    ranks = [batches(trainer, 3) for trainer in trainers]
     for batch, *parts in zip(batches(None, 6), *ranks, strict=True):
         for rank, part in enumerate(parts):
             assert all(torch.equal(value, batch[name][rank::2]) for name, value in part.items())
-
-
-@pytest.mark.filterwarnings("ignore:You requested to overfit")
-def test_streams_have_no_order_but_their_own(tmp_path):
-    given = {"cache_dir": str(tmp_path), "mode": "stream", "context_length": 16, "batch_size": 2}
-    data = TokenData(InMemory(DOCUMENTS), **given)
-    with pytest.raises(InputError, match=r"overfit_batches: .* give --data\.mode packed"):
-        run(tmp_path, Note(), data=data, max_steps=1, overfit_batches=1)
 
 
 class TestRateFinder:
