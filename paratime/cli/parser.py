@@ -131,7 +131,7 @@ def mistakes_in_one_line() -> Iterator[None]:
     """Print an ``InputError``, however deep it was raised, and exit with status 2.
 
     A signal that ends a command is no mistake, and needs no trace; neither is a reader that has
-    read enough. The status tells which it was, also where Lightning has ended the run in good order.
+    read enough. The status tells which it was, also where Lightning has ended a run in good order.
     """
     try:
         with _terminating():
