@@ -3,12 +3,14 @@
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from lightning.fabric.utilities.apply_func import apply_to_collection
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
+from paratime.ops.precision import precise
 from paratime.training.carry import Carry
 from paratime.training.checkpoint import check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
@@ -108,7 +111,13 @@ class Task(LightningModule, ABC):
         return [] if known else [Throughput()]
 
     def setup(self, stage: str) -> None:
-        """Warn of a precision that this processor is slow in."""
+        """Leave data exact in half precision; warn of one that this processor is slow in.
+
+        A network rounds what it reads. Targets of scores, and values that scales are computed
+        from, are not rounded.
+        """
+        plugin = self.trainer.precision_plugin
+        vars(plugin)["convert_input"] = partial(_convert_input, type(plugin).convert_input, plugin)
         warn_if_slow(self.trainer.strategy.root_device, str(self.trainer.precision))
 
     def save_plain_hyperparameters(self) -> None:
@@ -144,7 +153,18 @@ class Task(LightningModule, ABC):
         return parameter_groups(self, self.optimizer.weight_decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW with its schedule, stepped once an optimiser step."""
+        """Build AdamW with its schedule, stepped once an optimiser step.
+
+        Raises:
+            InputError: Weights are float16, in which the squares of gradients are zero.
+        """
+        if any(p.dtype == torch.float16 for p in self.parameters()):
+            raise InputError(
+                "precision",
+                expected="32-true, 16-mixed or bf16-true to train in",
+                got=str(self.trainer.precision),
+                remedy="float16 cannot hold the squares of gradients, and all weights become nan",
+            )
         o, total = self.optimizer, self._total_steps()
         optimizer = o.build(self, self.parameter_groups())
         schedule = LambdaLR(optimizer, lambda step: o.rate(step, total))
@@ -182,6 +202,11 @@ class Task(LightningModule, ABC):
         """Log the learning rate and the solvers' reports."""
         self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
         self.log_dict(self.solver_telemetry())
+
+    def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
+        """Log as Lightning does, which sums values over an epoch in their own precision."""
+        exact = precise(value) if isinstance(value, Tensor) and value.is_floating_point() else value
+        super().log(name, exact, *arguments, **options)
 
     def log_scores(self, split: str, scores: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         """Log the scores of an epoch of evaluation.
@@ -222,6 +247,16 @@ class Task(LightningModule, ABC):
         worst = torch.stack([x.to(self.device) for x in reports]).amax(0)
         names = ("solver/iterations", "solver/defect", "solver/loop_share")
         return dict(zip(names, worst, strict=True))
+
+
+def _convert_input(convert: Callable[[Any, Any], Any], plugin: Any, batch: Any) -> Any:
+    """Return a batch as a trainer's precision has it, but for values that it would round."""
+
+    def converted(x: Tensor) -> Tensor:
+        found: Tensor = convert(plugin, x)
+        return found if found.itemsize >= x.itemsize else x
+
+    return apply_to_collection(batch, Tensor, converted)
 
 
 @contextmanager
