@@ -1,14 +1,17 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
 import sys
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from paratime.cli.messages import REPLACED
 from paratime.cli.parser import Parser, mistakes_in_one_line
+from paratime.cli.resume import KeepConfig
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.catalog import SOURCES as SERIES
@@ -38,6 +41,12 @@ SLICES = (
 
 FINDER = "LearningRateFinder"
 
+STEPS = 1000
+"""Of a run that nothing else limits."""
+
+POINTS, MOST = 100, 50
+"""Points of a logged curve, at least, unless they would be more steps apart than Lightning's."""
+
 
 class TrainingParser(Parser, LightningArgumentParser):
     """A parser of Lightning's options, whose errors are one line."""
@@ -61,6 +70,11 @@ class Cli(LightningCLI):
         Lightning would let the checkpoint's arguments replace them silently.
         """
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Accept the empty options of configs that earlier versions wrote."""
+        for name in REPLACED:
+            parser.add_argument(f"--{name}", type=type(None), default=None, help=SUPPRESS)
+
     def before_instantiate_classes(self) -> None:
         """Refuse an unusable checkpoint before anything is built; drop an unwanted bar.
 
@@ -75,6 +89,16 @@ class Cli(LightningCLI):
             kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
             self.trainer_defaults["callbacks"] = kept
         _check_ckpt_path(self.subcommand, config)
+        if self.subcommand == "fit":
+            _limit_steps(trainer)
+            self._dump_config()
+            self.trainer_defaults["callbacks"].append(KeepConfig(self.config_dump))
+
+    def after_instantiate_classes(self) -> None:
+        """Leave the metric out that Lightning's TensorBoard logger writes as -1 in every run."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger._default_hp_metric = False
 
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""
@@ -106,6 +130,18 @@ class Cli(LightningCLI):
         path = folder / "checkpoints" / f"step={self.trainer.global_step}.ckpt"
         self.trainer.save_checkpoint(path, weights_only=False)
         return path
+
+
+def _limit_steps(trainer: Any) -> None:
+    """Limit a run that nothing ends, and log often enough to show how it went."""
+    timed = any("Timer" in callback.class_path for callback in trainer.callbacks or [])
+    limits = trainer.max_time or trainer.max_epochs or trainer.fast_dev_run or timed
+    if trainer.max_steps == -1 and not limits:
+        trainer.max_steps = STEPS
+        print(f"training ends after {STEPS:,} steps; see --trainer.max_steps, max_epochs, max_time")
+    if trainer.log_every_n_steps is None:
+        expected = trainer.max_steps if trainer.max_steps > 0 else STEPS
+        trainer.log_every_n_steps = min(MOST, max(1, expected // POINTS))
 
 
 def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
@@ -169,5 +205,6 @@ def _cli(run: bool = True) -> Cli:
         parser_class=TrainingParser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
         run=run,
     )

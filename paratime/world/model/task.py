@@ -173,7 +173,7 @@ class TrajectoryTask(Task):
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
         loss, parts, _ = self.losses(batch)
-        for name, value in (parts | {"loss": loss} | self.solver_telemetry()).items():
+        for name, value in (parts | {"loss": loss} | self.solver_reports()).items():
             self.log(f"{split}/{name}", value, batch_size=self.count(batch))
         self._count_episodes(batch)
         self.scores.update(self.network, batch, self.context)
