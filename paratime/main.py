@@ -1,6 +1,7 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
 import sys
+from argparse import SUPPRESS
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from paratime.cli.help import help_text
+from paratime.cli.messages import REPLACED
 from paratime.cli.parser import Parser, mistakes_in_one_line
+from paratime.cli.resume import KeepConfig
 from paratime.cli.training import ABOUT, GROUPS, REST
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
@@ -44,6 +47,12 @@ SLICES = (
 """Classes that configs may name without their modules, because they are imported here."""
 
 FINDER = "LearningRateFinder"
+
+STEPS = 1000
+"""Of a run that nothing else limits."""
+
+POINTS, MOST = 100, 50
+"""Points of a logged curve, at least, unless they would be more steps apart than Lightning's."""
 
 
 class TrainingParser(Parser, LightningArgumentParser):
@@ -116,6 +125,11 @@ class Cli(LightningCLI):
         Lightning would let the checkpoint's arguments replace them silently.
         """
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Accept the empty options of configs that earlier versions wrote."""
+        for name in REPLACED:
+            parser.add_argument(f"--{name}", type=type(None), default=None, help=SUPPRESS)
+
     def before_instantiate_classes(self) -> None:
         """Refuse an unusable checkpoint before anything is built; drop an unwanted bar.
 
@@ -130,6 +144,16 @@ class Cli(LightningCLI):
             kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
             self.trainer_defaults["callbacks"] = kept
         _check_ckpt_path(self.subcommand, config)
+        if self.subcommand == "fit":
+            _limit_steps(trainer)
+            self._dump_config()
+            self.trainer_defaults["callbacks"].append(KeepConfig(self.config_dump))
+
+    def after_instantiate_classes(self) -> None:
+        """Leave the metric out that Lightning's TensorBoard logger writes as -1 in every run."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger._default_hp_metric = False
 
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""
@@ -196,6 +220,18 @@ def _named(path: object) -> str:
     return f"{'checkpoint':<24} {path}"
 
 
+def _limit_steps(trainer: Any) -> None:
+    """Limit a run that nothing ends, and log often enough to show how it went."""
+    timed = any("Timer" in callback.class_path for callback in trainer.callbacks or [])
+    limits = trainer.max_time or trainer.max_epochs or trainer.fast_dev_run or timed
+    if trainer.max_steps == -1 and not limits:
+        trainer.max_steps = STEPS
+        print(f"training ends after {STEPS:,} steps; see --trainer.max_steps, max_epochs, max_time")
+    if trainer.log_every_n_steps is None:
+        expected = trainer.max_steps if trainer.max_steps > 0 else STEPS
+        trainer.log_every_n_steps = min(MOST, max(1, expected // POINTS))
+
+
 def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
     """Refuse a checkpoint that is missing, unusable, or of no use to the run."""
     path = config.get("ckpt_path")
@@ -258,5 +294,6 @@ def _cli(run: bool = True) -> Cli:
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_callback=RunFolder,
         save_config_kwargs={"save_to_log_dir": False},
+        auto_configure_optimizers=False,
         run=run,
     )

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from paratime import main
 
 CONFIG = """\
 model:
@@ -212,6 +215,61 @@ def test_a_mistake_in_a_config_is_one_line(name, folder, paratime):
         assert part in message[0]
 
 
+def test_a_resumed_run_names_every_option_that_it_changes(folder, paratime, caplog):
+    stopping = ("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss")
+    given = ("-c", "config.yaml", *stopping)
+    status, out, err = paratime("fit", *given)
+    path = re.search(r"checkpoint +(\S+)", out)[1]
+    assert status == 0 and not lines_of(caplog), err
+    status, _, err = paratime("fit", *given, "--ckpt_path", path, "--trainer.max_steps", 5)
+    assert status == 0 and lines_of(caplog) == ["trainer.max_steps: 5, the checkpoint had 3"], err
+    caplog.clear()
+    changed = {
+        "model.optimizer.lr": ("1e-05", "0.0003"),
+        "model.z_loss": ("0.0", "0.0001"),
+        "data.batch_size": ("2", "4"),
+        "seed_everything": ("7", "0"),
+        "trainer.callbacks.EarlyStopping.patience": ("9", "3"),
+        "trainer.gradient_clip_val": ("1.0", "none"),
+        "trainer.max_steps": ("4", "3"),
+    }
+    typed = {name.replace("EarlyStopping.", ""): new for name, (new, _) in changed.items()}
+    options = [part for name, new in typed.items() for part in (f"--{name}", new)]
+    status, _, err = paratime("fit", *given, "--ckpt_path", path, *options)
+    assert status == 0, err
+    expected = {f"{name}: {new}, the checkpoint had {old}" for name, (new, old) in changed.items()}
+    assert {line.removeprefix("model.") for line in lines_of(caplog)} == {
+        line.removeprefix("model.") for line in expected
+    }
+
+
+def lines_of(caplog) -> list[str]:
+    return [x.getMessage() for x in caplog.records if "the checkpoint had" in x.getMessage()]
+
+
+def test_a_run_without_an_end_has_one(folder, paratime):
+    (folder / "config.yaml").write_text(CONFIG.replace("max_steps: 3", "max_steps: -1"))
+    few = ("--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 0)
+    few += ("--trainer.log_every_n_steps", 1)
+    given = ("fit", "-c", "config.yaml", *few, "--trainer.val_check_interval", 1)
+    assert main.STEPS == 1000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main, "STEPS", 4)
+        status, out, err = paratime(*given)
+    assert status == 0 and "training ends after 4 steps; see --trainer.max_steps" in out, err
+    status, out, err = paratime(*given, "--trainer.max_epochs", 2)
+    assert status == 0 and "training ends" not in out and "step=2" in out, err
+
+
+def test_curves_have_points_and_no_empty_ones(folder, paratime):
+    status, _, err = paratime("fit", "-c", "config.yaml")
+    assert status == 0, err
+    events = EventAccumulator(str(folder / "runs/test/version_0")).Reload()
+    names = events.Tags()["scalars"]
+    assert len(events.Scalars("train/loss")) == 3
+    assert "hp_metric" not in names and not [name for name in names if "solver" in name]
+
+
 COMMANDS = {
     ("fti",): ["unknown command 'fti'; nearest: fit"],
     ("fit", "-c", "nowhere.yaml"): ["nowhere.yaml", "not exist"],
@@ -225,6 +283,19 @@ COMMANDS = {
     ],
     ("fit", "-c", "config.yaml", "--model.encoder.mixer", "paratime.Cell"): [
         "expected a subclass of Mixer, got paratime.Cell; a cell becomes one in Recurrent(cell)"
+    ],
+    ("fit", "-c", "config.yaml", "--optimizer", "SGD"): [
+        "unknown key 'optimizer'; the optimiser is AdamW, see --model.optimizer.lr"
+    ],
+    ("fit", "-c", "config.yaml", "--lr_scheduler", "StepLR"): [
+        "unknown key 'lr_scheduler'; the schedule is the optimiser's, see --model.optimizer.warmup"
+    ],
+    ("fit", "-c", "config.yaml", "--lr", 1e-3): ["'lr'; nearest: --model.optimizer.lr"],
+    ("fit", "-c", "config.yaml", "--model.lr", 1e-3): ["'lr'; nearest: --model.optimizer.lr"],
+    ("fit", "-c", "config.yaml", "--model.optimizer.lrr", 1): ["nearest: --model.optimizer.lr"],
+    ("fit", "-c", "config.yaml", "--model.encoder.dim", 8): ["nearest: --model.encoder.width"],
+    ("fit", "-c", "config.yaml", "--model.encoder.mixer", "paragru"): [
+        "unknown class 'paragru'; nearest: ParaGRU"
     ],
     ("test", "-c", "config.yaml", "--ckpt_path", "x.ckpt"): ["ckpt_path", "got 'x.ckpt'"],
     ("test", "-c", "config.yaml"): ["ckpt_path: expected the checkpoint to use, got none"],
@@ -265,6 +336,14 @@ def test_an_empty_text(folder, paratime):
     (folder / "text.txt").write_text("")
     status, _, err = paratime("fit", "-c", "config.yaml")
     assert status == 2 and "text: expected at least one document with text, got none" in err
+
+
+def test_configs_of_earlier_versions_are_read(folder, paratime):
+    (folder / "config.yaml").write_text(f"{CONFIG}optimizer: null\nlr_scheduler: null\n")
+    status, out, err = paratime("fit", "-c", "config.yaml", "--print_config")
+    assert status == 0 and "lr_scheduler" not in out, err
+    status, out, _ = paratime("fit", "--help")
+    assert status == 0 and "--optimizer" not in out and "--lr_scheduler" not in out
 
 
 def test_help_version_and_info(paratime):

@@ -12,6 +12,7 @@ from paratime.cells.projection import check_width
 from paratime.errors import check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.operator import precise_dtype, without_autocast
+from paratime.ops.precision import precise
 from paratime.ops.selective import selective_scan
 
 MambaState = tuple[Tensor, Tensor]
@@ -101,9 +102,9 @@ class Mamba(Mixer):
         dt, b, c = self.x_proj(value).split(self.sizes, dim=-1)
         dt = functional.linear(dt, self.dt_proj.weight)
         with without_autocast(x.device):
-            exact, a = ssm.precise(value), -ssm.precise(self.A_log).exp().T
-            dt, b, c = ssm.softplus(dt, self.dt_proj.bias), ssm.precise(b), ssm.precise(c)
-            skip, gate = ssm.precise(self.D), ssm.precise(gate)
+            exact, a = precise(value), -precise(self.A_log).exp().T
+            dt, b, c = ssm.softplus(dt, self.dt_proj.bias), precise(b), precise(c)
+            skip, gate = precise(self.D), precise(gate)
             y, state = self.scan(exact, dt, a, b, c, skip, gate, state, reset, lengths)
         y = self.out_proj(y.to(value.dtype))
         return mask_padding(y, lengths), (memory, state)

@@ -14,6 +14,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, mask_padding, step_once
 from paratime.ops.norm import rms_norm_of_gated
 from paratime.ops.operator import without_autocast
+from paratime.ops.precision import precise
 from paratime.ops.ssd import ssd
 
 
@@ -103,11 +104,11 @@ class Mamba2(Mixer):
         memory, state = ssm.start(mixed, h0, self.shapes)
         mixed, memory = self.conv1d(mixed, memory, reset, lengths)
         with without_autocast(x.device):
-            value, b, c = ssm.precise(mixed).split(self.inside, dim=-1)
+            value, b, c = precise(mixed).split(self.inside, dim=-1)
             value = value.unflatten(-1, (1, -1, self.head_size))
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
             b, c = (v.unflatten(-1, (1, self.groups, -1)) for v in (b, c))
-            decay, skip = -dt * ssm.precise(self.A_log).exp(), ssm.precise(self.D)
+            decay, skip = -dt * precise(self.A_log).exp(), precise(self.D)
             y, state = self.scan(c, b, value, dt, decay, skip, state, reset)
         y = self.norm(y.flatten(2).to(mixed.dtype), gate)
         return mask_padding(self.out_proj(y), lengths), (memory, state)

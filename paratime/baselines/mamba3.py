@@ -14,6 +14,7 @@ from paratime.errors import InputError, check_at_least
 from paratime.layers.mixer import Mixer, check_sequence, last_valid, mask_padding, step_once
 from paratime.layers.norm import RMSNorm
 from paratime.ops.operator import without_autocast
+from paratime.ops.precision import precise
 from paratime.ops.scan import scan
 from paratime.ops.ssd import ssd
 from paratime.solvers.base import restart
@@ -139,14 +140,12 @@ class Mamba3(Mixer):
         with without_autocast(x.device):
             gate, value, key, query, dt, decay, trap, angle = mixed.split(self.sizes, dim=-1)
             dt, reset = ssm.valid(ssm.softplus(dt, self.dt_bias), reset, lengths)
-            log_decay = -dt * heavy_tail(ssm.precise(decay)).clamp(min=LEAST_DECAY)
-            turns = dt.unsqueeze(-1) * (torch.pi * ssm.precise(angle).tanh()).unsqueeze(-2)
+            log_decay = -dt * heavy_tail(precise(decay)).clamp(min=LEAST_DECAY)
+            turns = dt.unsqueeze(-1) * (torch.pi * precise(angle).tanh()).unsqueeze(-2)
             angles = wrapped(summed(turns, before[3], reset))
             key = turned(self._biased(self.B_norm, self.B_bias, key), angles)
             query = turned(self._biased(self.C_norm, self.C_bias, query), angles)
-            gate, value = (
-                ssm.precise(v).unflatten(-1, (1, -1, self.head_size)) for v in (gate, value)
-            )
+            gate, value = (precise(v).unflatten(-1, (1, -1, self.head_size)) for v in (gate, value))
             if self.rank > 1:
                 value, gate = value * self._weight(self.mimo_x), gate * self._weight(self.mimo_z)
             y, state = self._integrate(query, key, value, dt, log_decay, trap, before, reset)
@@ -180,13 +179,13 @@ class Mamba3(Mixer):
         From the next step on, k[s] v[s]^T counts lam[s] dt[s] + (1 - lam[s+1]) dt[s+1] times the
         decay since s; at s itself, the second part is not there yet.
         """
-        share = ssm.precise(trap).sigmoid()
+        share = precise(trap).sigmoid()
         now, later = share * dt, (1 - share) * dt
         follows = torch.cat([later, torch.zeros_like(later[:, :1])], dim=1)[:, 1:]
         state, old_key, old_value, _ = before
         entering = old_key.movedim(1, -1) @ old_value.transpose(1, 2)  # (B, H, N, P)
         state = torch.addcmul(state, later[:, 0, :, None, None], entering)
-        skip = ssm.precise(self.D)
+        skip = precise(self.D)
         y, state = ssd(query, key, value, now + follows, log_decay, skip, state, reset)
         scores = query.transpose(2, 3) @ key.movedim(2, -1)  # (B, T, H, R, R)
         early = scores @ (value * follows[:, :, None, :, None]).transpose(2, 3)
@@ -194,12 +193,12 @@ class Mamba3(Mixer):
 
     def _biased(self, norm: RMSNorm, bias: Tensor, x: Tensor) -> Tensor:
         """Return keys or queries (B, T, R, H, N) of the heads."""
-        normed = ssm.precise(norm(x.unflatten(-1, (self.rank, -1))))
+        normed = precise(norm(x.unflatten(-1, (self.rank, -1))))
         return normed.unsqueeze(-2) + self._weight(bias)
 
     def _weight(self, weight: Tensor) -> Tensor:
         """Return weights (H, R, ...) as (R, H, ...)."""
-        return ssm.precise(weight).transpose(0, 1)
+        return precise(weight).transpose(0, 1)
 
 
 def heavy_tail(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from paratime.layers.mixer import check_state, check_tuple
 from paratime.ops.conv import causal_conv
 from paratime.ops.operator import precise_dtype
+from paratime.ops.precision import precise
 
 SMALLEST, LARGEST = 1e-3, 0.1
 """Sizes of steps that are drawn at first, log-uniformly."""
@@ -54,11 +55,6 @@ def initial_bias(like: Tensor, least: float = SMALLEST, most: float = LARGEST) -
     exact = torch.empty_like(like, dtype=precise_dtype(like))
     dt = exact.uniform_(math.log(least), math.log(most)).exp()
     return (dt + (-torch.expm1(-dt)).log()).to(like.dtype)
-
-
-def precise(x: Tensor) -> Tensor:
-    """Return x in float32, or in float64 if it is."""
-    return x.to(precise_dtype(x))
 
 
 def start(

@@ -2,10 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+from paratime.cli.hints import Options, close
 
 _CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (\S+)")
 _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
@@ -24,6 +27,12 @@ _REMEDIES = {
     "subclass of Mixer": "; a cell becomes one in Recurrent(cell)",
     "function that returns Mixer": "; annotate what it returns",
 }
+REPLACED = {
+    "optimizer": "the optimiser is AdamW, see --model.optimizer.lr, weight_decay, betas",
+    "lr_scheduler": "the schedule is the optimiser's, see --model.optimizer.warmup, decay, final",
+}
+"""Options of Lightning's command line that would replace those of a task."""
+
 _VALUE = re.compile(r'Parser key "([^"]+)":?\s*(.*)', re.DOTALL)
 
 
@@ -32,27 +41,34 @@ TRAINING = ("fit", "validate", "test", "predict")
 
 
 def explain(
-    message: str, *, keys: Iterable[str], classes: Iterable[type], args: Sequence[str]
+    message: str, *, keys: Mapping[str, Any], classes: Iterable[type], args: Sequence[str]
 ) -> str:
     """Reduce a jsonargparse message to one line.
 
     Args:
         message: The parser's message.
-        keys: Keys that the parser knows, dotted.
+        keys: Keys that the parser knows, dotted, with their type hints.
         classes: Classes that configs may name, whose arguments are keys as well.
         args: The command line; files among its ``--config`` values are searched for the place.
     """
     concrete = [c for c in classes if not inspect.isabstract(c)]
+    options = Options(keys, classes=concrete, words=_words(args))
+    if hint := _replaced(message):
+        return hint
     if found := _CLASS.search(message):
         name = next(group for group in found.groups() if group)
         names = [c.__name__ for c in concrete]
         if name in names:
             return f"{_place(name, args)}{name!r} is a class of another kind than is expected here"
-        return f"{_place(name, args)}unknown class {name!r}{_nearest(name.split('.')[-1], names)}"
+        accepted = options.accepted(_flag_of(name, args)) or names
+        near = _nearest(name.split(".")[-1], accepted)
+        return f"{_place(name, args)}unknown class {name!r}{near}"
     if found := _OPTION.search(message):
         known = {part for key in keys for part in key.split(".")} | {"class_path", "init_args"}
         known |= {name for c in concrete for name in _arguments(c)}
         option = next(group for group in found.groups() if group).split("=")[0]
+        if near := _near_on_the_command_line(option, options, args):
+            return f"unknown key {option!r}; nearest: {near}"
         wrong = [part for part in option.split(".") if part not in known] or option.split(".")[-1:]
         if wrong[0] in known:
             return f"{_place(wrong[0], args)}unknown key {option!r}: what it is given to has none"
@@ -99,10 +115,50 @@ def _flat(message: str, limit: int = 300) -> str:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
-    known = sorted(set(names))
-    longer = [other for other in known if len(name) > 2 and other.startswith(name)]
-    close = [*dict.fromkeys([*longer, *get_close_matches(name, known, n=3, cutoff=0.5)])][:3]
-    return f"; nearest: {', '.join(close)}" if close else ""
+    found = close(name, names)
+    return f"; nearest: {', '.join(found)}" if found else ""
+
+
+def _replaced(message: str) -> str | None:
+    """Return what to give instead of an option of Lightning's that this command line has not."""
+    found = re.search(r"argument --(\w+)", message)
+    given = {flag.split(".")[0] for flag in _flags(sys.argv)} | ({found[1]} if found else set())
+    names = [name for name in REPLACED if name in given]
+    return f"unknown key {names[0]!r}; {REPLACED[names[0]]}" if names else None
+
+
+def _near_on_the_command_line(option: str, options: Options, args: Sequence[str]) -> str:
+    """Return the nearest options to one that was typed, empty if it was not, or none is near.
+
+    The parser of a class knows its options without their first names.
+    """
+    typed = [flag for flag in _flags(args) if flag == option or flag.endswith(f".{option}")]
+    if not typed:
+        return ""
+    flag = min(typed, key=len)
+    whole = [other for other in _flags(sys.argv) if other.endswith(f".{flag}")]
+    first = whole[0].removesuffix(flag) if whole and flag not in _flags(sys.argv) else ""
+    near = [first + name for name in options.near(flag.replace("init_args.", ""))]
+    return ", ".join(f"--{name}" if "." in name else name for name in near)
+
+
+def _flags(args: Sequence[str]) -> list[str]:
+    """Return the options of a command line, without dashes and values."""
+    return [arg[2:].split("=")[0] for arg in args if arg.startswith("--")]
+
+
+def _flag_of(value: str, args: Sequence[str]) -> str:
+    """Return the option that the command line gives a value, empty if it does not."""
+    for flag, given in pairwise([part for arg in args for part in arg.split("=", 1)]):
+        if given == value and flag.startswith("--"):
+            return flag[2:].removesuffix(".class_path").replace("init_args.", "")
+    return ""
+
+
+def _words(args: Sequence[str]) -> frozenset[str]:
+    """Return the words of a command line and of its configs."""
+    texts = [*args, *(Path(name).read_text(encoding="utf-8") for name in _configs(args))]
+    return frozenset(word for text in texts for word in re.findall(r"\w+", text))
 
 
 def _place(word: str, args: Sequence[str]) -> str:

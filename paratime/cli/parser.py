@@ -82,9 +82,9 @@ class Parser(ArgumentParser):
         self._refuse(message, sys.argv)
 
     def _refuse(self, message: str, args: Sequence[str]) -> NoReturn:
-        keys = [action.dest for action in self._actions]
-        for parser in getattr(self._subcommands_action, "choices", {}).values():
-            keys += [action.dest for action in parser._actions]
+        parsers = [self, *getattr(self._subcommands_action, "choices", {}).values()]
+        keys = {x.dest: getattr(x, "_typehint", None) for p in parsers for x in p._actions}
+        keys = {name: hint for name, hint in keys.items() if not name.endswith("help")}
         text = explain(message, keys=keys, classes=self.known_classes(), args=args)
         sys.stderr.write(f"paratime: {abridged(text, MESSAGE)}\n")
         sys.exit(2)

@@ -1,28 +1,37 @@
 """What the LightningModules and data modules of all slices share."""
 
 import inspect
+import logging
+import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
+from lightning.fabric.utilities.apply_func import apply_to_collection
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.errors import InputError
+from paratime.io.options import changes
 from paratime.layers.recurrent import Recurrent
+from paratime.ops.precision import precise
 from paratime.training.carry import Carry
 from paratime.training.checkpoint import LastStep, check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.samplers import begin_training
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
+
+_log = logging.getLogger("paratime")
 
 
 class DataModule(LightningDataModule, ABC):
@@ -65,8 +74,11 @@ class Task(LightningModule, ABC):
     def __init__(self, optimizer: AdamW) -> None:
         super().__init__()
         self.optimizer, self.carry = optimizer, Carry()
+        self._options = optimizer.options()
         self._default_dtype = torch.get_default_dtype()
-        self._random: Tensor | None = None
+        self._schedule: LambdaLR | None = None
+        self._of_callbacks: list[tuple[Callback, dict[str, Any]]] = []
+        self.random_state: Tensor | None = None
         self._first_random = torch.get_rng_state()
         self._last_step = LastStep()
 
@@ -121,7 +133,14 @@ class Task(LightningModule, ABC):
         return [] if known else [Throughput()]
 
     def setup(self, stage: str) -> None:
-        """Warn of a precision that this processor is slow in."""
+        """Leave data exact in half precision; warn of one that this processor is slow in.
+
+        A network rounds what it reads. Targets of scores, and values that scales are computed
+        from, are not rounded.
+        """
+        plugin = self.trainer.precision_plugin
+        vars(plugin)["convert_input"] = partial(_convert_input, type(plugin).convert_input, plugin)
+        self._of_callbacks = [(x, replaced_options(x)) for x in self._callbacks()]
         warn_if_slow(self.trainer.strategy.root_device, str(self.trainer.precision))
 
     def save_plain_hyperparameters(self) -> None:
@@ -157,48 +176,101 @@ class Task(LightningModule, ABC):
         return parameter_groups(self, self.optimizer.weight_decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW with its schedule, stepped once an optimiser step."""
-        o, total = self.optimizer, self._total_steps()
+        """Build AdamW with its schedule, stepped once an optimiser step.
+
+        Raises:
+            InputError: Weights are float16, in which the squares of gradients are zero.
+        """
+        if any(p.dtype == torch.float16 for p in self.parameters()):
+            raise InputError(
+                "precision",
+                expected="32-true, 16-mixed or bf16-true to train in",
+                got=str(self.trainer.precision),
+                remedy="float16 cannot hold the squares of gradients, and all weights become nan",
+            )
+        o, total, timer = self.optimizer, self._total_steps(), self._timer()
         optimizer = o.build(self, self.parameter_groups())
-        schedule = LambdaLR(optimizer, lambda step: o.rate(step, total))
+        self._schedule = LambdaLR(optimizer, lambda step: o.rate(step, total, self._passed(timer)))
+        line = o.describe(total, None if timer is None else timer._duration)
+        if line and self.trainer.is_global_zero:
+            _log.warning(line)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+            "lr_scheduler": {"scheduler": self._schedule, "interval": "step", "name": "lr"},
         }
 
-    def _total_steps(self) -> int:
-        """Return the number of optimiser steps of the run."""
+    def _callbacks(self) -> list[Callback]:
+        """Return the callbacks of the run."""
+        return self.trainer.callbacks  # type: ignore[attr-defined,no-any-return]
+
+    def _timer(self) -> Timer | None:
+        """Return what ends the run after some time, if anything does."""
+        timers = (x for x in self._callbacks() if isinstance(x, Timer) and x._duration)
+        return next(timers, None)
+
+    def _passed(self, timer: Timer | None) -> float:
+        """Return the share of the run's time that has passed, the same in all processes."""
+        if timer is None or timer._duration is None:
+            return 0.0
+        share = timer.time_elapsed() / timer._duration
+        return share if self.trainer.world_size == 1 else self.trainer.strategy.broadcast(share)
+
+    def _total_steps(self) -> float:
+        """Return the number of optimiser steps of the run, infinite if nothing limits them."""
         trainer = self.trainer
-        if trainer.max_steps > 0:
-            return trainer.max_steps
-        total = int(trainer.estimated_stepping_batches)
+        total = trainer.estimated_stepping_batches
+        if trainer.max_epochs == -1 or not 0 < total < math.inf:
+            return total if total > 0 else math.inf
         # This has made the loader of the training batches before Lightning knows the place in the
         # epoch that a checkpoint continues from, which it tells to a loader when it makes it.
         trainer.fit_loop._combined_loader = None
         return total
 
+    def on_fit_start(self) -> None:
+        """Follow the options of callbacks that a checkpoint's state has replaced."""
+        for callback, options in self._of_callbacks:
+            vars(callback).update(options)
+
     def on_train_start(self) -> None:
-        """Begin at the rates of the schedule: a rate finder leaves the one that it found."""
+        """Begin with the options and rates of this run.
+
+        A checkpoint has replaced them by its own, and a rate finder leaves the rate that it found.
+        """
         begin_training(self.trainer)
         self._last_step = LastStep()
         self._last_step.keep(self.trainer, self._random_and_carried())
-        for config in self.trainer.lr_scheduler_configs:
-            schedule: Any = config.scheduler
-            groups = schedule.optimizer.param_groups
-            for group, rate in zip(groups, schedule.get_last_lr(), strict=True):
-                group["lr"] = rate
+        schedule: Any = self._schedule
+        if schedule not in [config.scheduler for config in self.trainer.lr_scheduler_configs]:
+            return
+        fresh = [{"lr": self.optimizer.lr} | group for group in self.parameter_groups()]
+        schedule.base_lrs = [group["lr"] for group in fresh]
+        share = schedule.lr_lambdas[0](schedule.last_epoch)
+        schedule._last_lr = [share * rate for rate in schedule.base_lrs]
+        groups = zip(schedule.optimizer.param_groups, fresh, schedule._last_lr, strict=False)
+        for group, own, rate in groups:
+            options = {"weight_decay": own["weight_decay"], "betas": self.optimizer.betas}
+            group |= options | {"lr": rate, "initial_lr": own["lr"]}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Restore the random state of a checkpoint, for dropout and sampling."""
-        if self._random is not None:
-            torch.set_rng_state(self._random)
-            self._random = None
+        """Log the learning rate; restore the random state of a checkpoint.
+
+        That is for dropout and sampling.
+        """
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
+        if self.random_state is not None:
+            torch.set_rng_state(self.random_state)
+            self.random_state = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the learning rate and the solvers' reports."""
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[-1]["lr"])
-        self.log_dict(self.solver_telemetry())
+        """Log the solvers' reports; on a GPU, only where they are written, since it waits."""
+        if self.device.type == "cpu" or self.trainer._logger_connector.should_update_logs:
+            self.log_dict(self.solver_reports())
         self._last_step.keep(self.trainer, self._random_and_carried())
+
+    def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
+        """Log as Lightning does, which sums values over an epoch in their own precision."""
+        exact = precise(value) if isinstance(value, Tensor) and value.is_floating_point() else value
+        super().log(name, exact, *arguments, **options)
 
     def log_scores(self, split: str, scores: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
         """Log the scores of an epoch of evaluation.
@@ -224,12 +296,13 @@ class Task(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the random state, and the state that the next batch may continue."""
+        checkpoint["optimizer_options"] = self._options | {"found_lr": self.optimizer.lr}
         checkpoint.update(self._random_and_carried())
         if self._trainer is not None:
             self._last_step.replace(self.trainer, checkpoint)
 
     def _random_and_carried(self) -> dict[str, Any]:
-        random = torch.get_rng_state() if self._random is None else self._random
+        random = torch.get_rng_state() if self.random_state is None else self.random_state
         return {"random_state": random, "carried_state": self.carry.kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -241,10 +314,26 @@ class Task(LightningModule, ABC):
         if not self.is_built and saved is not None:
             self.specify(saved)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self._random = checkpoint.get("random_state")
+            self.random_state = checkpoint.get("random_state")
+            self._resume_optimizer(checkpoint)
         self.carry.kept = checkpoint.get("carried_state")
         if (weights := checkpoint.get("state_dict")) is not None:
             check_weights(self.state_dict(), weights)
+
+    def _resume_optimizer(self, checkpoint: Mapping[str, Any]) -> None:
+        """Keep a rate that was found for these options; report those that differ."""
+        saved = checkpoint.get("optimizer_options")
+        if saved is not None and saved["lr"] == self._options["lr"]:
+            self.optimizer = replace(self.optimizer, lr=saved["found_lr"])
+        saved = saved or checkpoint.get("hyper_parameters", {}).get("optimizer") or {}
+        if self.trainer.is_global_zero:
+            for name, before, now in changes(saved, self._options):
+                _log.warning("optimizer.%s: %s, the checkpoint had %s", name, now, before)
+
+    def solver_reports(self) -> dict[str, Tensor]:
+        """Return ``solver_telemetry``, empty if all layers ran as one pass, without iterations."""
+        figures = self.solver_telemetry()
+        return figures if any(x != 0 for x in figures.values()) else {}
 
     def solver_telemetry(self) -> dict[str, Tensor]:
         """Return the worst figures over all recurrent layers of the last forward pass."""
@@ -255,6 +344,25 @@ class Task(LightningModule, ABC):
         worst = torch.stack([x.to(self.device) for x in reports]).amax(0)
         names = ("solver/iterations", "solver/defect", "solver/loop_share")
         return dict(zip(names, worst, strict=True))
+
+
+def replaced_options(callback: Callback) -> dict[str, Any]:
+    """Return the options of a callback that its state in a checkpoint would replace."""
+    if type(callback).load_state_dict is Callback.load_state_dict:
+        return {}
+    kept, values = callback.state_dict(), vars(callback)
+    names = inspect.signature(type(callback)).parameters
+    return {name: values[name] for name in names if name in kept and name in values}
+
+
+def _convert_input(convert: Callable[[Any, Any], Any], plugin: Any, batch: Any) -> Any:
+    """Return a batch as a trainer's precision has it, but for values that it would round."""
+
+    def converted(x: Tensor) -> Tensor:
+        found: Tensor = convert(plugin, x)
+        return found if found.itemsize >= x.itemsize else x
+
+    return apply_to_collection(batch, Tensor, converted)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import nn
 from paratime.cells.base import Cell
 from paratime.cells.projection import Projection
 from paratime.errors import InputError
+
+ENDLESS = 1000
+"""Steps whose share ``warmup`` is, in a run without an end."""
 
 RECURRENT = ("weight_hh", "peephole")
 """Names of the parameters of a cell that multiply its state."""
@@ -65,14 +69,15 @@ class StableDecay(Decay):
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW with a linear warm-up and a decay, both counted in optimiser steps.
+    """AdamW with a linear warm-up and a decay, over the steps or the time of the run.
 
     Args:
         lr: Peak learning rate.
         weight_decay: Decay of matrices that multiply inputs; recurrent weights, embeddings,
             norms, scales and biases are never decayed.
         betas: Decay rates of the moments.
-        warmup: Share of the steps over which the rate rises from 0.
+        warmup: Share of the run over which the rate rises from 0; of ``ENDLESS`` steps if the run
+            has no end, and the rate then stays at its peak.
         final: Rate at the end, as a share of the peak.
         decay: How the rate falls from its peak to ``final``.
         max_recurrent: Bound that recurrent weights are clamped to after each step; ParaRNN uses
@@ -99,13 +104,50 @@ class AdamW:
                 remedy="leave it out for no bound",
             )
 
-    def rate(self, step: int, total: int) -> float:
-        """Return the learning rate of a step as a share of the peak."""
-        warmup = max(1, round(self.warmup * total))
+    def rate(self, step: int, total: float, passed: float = 0.0) -> float:
+        """Return the learning rate of a step as a share of the peak.
+
+        Args:
+            step: The step, from 0.
+            total: Steps of the run, ``math.inf`` if only its time is limited, or nothing.
+            passed: Share of the time of the run that has passed; 0 if it is not limited.
+        """
+        if passed > step / total:
+            rising = passed / self.warmup if self.warmup else 1.0
+            return rising if rising < 1 else self._fallen(passed - self.warmup, 1 - self.warmup)
+        warmup = max(1, round(self.warmup * (ENDLESS if total == math.inf else total)))
         if step < warmup:
             return (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return 1.0 if total == math.inf else self._fallen(step - warmup, max(1, total - warmup))
+
+    def _fallen(self, since: float, span: float) -> float:
+        progress = min(1.0, since / span) if span > 0 else 1.0
         return self.final + (1 - self.final) * self.decay.share(progress)
+
+    def describe(self, total: float, seconds: float | None) -> str:
+        """Return a line on a schedule that does not follow the steps alone, else nothing.
+
+        Args:
+            total: Steps of the run, ``math.inf`` if they are not limited.
+            seconds: Its time, None if it is not limited.
+        """
+        if seconds is not None:
+            time, first = timedelta(seconds=seconds), ""
+            if total < math.inf:
+                first = f", or its {total:,.0f} steps if they end first"
+            return f"the learning rate follows the time of the run, {time}{first}"
+        if total == math.inf:
+            steps = max(1, round(self.warmup * ENDLESS))
+            return (
+                f"the run has no end: the learning rate rises for {steps} steps and stays; "
+                "for a decay, limit max_steps, max_epochs or max_time"
+            )
+        return ""
+
+    def options(self) -> dict[str, Any]:
+        """Return all options as plain values, as a config gives them."""
+        decay = {"class_path": type(self.decay).__name__, "init_args": dict(vars(self.decay))}
+        return vars(self) | {"betas": [*self.betas], "decay": decay}
 
     def build(self, module: nn.Module, groups: list[dict[str, Any]]) -> torch.optim.AdamW:
         """Return torch's optimiser of a module's parameters, in their groups."""

@@ -3,10 +3,11 @@
 from dataclasses import astuple, dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paratime.forecast.data.labels import score
 from paratime.forecast.model.outputs import Output
+from paratime.ops.precision import KeepsPrecision
 
 INTERVAL = (0.1, 0.9)
 """The levels of the interval that is calibrated."""
@@ -42,7 +43,7 @@ class Evidence:
     steps: float = 0.0
 
 
-class Calibration(nn.Module):
+class Calibration(KeepsPrecision):
     """Blends the network's forecast with a linear one, and sets the width of its intervals.
 
     The centre of a forecast becomes weight * network + (1 - weight) * member, and so does half the

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from paratime.ops.precision import KeepsPrecision
 
-class ForecastScores(Metric):
+
+class ForecastScores(KeepsPrecision, Metric):
     """Mean weighted quantile loss, and the coverage of the central 80 % interval.
 
     mean_wQL is GluonTS's: for each of nine levels, twice the summed pinball loss over the summed

@@ -20,6 +20,7 @@ from paratime.forecast.model.pieces import LARGEST, pieces_of, recomputed
 from paratime.forecast.model.scaling import TYPICAL, Scaling, Trailing, lagged, trailing
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import map_state
+from paratime.ops.precision import precise
 
 FAR = 50.0
 """Scales from zero beyond which a network does not see how far away zero is."""
@@ -206,11 +207,11 @@ class ForecastNetwork(nn.Module):
         features = self.dropout(memory.features)
         loc, scale = self.scaling.usable(memory.loc, memory.scale)
         sizes = self.shape.prediction_length, self.shape.target, self.output.size
-        raw = self.direct(features).unflatten(-1, sizes)
+        raw = precise(self.direct(features)).unflatten(-1, sizes)
         if self.ahead is not None:
             raw = raw + self.ahead(features, future).unflatten(-1, sizes[1:])
         lags = self._scaled(memory.recent[:, : self.lags], loc, scale)
-        skip = torch.einsum("hl,nlc->nhc", self.skip, lags)
+        skip = torch.einsum("hl,nlc->nhc", precise(self.skip), lags)
         skip = skip * (1 + self.amplitude(features).unflatten(-1, sizes[:2]))  # seasons that grow
         raw = torch.cat([raw[..., :1] + skip.unsqueeze(-1), raw[..., 1:]], dim=-1)
         loc, scale = (x.unsqueeze(1).expand(raw.shape[:-1]) for x in (loc, scale))
@@ -290,10 +291,10 @@ class ForecastNetwork(nn.Module):
             codes = batch["static_cat"][series, label]
             seen = (codes >= 0) & (codes < self.shape.cardinality[label])
             parts.append(embedding(torch.where(seen, codes + 1, 0)))
-        return self.project(torch.cat(parts, dim=-1))
+        return self.project(torch.cat(parts, dim=-1).to(self.project.weight))
 
     def _scaled(self, recent: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        scaled = ((recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)).to(self.skip)
+        scaled = ((recent - loc.unsqueeze(-2)) / scale.unsqueeze(-2)).to(precise(self.skip))
         return (scaled.asinh() if self.squash else scaled).nan_to_num(0.0)
 
 
@@ -316,7 +317,7 @@ class Ahead(nn.Module):
 
     def forward(self, features: Tensor, future: Tensor) -> Tensor:
         """Map features (N, width) and covariates (N, H, known) to (N, H, size)."""
-        hidden = self.of_features(features).unsqueeze(1) + self.of_known(future)
+        hidden = self.of_features(features).unsqueeze(1) + self.of_known(future.to(features))
         return self.out(functional.gelu(hidden))
 
 

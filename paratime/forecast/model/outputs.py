@@ -17,6 +17,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, No
 from torch.nn import functional
 
 from paratime.errors import InputError
+from paratime.ops.precision import precise
 
 Levels = tuple[float, ...]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -121,7 +122,7 @@ class Quantiles(Output):
 
     def standard(self, raw: Tensor, levels: Levels) -> Tensor:
         """Return quantiles in scaled units, before the bound of ``nonnegative``."""
-        known = self.scaled(_single(raw))
+        known = self.scaled(precise(raw))
         chosen = torch.stack([self._level(known, level) for level in levels], dim=-1)
         return chosen.clamp(-FARTHEST, FARTHEST).sinh() if self.squash else chosen
 
@@ -190,7 +191,7 @@ class Parametric(Output):
 
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
-        raw = _single(raw)
+        raw = precise(raw)
         known = self.distribution(raw, loc, scale)
         found = [known.icdf(raw.new_full(loc.shape, x)) for x in levels]
         return torch.stack(found, -1).to(loc)
@@ -303,11 +304,6 @@ class InvertibleMixture(MixtureSameFamily):
             above = self.cdf(middle) > value
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return (low + high) / 2
-
-
-def _single(raw: Tensor) -> Tensor:
-    """Return parameters in single precision at least, which quantile functions need."""
-    return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
 
 def _gluonts() -> Any:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from paratime.ops.precision import KeepsPrecision
 
-class LanguageScores(Metric):
+
+class LanguageScores(KeepsPrecision, Metric):
     """Cross-entropy (nats per token), perplexity and bits per byte over all tokens seen.
 
     Bits per byte, total nats / ln 2 / UTF-8 bytes, are comparable between tokenizers.

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paratime.errors import InputError
+from paratime.ops.precision import KeepsPrecision, precise
 from paratime.world.data.episode import VECTOR, image_shapes
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.rewards import RewardHead
@@ -41,7 +42,7 @@ class Prediction:
     images: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class WorldModel(nn.Module, ABC):
+class WorldModel(KeepsPrecision, ABC):
     """A model that reads trajectories in one pass, and imagines the consequences of actions.
 
     Args:
@@ -128,8 +129,11 @@ class WorldModel(nn.Module, ABC):
         return (reward - self.reward[0]) / self.reward[1]
 
     def parts(self, outputs: Tensor) -> list[Tensor]:
-        """Split a head's outputs into an observation, a reward, and the logit of continuing."""
-        return list(outputs.split([self.size, self.reward_head.size, 1], dim=-1))
+        """Split a head's outputs into an observation, a reward, and the logit of continuing.
+
+        They are float32 at least, as all that is computed from them.
+        """
+        return list(precise(outputs).split([self.size, self.reward_head.size, 1], dim=-1))
 
     def prediction(
         self,

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import restart_state
+from paratime.ops.precision import precise
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import (
@@ -97,7 +98,7 @@ class DynamicsNetwork(WorldModel):
         (low, high), (shift, scale) = self.range, self.change
         for of_action in of_actions.unbind(1):
             y, state = self.encoder.step(self._of_observation(observation) + of_action, state)
-            outputs.append(self.head(y))
+            outputs.append(precise(self.head(y)))
             change = outputs[-1][:, : self.size]
             free.append(torch.addcmul(observation + shift, change, scale))
             observation = free[-1].clamp(low, high)
@@ -112,16 +113,17 @@ class DynamicsNetwork(WorldModel):
         seen = self._of_observation(observation).unsqueeze(1)
         x = torch.cat([of_actions[:, :1] + seen, of_actions[:, 1:] + self.hidden], dim=1)
         y, state = self.encoder(x, state)
-        outputs = self.head(y)
+        outputs = precise(self.head(y))
         change = outputs[..., : self.size] * self.change[1] + self.change[0]
         return observation.unsqueeze(1) + change.cumsum(1), outputs, state
 
     def _of_observation(self, observation: Tensor) -> Tensor:
-        return functional.linear(self.scaled(observation), self.project.weight[:, : self.size])
+        weight = self.project.weight[:, : self.size]
+        return functional.linear(self.scaled(observation).to(weight), weight)
 
     def _of_action(self, action: Tensor) -> Tensor:
         weight = self.project.weight[:, self.size :]
-        return functional.linear(self.scaled_action(action), weight, self.project.bias)
+        return functional.linear(self.scaled_action(action).to(weight), weight, self.project.bias)
 
 
 def visible_spans(first: Tensor) -> Tensor:

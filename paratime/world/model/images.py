@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from paratime.errors import InputError, check_at_least
 from paratime.layers.norm import RMSNorm
+from paratime.ops.precision import KeepsPrecision
 from paratime.world.data.pixels import LEAST, is_channels_first
 
 Shape = tuple[int, int, int]
@@ -59,7 +60,7 @@ class ImageEncoder(nn.Module):
         return x.reshape(*image.shape[:-3], self.size)
 
 
-class ImageDecoder(nn.Module):
+class ImageDecoder(KeepsPrecision):
     """The inverse of the encoder: a projection to its smallest grid, and transposed convolutions.
 
     Args:
@@ -99,7 +100,7 @@ class ImageDecoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Return images (..., H, W, C) of codes (..., inputs): floats that should be in [0, 1]."""
-        x = self.project(code).view(-1, *self.grid)
+        x = self.project(code.to(self.project.weight)).view(-1, *self.grid)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             x = _convolve(convolution, functional.silu(norm(x)))
         return x.reshape(*code.shape[:-1], *x.shape[1:]) + self.mean

@@ -8,6 +8,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.utilities import dim_zero_cat
 
+from paratime.ops.precision import KeepsPrecision, precise
 from paratime.world.data.episode import KNOWN
 from paratime.world.model.base import Prediction
 from paratime.world.model.images import to_unit
@@ -21,7 +22,7 @@ LIMIT = 5.0
 """Error of a step, in standard deviations, above which a rollout has diverged."""
 
 
-class ImaginationError(Metric):
+class ImaginationError(KeepsPrecision, Metric):
     """nRMSE of imagined observations, and skill against persistence, by horizon.
 
     The nRMSE of a rollout at a step is the root mean square error of the observation, each value in
@@ -92,7 +93,7 @@ class ImaginationError(Metric):
         return {name: x.float() for name, x in figures.items()}
 
 
-class Sensitivity(Metric):
+class Sensitivity(KeepsPrecision, Metric):
     """How many times larger errors are with the actions of other episodes, by horizon.
 
     ``pairs@h`` is how many rollouts have the actions of another one.
@@ -166,6 +167,7 @@ def _vector_horizons(horizon: int, scale: Tensor) -> list[int]:
 
 def step_errors(guess: Tensor, truth: Tensor, scale: Tensor, valid: Tensor) -> Tensor:
     """Return the nRMSE of each step, (B, H): nan where invalid, infinite where not finite."""
+    guess, truth = precise(guess), precise(truth)
     squares = ((guess - truth) / scale.to(truth)).square()
     errors = (squares.sum(-1) / max(1, len(scale))).sqrt()
     return torch.where(errors.isfinite(), errors, torch.inf).masked_fill(~valid, torch.nan)
@@ -192,7 +194,7 @@ def _rms(errors: Tensor) -> Tensor:
     return errors.double().square().mean().sqrt()
 
 
-class ImageError(Metric):
+class ImageError(KeepsPrecision, Metric):
     """Mean square error of imagined images, and skill against persistence, by horizon.
 
     ``image_mse@h`` is that of pixels in [0, 1]; ``image_psnr@h`` is the same in decibels, 10 log10
@@ -224,7 +226,7 @@ class ImageError(Metric):
             context: Rows that were seen, as for ``open_loop``.
         """
         for key in images:
-            guess, rows = images[key], batch[key]
+            guess, rows = precise(images[key]), batch[key]
             begin = min(context, rows.shape[1] - 1)
             end = begin + guess.shape[1]
             truth, start = (
@@ -255,7 +257,7 @@ class ImageError(Metric):
         setattr(self, name, state)
 
 
-class RewardError(Metric):
+class RewardError(KeepsPrecision, Metric):
     """nRMSE of all finite rewards of rollouts: ``reward_nrmse``, of ``reward_steps``.
 
     Args:
@@ -287,7 +289,7 @@ class RewardError(Metric):
         return {"reward_nrmse": error, "reward_steps": self.count.float()}
 
 
-class Continuation(Metric):
+class Continuation(KeepsPrecision, Metric):
     """How well rollouts predict whether the episode continues, over all finite steps.
 
     ``cont_auroc`` is the chance that a step after which the episode continues is ranked above one
@@ -308,7 +310,7 @@ class Continuation(Metric):
     def update(self, found: Tensor, truth: Tensor, valid: Tensor) -> None:
         """Add probabilities (B, H), whether the episode continued, and which steps exist."""
         good = valid & found.isfinite()
-        self.chance.append(found[good])
+        self.chance.append(precise(found[good]))
         self.truth.append(truth[good])
 
     def compute(self) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
 from paratime.layers.state import clone
+from paratime.ops.precision import precise
 from paratime.world.data.episode import KNOWN, VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import Observation, Prediction, State, WorldModel, by_key
@@ -209,10 +210,10 @@ class RSSM(WorldModel):
         moments = spec.moments.images
         self.eyes = Images(self.images, width + latent.size, image_width, moments)
         seen = self.size + self.eyes.size + width * recurrent_posterior
-        self.posterior = mlp(seen, width, latent.raw_size)
-        self.prior = mlp(width, width, latent.raw_size)
+        self.posterior = MLP(seen, width, latent.raw_size)
+        self.prior = MLP(width, width, latent.raw_size)
         self.project = nn.Linear(latent.size + self.actions, width)
-        self.decoder = mlp(width + latent.size, width, self.size + reward.size + 1)
+        self.decoder = MLP(width + latent.size, width, self.size + reward.size + 1)
 
     def forward(
         self, batch: dict[str, Tensor], state: State | None = None
@@ -220,7 +221,7 @@ class RSSM(WorldModel):
         """Read rows: in one pass, or step by step with a recurrent posterior."""
         read = self._one_by_one if self.recurrent else self._at_once
         features, posterior, latent, last = read(batch, state)
-        prior = self.prior(features)
+        prior = precise(self.prior(features))
         if KNOWN in batch:  # nothing but the past tells of an observation that is not
             known = batch[KNOWN].unsqueeze(-1)
             latent = torch.where(known, latent, self._draw(prior))
@@ -243,7 +244,7 @@ class RSSM(WorldModel):
         codes = []
         for action in self.scaled_action(actions).unbind(1):
             features, last = self.encoder.step(self._input(latent, action), last)
-            latent = self._draw(self.prior(features))
+            latent = self._draw(precise(self.prior(features)))
             codes.append(torch.cat([features, latent], dim=-1))
         code = torch.stack(codes, dim=1)
         seen, reward, cont = self.parts(self.decoder(code))
@@ -294,7 +295,7 @@ class RSSM(WorldModel):
         return self._input(before * keep, self.scaled_action(batch["prev_action"]) * keep), first
 
     def _input(self, latent: Tensor, action: Tensor) -> Tensor:
-        return self.project(torch.cat([latent, action], dim=-1))
+        return self.project(torch.cat([latent, action], dim=-1).to(self.project.weight))
 
     def _begin(self, count: int) -> State:
         """Return the state at the first row of an episode."""
@@ -306,13 +307,25 @@ class RSSM(WorldModel):
         if self.recurrent:
             assert features is not None
             seen = torch.cat([seen, features], dim=-1)
-        return self.posterior(seen)
+        return precise(self.posterior(seen))
 
     def _draw(self, raw: Tensor) -> Tensor:
         draws = self.training or self.sampling
         return self.latent.sample(raw) if draws else self.latent.mean(raw)
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Return a network with one hidden layer."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+class MLP(nn.Sequential):
+    """A network with one hidden layer, which rounds its input to the precision of its weights.
+
+    Args:
+        inputs: Width of the input.
+        hidden: Width of the layer.
+        outputs: Width of the output.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs (..., inputs) to outputs (..., outputs)."""
+        return super().forward(x.to(self[0].weight))

@@ -181,7 +181,7 @@ class TrajectoryTask(Task):
 
     def _score(self, split: str, batch: dict[str, Tensor]) -> None:
         loss, parts, _ = self.losses(batch)
-        means = parts | {"loss": loss} | self.solver_telemetry()
+        means = parts | {"loss": loss} | self.solver_reports()
         self.log_means({f"{split}/{name}": x for name, x in means.items()}, self.count(batch))
         self._count_episodes(batch)
         self.scores.update(self.network, batch, self.context)

@@ -44,7 +44,8 @@ def test_tensorboard_has_a_film_and_its_end(tmp_path):
     assert {*events.Tags()["images"]} == {"rollouts/video", "rollouts/figure"}
     scalars = {*events.Tags()["scalars"]}
     assert {"val/median@5", "val/sensitivity@5", "val/cont_auroc", "val/diverged"} < scalars
-    assert {"val/solver/iterations", "val/reward_nrmse"} < scalars
+    assert "val/reward_nrmse" in scalars
+    assert not {x for x in scalars if "solver" in x}  # one pass, which has no iterations
     for name, frames in (("video", 6), ("figure", 1)):
         (event,) = events.Images(f"rollouts/{name}")
         with Image.open(io.BytesIO(event.encoded_image_string)) as image:
