@@ -142,7 +142,7 @@ def test_sums_of_a_converted_metric_are_exact(half):
         plain, other = LanguageScores(), ForecastScores()
         for scores in (language, plain):
             for _ in range(400):
-                scores.update(torch.tensor(5.5), 500, torch.tensor([700, 1]))
+                scores.update(torch.full((500,), 5.5), torch.tensor([700, 1]))
         for scores in (forecast, other):
             for _ in range(400):
                 scores.update(quantiles, target)
