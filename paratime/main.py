@@ -90,7 +90,9 @@ class RunFolder(SaveConfigCallback):
         if trainer.logger is None and not self.already_saved:
             root = trainer.default_root_dir
             folder = _new_folder(Path(root)) if trainer.is_global_zero else None
-            trainer._default_root_dir = str(trainer.strategy.broadcast(folder))
+            trainer._default_root_dir = str(  # type: ignore[attr-defined]
+                trainer.strategy.broadcast(folder)
+            )
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -18,7 +18,10 @@ SHARED = {
     "paratime.task": ("paratime.training.base",),
     "paratime.optimizer": ("paratime.training.optimizer",),
     "paratime.carry": ("paratime.training.carry",),
-    "paratime.loader": ("paratime.training.samplers",),
+    "paratime.loader": (
+        "paratime.training.batches.loading",
+        "paratime.training.batches.samplers",
+    ),
     "paratime.peak": ("paratime.training.throughput",),
     "paratime.compiling": ("paratime.training.compile",),
     "paratime.progress": ("paratime.training.progress",),

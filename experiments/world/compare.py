@@ -35,11 +35,11 @@ from paratime.world import (
     load,
     make_environment,
     planning_agent,
+    policies,
     run_episode,
     score_rollouts,
     unseen_episodes,
 )
-from paratime.world.commands.plan import policies
 
 HERE = Path(__file__).parent
 RESULTS, FIGURE = HERE / "compare.csv", HERE / "compare.png"

@@ -105,7 +105,7 @@ def _shared(one: str, other: str) -> int:
 def _arguments(known: type) -> dict[str, Any]:
     """Return the hints of a class's arguments, none for one whose hints cannot be read."""
     try:
-        hints = get_type_hints(known.__init__)
+        hints = get_type_hints(type.__getattribute__(known, "__init__"))
         names = inspect.signature(known).parameters
     except (NameError, TypeError, ValueError):
         return {}

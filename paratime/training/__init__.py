@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from paratime.io.checkpoint import read_checkpoint as read_checkpoint
     from paratime.training.base import DataModule as DataModule
     from paratime.training.base import Task as Task
+    from paratime.training.batches.loading import ResumableLoader as ResumableLoader
+    from paratime.training.batches.packing import PackedStream as PackedStream
+    from paratime.training.batches.samplers import ContiguousSampler as ContiguousSampler
+    from paratime.training.batches.samplers import EpochSampler as EpochSampler
+    from paratime.training.batches.samplers import ShuffledSampler as ShuffledSampler
     from paratime.training.checkpoint import restore_task as restore_task
     from paratime.training.compile import CompileBlocks as CompileBlocks
     from paratime.training.optimizer import AdamW as AdamW
@@ -27,14 +32,9 @@ if TYPE_CHECKING:
     from paratime.training.optimizer import StableDecay as StableDecay
     from paratime.training.optimizer import parameter_groups as parameter_groups
     from paratime.training.optimizer import recurrent_weights as recurrent_weights
-    from paratime.training.packing import PackedStream as PackedStream
     from paratime.training.predictions import SavePredictions as SavePredictions
     from paratime.training.progress import TrainingProgress as TrainingProgress
     from paratime.training.quiet import quieten as quieten
-    from paratime.training.samplers import ContiguousSampler as ContiguousSampler
-    from paratime.training.samplers import EpochSampler as EpochSampler
-    from paratime.training.samplers import ResumableLoader as ResumableLoader
-    from paratime.training.samplers import ShuffledSampler as ShuffledSampler
     from paratime.training.spec import DataSpec as DataSpec
     from paratime.training.throughput import Throughput as Throughput
     from paratime.training.throughput import peak_flops as peak_flops

@@ -24,10 +24,10 @@ from paratime.errors import InputError
 from paratime.io.options import changes
 from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
+from paratime.training.batches.loading import begin_training
 from paratime.training.carry import Carry
 from paratime.training.checkpoint import LastStep, check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
-from paratime.training.samplers import begin_training
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
 
@@ -201,7 +201,7 @@ class Task(LightningModule, ABC):
 
     def _callbacks(self) -> list[Callback]:
         """Return the callbacks of the run."""
-        return self.trainer.callbacks  # type: ignore[attr-defined,no-any-return]
+        return self.trainer.callbacks  # type: ignore[attr-defined]
 
     def _timer(self) -> Timer | None:
         """Return what ends the run after some time, if anything does."""

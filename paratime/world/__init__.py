@@ -15,7 +15,8 @@ Networks: ``WorldModel``, ``DynamicsNetwork`` and ``RSSM``, which return a ``Pre
 latents ``Categorical`` and ``Gaussian``; the reward heads ``MSE``, ``Symlog`` and ``TwoHot``.
 
 Planning: ``Agent`` with one of the planners ``CEM``, ``MPPI`` and ``RandomShooting``, and their
-base ``Planner``; ``planning_agent`` for a trained model, ``planning_policy`` and ``FIRST_SEED``.
+base ``Planner``; ``planning_agent`` for a trained model, its ``planning_policy`` and the
+``policies`` that it is compared with, and ``FIRST_SEED``.
 
 Evaluation: ``load`` for the task of a checkpoint, ``unseen_episodes``; ``open_loop``, which returns
 an ``OpenLoop``, ``RolloutScores``, ``score_rollouts``, ``step_errors`` and ``HORIZONS``; the
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from paratime.world.commands.plan import FIRST_SEED as FIRST_SEED
     from paratime.world.commands.plan import planning_agent as planning_agent
     from paratime.world.commands.plan import planning_policy as planning_policy
+    from paratime.world.commands.plan import policies as policies
     from paratime.world.data.datamodule import TrajectoryData as TrajectoryData
     from paratime.world.data.environment import make_environment as make_environment
     from paratime.world.data.episode import Episode as Episode

@@ -8,7 +8,7 @@ import torch
 
 from paratime import Encoder
 from paratime.forecast import ParaRNNPredictor, Recipe, SeriesData, Table, load_forecaster
-from paratime.forecast.gluonts.loading import load_model as load_forecast_model
+from paratime.forecast.gluonts.loading import load_network
 from paratime.language import LanguageTask, TokenSpec, export_task, load_task
 from paratime.language.export.safetensors import load_model
 from paratime.language.tokenizers.characters import ByteTokenizer
@@ -52,7 +52,7 @@ def test_forecast_predict(tmp_path):
     folder = tmp_path / "model"
     recipe = Recipe(hidden_size=16, num_layers=1)
     ParaRNNPredictor(recipe, data.spec.plain()).serialize(folder)
-    assert same_weights(load_forecast_model(str(folder)), load_forecaster(str(folder)))
+    assert same_weights(load_network(str(folder)), load_forecaster(str(folder)))
     out = str(tmp_path / "b.csv")
     options = ("--model", str(folder), "--data", str(tmp_path / "a.csv"), "--out", out)
     run_command("forecast", "predict", *options)

@@ -14,8 +14,8 @@ from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.layers.encoder import Encoder
 from paratime.layers.recurrent import ParaLSTM
+from paratime.training.batches.loading import ResumableLoader
 from paratime.training.optimizer import AdamW
-from paratime.training.samplers import ResumableLoader
 
 STEPS = 5
 

@@ -8,12 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from paratime.training.samplers import (
-    ContiguousSampler,
-    EpochSampler,
-    ResumableLoader,
-    ShuffledSampler,
-)
+from paratime.training.batches.loading import ResumableLoader
+from paratime.training.batches.samplers import ContiguousSampler, EpochSampler, ShuffledSampler
 
 EPOCH = 3
 few = settings(deadline=None, max_examples=60, derandomize=True)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from training.shared_run import ROWS, SLICES, run
 
 from paratime.errors import InputError
-from paratime.training.samplers import Share, ShuffledSampler, share_of
-from paratime.training.sharing import WholeBatches, WithBlanks, mean_of_all
+from paratime.training.batches.samplers import Share, ShuffledSampler, share_of
+from paratime.training.batches.sharing import WholeBatches, WithBlanks, mean_of_all
 
 TESTS = Path(__file__).parents[1]
 COUNTS = st.integers(1, 60), st.integers(1, 7), st.integers(1, 6)

@@ -33,12 +33,12 @@ def run(
         items: Names of the series to draw; the first twelve by default.
     """
     from paratime.forecast.evaluation.backtest import backtest
-    from paratime.forecast.gluonts.loading import load_model
+    from paratime.forecast.gluonts.loading import load_network
 
     check_figure(out)
     from paratime.forecast.evaluation.charts import PANELS, fans
 
-    task = load_model(model)
+    task = load_network(model)
     found = chosen(data, source, series_source).at(task.spec.freq).read()
     given = in_roles(select_series(found, items), task.spec.roles)
     check_ahead(given.entries, task.spec.prediction_length)

@@ -40,12 +40,12 @@ def run(
         source: A source with options, instead of a path.
         levels: Levels of the quantiles, a column each.
     """
-    from paratime.forecast.gluonts.loading import load_model
+    from paratime.forecast.gluonts.loading import load_network
     from paratime.forecast.inference.direct import forecast
 
     check_format(out)
     kind = AsQuantiles(levels)
-    task = load_model(model)
+    task = load_network(model)
     given = chosen(data, source, series_source).at(task.spec.freq).read()
     table = to_frame(forecast(task, given, kind), given)
     write_table(table, out)

@@ -19,8 +19,9 @@ from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import CovariateScaler, SeriesTensors, to_tensors, with_origins
 from paratime.training.base import DataModule
-from paratime.training.samplers import EpochSampler, ResumableLoader, share_of
-from paratime.training.sharing import evaluation_loader
+from paratime.training.batches.loading import ResumableLoader
+from paratime.training.batches.samplers import EpochSampler, share_of
+from paratime.training.batches.sharing import evaluation_loader
 
 SPACING = 32
 """Steps of a long series for each origin drawn from it."""
@@ -262,7 +263,7 @@ class TrainingSeries(Dataset[Example]):
 class ShuffledSeries(EpochSampler):
     """Each series once an epoch, with a seed for its origins; all is f(seed, epoch)."""
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Any]:
         random, count = self.random(), len(self)
         seeds = random.integers(2**63, size=count)
         for index in random.permutation(count):

@@ -2,21 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
-from json import JSONDecodeError
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-import torch
 from gluonts.core.serde import decode
 from jsonargparse import ArgumentParser
-from torch import Tensor
 
-from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.gluonts.folder import damage_in_one_line, folder_weights
 from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.model.trained import ForecastModel
 from paratime.io.checkpoint import read_checkpoint
@@ -24,14 +17,10 @@ from paratime.io.checkpoint import read_checkpoint
 if TYPE_CHECKING:
     from paratime.forecast.model.task import ForecastTask
 
-WEIGHTS = "weights.pt"
 TASK = "paratime.forecast.model.task.ForecastTask"
 
-_EXPECTED = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
-_REMEDY = "name a folder that serialize or paratime forecast fit completed"
 
-
-def load_model(path: str) -> "ForecastModel | ForecastTask":
+def load_network(path: str) -> "ForecastModel | ForecastTask":
     """Return the network of ``load_forecaster``, of a ``ForecastTask`` without its training.
 
     Raises:
@@ -52,38 +41,8 @@ def load_model(path: str) -> "ForecastModel | ForecastTask":
     return load_forecaster(path)
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights of a predictor's folder.
-
-    Raises:
-        InputError: The folder holds no complete predictor.
-    """
-    if not (folder / WEIGHTS).is_file() or not (folder / ABOUT).is_file():
-        raise InputError(str(folder), _EXPECTED, "none", _REMEDY)
-    with damage_in_one_line(folder):
-        saved = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-        if saved["of"] != digest(folder):
-            raise InputError(str(folder), _EXPECTED, "those of another", _REMEDY)
-        weights: dict[str, Tensor] = saved["weights"]
-        return weights
-
-
-@contextmanager
-def damage_in_one_line(folder: Path) -> Iterator[None]:
-    """Report what cannot be read in a predictor's folder."""
-    try:
-        yield
-    except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
-        raise InputError(str(folder), _EXPECTED, "damaged or older ones", _REMEDY) from error
-
-
-def digest(folder: Path) -> str:
-    """Return a hash of the description of a predictor."""
-    return sha256((folder / ABOUT).read_bytes()).hexdigest()
-
-
 def _of_folder(folder: Path) -> ForecastModel:
-    weights = read_weights(folder)
+    weights = folder_weights(folder)
     with damage_in_one_line(folder):
         given = json.loads((folder / ABOUT).read_text())["kwargs"]
         recipe: Recipe = decode(given["recipe"])

@@ -15,12 +15,11 @@ from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.fitting.selection import Selection
-from paratime.forecast.gluonts.loading import WEIGHTS, damage_in_one_line, digest, read_weights
+from paratime.forecast.gluonts.folder import damage_in_one_line, folder_weights, save_weights
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.atomic import replacing
 from paratime.io.checkpoint import check_checkpoint
 
 
@@ -85,8 +84,7 @@ class ParaRNNPredictor(RepresentablePredictor):
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         super().serialize(path)
-        with replacing(path / WEIGHTS) as draft:
-            torch.save({"of": digest(path), "weights": self.task.state_dict()}, draft)
+        save_weights(path, self.task.state_dict())
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device = "cpu") -> "ParaRNNPredictor":
@@ -96,7 +94,7 @@ class ParaRNNPredictor(RepresentablePredictor):
             InputError: The folder holds no complete predictor.
         """
         path = Path(path)
-        weights = read_weights(path)
+        weights = folder_weights(path)
         with damage_in_one_line(path):
             predictor = super().deserialize(path)
             predictor.task.load_state_dict(weights)

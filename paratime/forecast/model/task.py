@@ -18,7 +18,7 @@ from paratime.forecast.model.pieces import pieces_of, recomputed
 from paratime.forecast.model.trained import network_of
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
-from paratime.training.sharing import mean_of_all
+from paratime.training.batches.sharing import mean_of_all
 
 WORTH_A_NOTE = 10**9
 """Bytes of memory above which training reports what it takes."""

@@ -18,8 +18,9 @@ from paratime.language.data.windows import ShuffledWindows, StreamedWindows, Tok
 from paratime.language.tokenizers.base import Tokenizer, TokenizerRecipe
 from paratime.language.tokenizers.characters import ByteTokenizer
 from paratime.training.base import DataModule
-from paratime.training.samplers import ResumableLoader, contiguous_sampler, share_of
-from paratime.training.sharing import evaluation_loader
+from paratime.training.batches.loading import ResumableLoader
+from paratime.training.batches.samplers import contiguous_sampler, share_of
+from paratime.training.batches.sharing import evaluation_loader
 
 Mode = Literal["packed", "stream"]
 

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from paratime.errors import InputError
 from paratime.language.data.corpus.shards import Shards
 from paratime.language.tokenizers.base import Tokenizer
-from paratime.training.packing import PackedStream
-from paratime.training.samplers import EpochSampler
+from paratime.training.batches.packing import PackedStream
+from paratime.training.batches.samplers import EpochSampler
 
 BLANK = -1
 """A target that no score counts."""

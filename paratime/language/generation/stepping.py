@@ -130,7 +130,8 @@ class NativeStepper(Stepper):
         tokens = torch.zeros(len(logits), dtype=torch.long)
         drawing = self._draw(tokens)
         y, buffers = capture(task.encoder, self._program, self._program.embed(tokens, table))
-        head, bias = task.head.weight, task.head.bias
+        head: Tensor = task.head.weight
+        bias: Tensor | None = task.head.bias
         if sampler.never is not None:
             bias = head.new_zeros(len(head)) if bias is None else bias
             bias = sampler.without_never(bias)

@@ -16,8 +16,8 @@ from paratime.language.model.network import LanguageNetwork
 from paratime.language.tokenizers.base import describe_tokenizer
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
+from paratime.training.batches.sharing import mean_of_all
 from paratime.training.carry import Carry
-from paratime.training.sharing import mean_of_all
 
 
 class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a property

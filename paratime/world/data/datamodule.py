@@ -10,13 +10,9 @@ from torch.utils.data import DataLoader
 
 from paratime.errors import InputError, check_at_least
 from paratime.training.base import DataModule
-from paratime.training.samplers import (
-    ResumableLoader,
-    ShuffledSampler,
-    contiguous_sampler,
-    share_of,
-)
-from paratime.training.sharing import evaluation_loader
+from paratime.training.batches.loading import ResumableLoader
+from paratime.training.batches.samplers import ShuffledSampler, contiguous_sampler, share_of
+from paratime.training.batches.sharing import evaluation_loader
 from paratime.world.data.dependence import misplaced
 from paratime.world.data.episode import ROW, Episode, Layout, align_episode
 from paratime.world.data.identity import fingerprints, same_episodes

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from paratime.errors import InputError
-from paratime.training.packing import PackedStream
+from paratime.training.batches.packing import PackedStream
 from paratime.world.data.episode import Array
 
 Rows = dict[str, Array]

@@ -328,4 +328,4 @@ class MLP(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs (..., inputs) to outputs (..., outputs)."""
-        return super().forward(x.to(self[0].weight))
+        return super().forward(x.to(next(self.parameters())))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
-from paratime.training.sharing import mean_of_all
+from paratime.training.batches.sharing import mean_of_all
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel

@@ -17,7 +17,7 @@ from paratime.language.data.datamodule import TokenData
 from paratime.language.data.split import HoldOut
 from paratime.language.tokenizers.bpe import BPE
 from paratime.language.tokenizers.characters import Characters
-from paratime.training.samplers import ContiguousSampler
+from paratime.training.batches.samplers import ContiguousSampler
 
 
 @pytest.mark.parametrize("text", ("a", "ab", "0123456789" * 2), ids=len)

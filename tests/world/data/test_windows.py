@@ -8,7 +8,7 @@ import torch
 from world.trajectories import EPISODE_LENGTHS, numbered
 
 from paratime.errors import InputError
-from paratime.training.samplers import ContiguousSampler, ShuffledSampler
+from paratime.training.batches.samplers import ContiguousSampler, ShuffledSampler
 from paratime.world.data.episode import Layout, align_episode
 from paratime.world.data.windows import PackedWindows, Whole, padded
 

@@ -97,7 +97,7 @@ class Shards:
         """Return corrections of the bytes of tokens: positions from ``start``, differences."""
         known = self._corrections
         first, last = (bisect_left(known[:, 0], place) for place in (start, stop))
-        return known[first:last].astype(np.int64) - [start, 0]
+        return known[first:last].astype(np.int64) - np.array([start, 0])
 
     @cached_property
     def _corrections(self) -> NDArray[np.int64]:

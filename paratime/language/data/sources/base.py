@@ -63,7 +63,7 @@ class Document:
         corrections = self.corrections
         if corrections is not None:
             inside = (corrections[:, 0] >= start) & (corrections[:, 0] < stop)
-            corrections = corrections[inside] - [start, 0]
+            corrections = corrections[inside] - np.array([start, 0])
         return replace(self, name=name, text=text, tokens=tokens, corrections=corrections)
 
     def encoded(self, tokenizer: "Tokenizer") -> "Encoding":

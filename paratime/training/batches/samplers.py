@@ -1,26 +1,15 @@
-"""Orders of training data that are functions of seed and epoch, and loading that resumes."""
+"""Orders of training data that are functions of seed and epoch, and the shares of processes."""
 
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from numpy.typing import NDArray
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    DistributedSampler,
-    Sampler,
-    SequentialSampler,
-)
+from torch.utils.data import DistributedSampler, SequentialSampler
 
 from paratime.errors import InputError
-
-_log = logging.getLogger("paratime")
 
 Taken = Sequence[tuple[int, int]]
 """Items that an epoch has given so far: how many, and the rows of their batches, run by run."""
@@ -58,14 +47,15 @@ class EpochSampler(SequentialSampler):
 
     def after(self, taken: Taken) -> Iterator[Any]:
         """Yield the items of the epoch that have not been taken."""
-        return islice(self, _count(taken), None)
+        return islice(self, count_taken(taken), None)
 
     def count_after(self, taken: Taken) -> int:
         """Return how many items ``after`` yields."""
-        return len(self) - _count(taken)
+        return len(self) - count_taken(taken)
 
 
-def _count(taken: Taken) -> int:
+def count_taken(taken: Taken) -> int:
+    """Return how many items have been taken."""
     return sum(items for items, _ in taken)
 
 
@@ -89,7 +79,7 @@ class InOrder(SequentialSampler):
 class ShuffledSampler(EpochSampler):
     """Each window of a ``PackedStream`` once an epoch, in random order: (seed, window, False)."""
 
-    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
+    def __iter__(self) -> Iterator[Any]:
         random = self.random()
         seed = int(random.integers(2**63))
         for window in random.permutation(len(self)):
@@ -123,7 +113,7 @@ class ContiguousSampler(EpochSampler):
         self._windows, self._rows = windows, batch_size
         super().__init__(windows // batch_size * batch_size, seed)
 
-    def __iter__(self) -> Iterator[tuple[int, int, bool]]:
+    def __iter__(self) -> Iterator[Any]:
         return self.after(())
 
     @property
@@ -146,7 +136,7 @@ class ContiguousSampler(EpochSampler):
 
     def count_after(self, taken: Taken) -> int:
         """Return how many items ``after`` yields."""
-        return (self._windows - _count(taken)) // self._rows * self._rows
+        return (self._windows - count_taken(taken)) // self._rows * self._rows
 
 
 def _columns(windows: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
@@ -239,152 +229,3 @@ def contiguous_sampler(
     shares = None if trainer is None else trainer.distributed_sampler_kwargs
     rows = batch_size * (1 if shares is None else shares["num_replicas"])
     return share_of(ContiguousSampler(windows, rows, seed), batch_size, "windows", trainer)
-
-
-class ResumableLoader(DataLoader[Any]):
-    """A DataLoader of training batches whose place in the epoch is kept in checkpoints.
-
-    Its sampler's order must be a function of the epoch. Lightning sets the epoch, and calls
-    ``state_dict`` and ``load_state_dict``. The place is counted in items, so that a run may
-    continue with batches of another size. Workers stay from epoch to epoch.
-
-    Args:
-        dataset: The data.
-        options: As for torch's DataLoader.
-    """
-
-    _taken: Taken = ()
-    _given = 0
-    _continues = False
-
-    overfits = False
-    """Whether all epochs have the order of the first."""
-
-    def __init__(self, dataset: Dataset[Any], **options: Any) -> None:
-        # Without a generator, each epoch would draw from torch's global random numbers, which a
-        # resumed run does once more, or not at all.
-        defaults = {
-            "generator": torch.Generator(),
-            "persistent_workers": options.get("num_workers", 0) > 0,
-        }
-        super().__init__(dataset, **defaults | options)
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        """Yield the batches of an epoch, the first time from the place that was loaded."""
-        if not self._continues:
-            self.restart()
-        self._continues, left = False, self._left()
-        for batch in super().__iter__():
-            self._given = min(self._given + (self.batch_size or 1), left)
-            yield batch
-
-    @property
-    def _index_sampler(self) -> Any:
-        """What torch takes the items of batches from."""
-        rest = _Rest(self)
-        if self.batch_size is None:
-            return rest
-        return BatchSampler(rest, self.batch_size, self.drop_last)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the items of the epoch that have been given, and how many there are."""
-        given = (min(self._given * self._processes, self._total), self._rows)
-        return {"taken": [[*x] for x in (*self._taken, given)], "total": self._total}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Begin the next epoch after the items that were given."""
-        taken, total = _place(state, self._rows), state.get("total", self._total)
-        if total != self._total:
-            count = _count(taken) * self._total // total
-            taken = [(count // self._rows * self._rows, self._rows)]
-            text = "the run's epochs had %s items and have %s now: continues at the same share"
-            _log.warning(text, f"{total:,}", f"{self._total:,}")
-        self.restart()
-        self._taken = taken
-        if self._left() <= 0:
-            self.restart()
-        self._continues = True
-
-    def restart(self) -> None:
-        """Begin the next epoch at its beginning."""
-        self._taken, self._given, self._continues = (), 0, False
-
-    def batches_left(self) -> int:
-        """Return how many batches of the epoch have not been given."""
-        return -(-(self._left() - self._given) // (self.batch_size or 1))
-
-    def items(self) -> Iterator[Any]:
-        """Yield the items of this process that were not taken when the run began."""
-        if self.overfits and hasattr(self.sampler, "set_epoch"):
-            self.sampler.set_epoch(0)
-        if isinstance(self.sampler, EpochSampler):
-            return self.sampler.after(self._taken)
-        return islice(self.sampler, _count(self._taken) // self._processes, None)
-
-    def _left(self) -> int:
-        """Return how many items this process had left when the run began."""
-        if isinstance(self.sampler, EpochSampler):
-            return self.sampler.count_after(self._taken)
-        return len(self.sampler) - _count(self._taken) // self._processes
-
-    @property
-    def _processes(self) -> int:
-        return int(getattr(self.sampler, "num_replicas", 1))
-
-    @property
-    def _rows(self) -> int:
-        return (self.batch_size or 1) * self._processes
-
-    @property
-    def _total(self) -> int:
-        known = isinstance(self.sampler, EpochSampler)
-        return self.sampler.total if known else len(self.sampler) * self._processes
-
-
-class _Rest(Sampler[Any]):
-    """The items of a loader that were not taken when the run began; as long as all of them."""
-
-    def __init__(self, loader: ResumableLoader) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._loader.items()
-
-    def __len__(self) -> int:
-        return len(self._loader.sampler)
-
-
-def _place(state: dict[str, Any], rows: int) -> Taken:
-    """Return what a checkpoint's epoch has given; those before version 0.3 counted batches."""
-    if "batches" in state:
-        return [(state["batches"] * rows, rows)]
-    return [(items, of) for items, of in state["taken"]]
-
-
-def begin_training(trainer: Trainer) -> None:
-    """Prepare the loader of a run that begins or resumes: once it is made, before its first batch.
-
-    Lightning keeps how many batches of the epoch there were, which is another number if batches
-    have another size, and not a whole number of optimiser steps if those have other batches.
-    """
-    fit, loader = trainer.fit_loop, trainer.train_dataloader
-    if isinstance(loader, ResumableLoader):
-        loader.overfits = trainer.overfit_batches > 0
-        if fit.restarting:
-            _continue_epoch(trainer, loader)
-
-
-def _continue_epoch(trainer: Trainer, loader: ResumableLoader) -> None:
-    """Count the batches of an epoch that a checkpoint continues as those of this run's loader."""
-    fit, done = trainer.fit_loop, int(trainer.num_training_batches)
-    progress = fit.epoch_loop.batch_progress
-    if progress.is_last_batch:
-        loader.restart()
-        ready = done
-    else:
-        done = max(0, min(len(loader) - loader.batches_left(), done - 1))
-        ready = done - done % trainer.accumulate_grad_batches
-        fit._data_fetcher.fetched = done - ready  # type: ignore[union-attr]
-    shift = ready - progress.current.ready
-    for name in ("ready", "started", "processed", "completed"):
-        setattr(progress.current, name, getattr(progress.current, name) + shift)

@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
-from paratime.training.samplers import InOrder
+from paratime.training.batches.samplers import InOrder
 
 Item = Any
 """What a dataset holds at an index."""
