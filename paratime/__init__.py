@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paratime.cells.base import Cell as Cell
     from paratime.cells.gru import GRUCell as GRUCell
     from paratime.cells.lstm import LSTMCell as LSTMCell
+    from paratime.io.trust import trust as trust
     from paratime.layers.encoder import Encoder as Encoder
     from paratime.layers.mixer import Mixer as Mixer
     from paratime.layers.recurrent import ParaGRU as ParaGRU

@@ -4,7 +4,10 @@ import sys
 from difflib import get_close_matches
 from importlib.metadata import version
 
+from paratime.cli.arguments import trusted
 from paratime.cli.messages import TRAINING
+from paratime.errors import InputError
+from paratime.io.trust import trust
 
 USAGE = """\
 usage: paratime COMMAND [options]
@@ -25,6 +28,7 @@ Train, evaluate and use models of tokens, series and trajectories:
 About this installation:
   info                 versions, compilers and devices
   --version            the version
+  --trust MODULE       for any command: models may name classes of a module that you wrote
   --help               this text; paratime COMMAND --help for a command's options
 """
 
@@ -36,6 +40,12 @@ def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
     if "" not in sys.path:
         sys.path.append("")
+    try:
+        modules, sys.argv[1:] = trusted(sys.argv[1:])
+        trust(*modules)
+    except InputError as error:
+        sys.stderr.write(f"paratime: {error}\n")
+        sys.exit(2)
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in ("-h", "--help"):
         print(USAGE, end="")

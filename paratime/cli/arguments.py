@@ -1,11 +1,35 @@
 """Arguments that commands of several slices share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from paratime.errors import InputError
 
 SourceT = TypeVar("SourceT")
+
+TRUST = "--trust"
+TRUST_HELP = """\
+every command that reads a model accepts:
+  --trust MODULE        a module that you wrote, whose classes the model's files may name
+"""
+
+
+def trusted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into the modules that its ``--trust`` options name, and the rest.
+
+    Raises:
+        InputError: An option without a module.
+    """
+    modules, rest, left = [], [], iter(words)
+    for word in left:
+        if word == TRUST or word.startswith(f"{TRUST}="):
+            given = word.partition("=")[2] or next(left, "")
+            if not given or given.startswith("-"):
+                raise InputError(TRUST, "a module that you wrote", "none", f"{TRUST} mine")
+            modules += given.split(",")
+        else:
+            rest.append(word)
+    return modules, rest
 
 
 def chosen(data: str | None, source: SourceT | None, named: Callable[[str], SourceT]) -> SourceT:

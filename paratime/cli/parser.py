@@ -16,6 +16,7 @@ from paratime.baselines.mamba2 import Mamba2
 from paratime.baselines.mamba3 import Mamba3
 from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
+from paratime.cli.arguments import TRUST_HELP
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain
 
@@ -55,6 +56,10 @@ class Parser(ArgumentParser):
             if other is None:
                 self._refuse(message, words)
             words = other
+
+    def format_help(self) -> str:
+        """Return the help, with the option that every command has."""
+        return f"{super().format_help()}\n{TRUST_HELP}"
 
     def add_subclass_arguments(self, *arguments: Any, **options: Any) -> Any:
         """Add a class and its options, but for the ``spec`` of a task: it follows from the data."""

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import check_weights
+from paratime.training.checkpoint import build_saved, check_weights, read_checkpoint
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -58,6 +59,32 @@ class Task(LightningModule, ABC):
         self.optimizer, self.carry = optimizer, Carry()
         self._default_dtype = torch.get_default_dtype()
         self._random: Tensor | None = None
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device = "cpu",
+        strict: bool = True,
+        weights_only: bool = True,
+        **given: Any,
+    ) -> Self:
+        """Return the task of a checkpoint; unlike Lightning's, run nothing that it names.
+
+        Args:
+            checkpoint_path: The checkpoint.
+            map_location: The device of the task.
+            strict: Whether all weights must be those of the task.
+            weights_only: True; nothing else is supported.
+            given: Arguments of the task, instead of those of the checkpoint.
+
+        Raises:
+            InputError: The file is damaged, or names classes that data may not name.
+        """
+        if not weights_only:
+            raise InputError("weights_only", "True", "False", "leave it out")
+        saved = read_checkpoint(checkpoint_path)
+        return build_saved(cls, saved, strict=strict, **given).to(map_location)
 
     @abstractmethod
     def build(self, spec: Any) -> None:

@@ -14,6 +14,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
+from paratime.io.archives import check_archive, check_shards
+from paratime.io.trust import find, make
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
@@ -96,13 +98,16 @@ class SaveWhenStopped(Callback):
 
 
 def check_checkpoint(path: str) -> None:
-    """Refuse a path that is not a whole checkpoint file or folder."""
+    """Refuse a path that is not a whole checkpoint file or folder, or would run code."""
     if not Path(path).exists():
         problem = "an existing checkpoint", repr(path)
     elif Path(path).is_file() and not is_zipfile(path):
         problem = "a checkpoint", f"another or a cut file, {path!r}"
+    elif Path(path).is_dir():
+        check_shards(path)
+        return check_archive(Path(path) / META)
     else:
-        return
+        return check_archive(path)
     raise InputError(
         "ckpt_path",
         *problem,
@@ -139,8 +144,9 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
     Raises:
         InputError: There is no checkpoint of ``paratime fit``, or its task is another one.
     """
-    saved = read_checkpoint(path).get("hyper_parameters", {})
-    name = str(saved.get("_class_path", "one without its config")).rpartition(".")[2]
+    saved = read_checkpoint(path)
+    described = saved.get("hyper_parameters", {})
+    name = str(described.get("_class_path", "one without its config")).rpartition(".")[2]
     by_name = {kind.__name__: kind for kind in kinds}
     if name not in by_name:
         raise InputError(
@@ -149,7 +155,33 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
             got=name,
             remedy="name what paratime fit printed",
         )
-    return by_name[name].load_from_checkpoint(path, map_location="cpu").eval()
+    return build_saved(by_name[name], saved).eval()
+
+
+def build_saved(
+    base: type[TaskT], saved: Mapping[str, Any], *, strict: bool = True, **given: Any
+) -> TaskT:
+    """Return the task of a checkpoint's contents, of classes that data may name.
+
+    Lightning would import the classes that a checkpoint names, and call functions.
+
+    Args:
+        base: The class of the task, or one that it derives from.
+        saved: What ``read_checkpoint`` returned.
+        strict: Whether all weights must be those of the task.
+        given: Arguments of the task, instead of those of the checkpoint.
+
+    Raises:
+        InputError: The task cannot be built, or has other weights.
+    """
+    described = {**saved.get("hyper_parameters", {})}
+    described.pop("spec", None)  # on_load_checkpoint builds the network for it
+    path = described.pop("_class_path", None)
+    kind = base if path is None else find(path, base)
+    task = make(kind, {"init_args": described, "class_path": path} if path else described, **given)
+    task.on_load_checkpoint({**saved})
+    task.load_state_dict(saved["state_dict"], strict=strict)
+    return task
 
 
 def check_weights(ours: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:

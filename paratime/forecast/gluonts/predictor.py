@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import islice
-from json import JSONDecodeError
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,16 +12,18 @@ from gluonts.dataset.common import Dataset
 from gluonts.model.forecast import Forecast
 from gluonts.model.predictor import RepresentablePredictor
 
-from paratime.errors import InputError
+from paratime.errors import InputError, describe_error
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.fitting.selection import Selection
-from paratime.forecast.gluonts.recipe import ABOUT, Recipe
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe, decode
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
+from paratime.io.archives import read_archive
 from paratime.io.atomic import replacing
-from paratime.training.checkpoint import check_checkpoint
+from paratime.io.trust import make
+from paratime.training.checkpoint import build_saved, read_checkpoint
 
 WEIGHTS = "weights.pt"
 
@@ -94,24 +94,29 @@ class ParaRNNPredictor(RepresentablePredictor):
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device = "cpu") -> "ParaRNNPredictor":
-        """Read a predictor from its folder.
+        """Read a predictor from its folder; run nothing that the folder names.
+
+        ``Predictor.deserialize`` of GluonTS imports what ``gluonts-config.json`` names, before it
+        leads here: call it for folders that you wrote.
 
         Raises:
-            InputError: The folder holds no complete predictor.
+            InputError: The folder holds no complete predictor, or names classes that data may not
+                name (``paratime.trust``).
         """
         path = Path(path)
         remedy = "name a folder that serialize or paratime forecast fit completed"
         expected = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
         if not (path / WEIGHTS).is_file() or not (path / ABOUT).is_file():
             raise InputError(str(path), expected, "none", remedy)
+        saved = read_archive(path / WEIGHTS)
+        if not isinstance(saved, dict) or saved.get("of") != _digest(path):
+            raise InputError(str(path), expected, "those of another", remedy)
+        predictor = make(cls, decode((path / ABOUT).read_text(encoding="utf-8")))
         try:
-            saved = torch.load(path / WEIGHTS, map_location="cpu", weights_only=True)
-            if saved["of"] != _digest(path):
-                raise InputError(str(path), expected, "those of another", remedy)
-            predictor = super().deserialize(path)
             predictor.task.load_state_dict(saved["weights"])
-        except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
-            raise InputError(str(path), expected, "damaged or older ones", remedy) from error
+        except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+            got = describe_error(error)
+            raise InputError(str(path / WEIGHTS), "weights of its network", got, remedy) from None
         return predictor.to(device)
 
 
@@ -127,13 +132,12 @@ def load_forecaster(path: str) -> ForecastTask:
         raise InputError(
             "model", "a forecaster's folder, or a checkpoint", repr(path), "name what a fit wrote"
         )
-    check_checkpoint(path)
-    try:
-        return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
-    except TypeError as error:  # its hyper-parameters lack the encoder
+    saved = read_checkpoint(path)
+    if "encoder" not in saved.get("hyper_parameters", {}):
         raise InputError(
             path, "one of paratime fit", "one of forecast fit", "name the folder that it is in"
-        ) from error
+        )
+    return build_saved(ForecastTask, saved).eval()
 
 
 def _digest(path: Path) -> str:

@@ -14,6 +14,7 @@ from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import SeriesTensors, pack_series, placed
 from paratime.forecast.model.network import MEMORY_TENSORS, ForecastNetwork, Memory
+from paratime.io.archives import read_archive
 from paratime.io.atomic import replacing
 from paratime.layers.state import leaves, map_state, unflatten
 
@@ -195,12 +196,7 @@ def load_states(path: str | Path, model: str, device: torch.device) -> dict[str,
     """
     if not Path(path).is_file():
         raise InputError(str(path), WRITTEN, "none there", "check the path")
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch has no common class for damaged files
-        raise InputError(
-            str(path), WRITTEN, f"one that cannot be read ({type(error).__name__})", "save it again"
-        ) from None
+    content = read_archive(path, device)
     if not isinstance(content, dict) or content.get("magic") != MAGIC:
         raise InputError(str(path), WRITTEN, "another kind of file", "save it again")
     if content["model"] != model:

@@ -3,20 +3,20 @@
 import copy
 import inspect
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
+from paratime.io.trust import find, make
 from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.language.model.weights import (
     CONFIG,
+    checksum,
     read_json,
     read_weights,
     write_weights,
@@ -29,6 +29,9 @@ WEIGHT_PREFIX = "model."
 """Prefix of the weights' names, which are those of ``ParatimeForCausalLM``."""
 
 MODEL_TYPE = "paratime"
+
+CHECKSUM = "crc32"
+"""Key of the config, of weights and model as they were exported."""
 
 SPECIFIED = ("spec", "vocab_size", "tokenizer")
 """Arguments that describe the tokens: the current one, and those of version 0.1."""
@@ -52,7 +55,7 @@ def export_task(
     kind = type(task)
     arguments = dict(task.hparams) | {"encoder": encoder}
     recipe = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-    twin = build_task(recipe)
+    twin = build_task(recipe, of_user=True)
     remedy = "describe the encoder with all arguments that it was built with"
     _fill(twin, task.state_dict(), "encoder", remedy)
     _check_same(task, twin, remedy)
@@ -77,11 +80,9 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
 def from_exported(folder: str | Path) -> LanguageTask:
     """Return the model of a folder, in evaluation mode, with identical weights.
 
-    Building it imports the classes that the config names, from installed packages or the working
-    directory.
-
     Raises:
-        InputError: Files are missing, or do not match.
+        InputError: Files are missing or damaged, do not match, or name classes that data may not
+            name (``paratime.trust``).
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG)
@@ -90,6 +91,13 @@ def from_exported(folder: str | Path) -> LanguageTask:
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
     task, weights = build_task(config.get("model", {})), read_weights(folder)
+    if config.get(CHECKSUM, found := checksum(weights, config["model"])) != found:
+        raise InputError(
+            str(folder),
+            expected=f"weights and a model with the {CHECKSUM} {config[CHECKSUM]}",
+            got=found,
+            remedy=f"copy the folder again, or delete {CHECKSUM} in {CONFIG} if you changed it",
+        )
     named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
     _fill(task, named, f"weights of {folder}", "export the model again")
     return task.eval()
@@ -117,32 +125,26 @@ def load_task(path: str, device: str = "cpu") -> LanguageTask:
         ) from None
 
 
-def build_task(recipe: dict[str, Any]) -> LanguageTask:
+def build_task(recipe: dict[str, Any], *, of_user: bool = False) -> LanguageTask:
     """Return a new model.
 
     Args:
         recipe: Its class and arguments, as plain data.
+        of_user: Whether the user wrote the recipe, who may name any class.
 
     Raises:
-        InputError: A class cannot be imported, or does not accept the arguments.
+        InputError: Data may not name a class, or it does not accept the arguments.
     """
-    arguments = copy.deepcopy(recipe.get("init_args", {}))
+    given = recipe.get("init_args")
+    arguments = {**given} if isinstance(given, dict) else {}
     spec = TokenSpec.saved_in(arguments)
     if spec is None:
         raise InputError(
             "model", "classes, arguments and a spec of tokens", "none", "export the model again"
         )
-    for name in SPECIFIED:  # the parser would parse a tokenizer's strings, such as JSON
+    for name in SPECIFIED:
         arguments.pop(name, None)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LanguageTask, "model", fail_untyped=False)
-    try:
-        described = {"model": recipe | {"init_args": arguments}}
-        task: LanguageTask = parser.instantiate(parser.parse_object(described)).model
-    except ArgumentError as error:
-        raise InputError(
-            "model", "classes and arguments", one_line(error), "run where it is, or install it"
-        ) from None
+    task = make(LanguageTask, recipe | {"init_args": arguments}, of_user=of_user)
     task.specify(spec)
     return task
 
@@ -157,21 +159,20 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         InputError: They do not describe how to build the model.
     """
-    module, _, attribute = str(hyperparameters.get("_class_path")).rpartition(".")
-    kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
-    task = kind if isinstance(kind, type) and issubclass(kind, LanguageTask) else None
-    if task is None or "encoder" not in hyperparameters:
+    path = hyperparameters.get("_class_path")
+    if not path or "encoder" not in hyperparameters:
         raise InputError(
             name,
             expected="a language model of paratime fit",
             got="another checkpoint",
             remedy="load it in Python with its encoder, and call paratime.language.export_task",
         )
+    task = find(path, LanguageTask)
     names = inspect.signature(task).parameters
     arguments = {key: value for key, value in hyperparameters.items() if key in names}
     if (spec := TokenSpec.saved_in(hyperparameters)) is not None:
         arguments["spec"] = spec.plain()
-    return {"class_path": f"{module}.{attribute}", "init_args": arguments}
+    return {"class_path": path, "init_args": arguments}
 
 
 def write_folder(
@@ -180,8 +181,10 @@ def write_folder(
     """Write a model and its recipe, completely or not at all."""
     with making(folder) as draft:
         draft.mkdir()
-        write_weights({WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}, draft)
-        _write_json(draft / CONFIG, config_of(task, recipe))
+        weights = {WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}
+        write_weights(weights, draft)
+        config = config_of(task, recipe) | {CHECKSUM: checksum(weights, recipe)}
+        _write_json(draft / CONFIG, config)
         for name, content in tokenizer_files(task.tokenizer).items():
             _write_json(draft / name, content)
         if step:

@@ -1,9 +1,12 @@
 """Weights and configs on disk as safetensors and JSON."""
 
 import json
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
@@ -49,6 +52,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name in names:
         path = folder / name
+        if Path(name).name != name:
+            raise InputError(
+                str(folder / INDEX), "files in its folder", repr(name), "do not use it"
+            )
         if not path.exists():
             raise InputError(str(path), "weights", "no such file", "save them there")
         try:
@@ -58,6 +65,21 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 str(path), "safetensors", one_line(error), "fetch it again, such as by git lfs pull"
             ) from None
     return found
+
+
+def checksum(weights: Mapping[str, Tensor], about: Any) -> str:
+    """Return a CRC-32 of weights, their names and kinds, and of what describes the model.
+
+    Args:
+        weights: Tensors by name.
+        about: The description, as JSON can hold it.
+    """
+    found = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(weights):
+        x = weights[name].detach().cpu().contiguous()
+        found = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), found)
+        found = zlib.crc32(x.reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def write_weights(weights: dict[str, Tensor], folder: Path) -> None:

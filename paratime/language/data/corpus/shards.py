@@ -21,11 +21,15 @@ from tqdm import tqdm
 
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
+from paratime.io.trust import inside
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
 
 FORMAT = 2
+KINDS = {kind.str: kind for kind in (np.dtype("<u2"), np.dtype("<u4"))}
+"""Types of token ids, by their names in a manifest."""
+
 DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 """Errors of reading files that are incomplete, or of another kind."""
 
@@ -95,11 +99,11 @@ def open_split(folder: Path, split: str) -> Shards:
         entry = about["splits"][split]
         files = {each["file"]: each["sha256"] for each in (*entry["shards"], entry["index"])}
         found = Shards(
-            [folder / each["file"] for each in entry["shards"]],
-            folder / entry["index"]["file"],
+            [inside(folder, each["file"]) for each in entry["shards"]],
+            inside(folder, entry["index"]["file"]),
             count=entry["tokens"],
             limit=about["shard_tokens"],
-            dtype=np.dtype(about["dtype"]),
+            dtype=KINDS[about["dtype"]],
         )
     verify_checksums(folder, files)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
+from paratime.io.trust import inside
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.data.sources.files import FileSource, decode_utf8, named_files
 
@@ -88,7 +89,7 @@ class LitData(Source):
                 remedy="write it so, or as JSON Lines",
             )
         for chunk in chunks:
-            yield from self._items(Path(self.path) / chunk["filename"], chunk, dtype)
+            yield from self._items(inside(Path(self.path), chunk["filename"]), chunk, dtype)
 
     def files(self) -> list[Path]:
         """Return the index and the chunks."""
