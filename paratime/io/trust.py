@@ -25,6 +25,12 @@ OURS = __name__.partition(".")[0]
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 T = TypeVar("T")
+
+
+class Untrusted(InputError):
+    """Data names what only the user may let it name."""
+
+
 _trusted: set[str] = set()
 
 
@@ -80,6 +86,19 @@ def find(path: Any, base: type[T], *, of_user: bool = False) -> type[T]:
     if isinstance(found, type) and issubclass(found, base):
         return found
     raise _refusal(path, base, of_user)
+
+
+def annotations(kind: type) -> dict[str, Any]:
+    """Return the annotations of a class's arguments, with those that it hands to its bases."""
+    hints: dict[str, Any] = {}
+    for each in reversed(kind.__mro__):
+        init = vars(each).get("__init__")
+        if init is not None and each is not object:
+            try:
+                hints |= get_type_hints(init)
+            except (NameError, TypeError):  # names that only type checkers import
+                hints |= getattr(init, "__annotations__", {})
+    return hints
 
 
 def is_trusted(module: str) -> bool:
@@ -157,7 +176,7 @@ class _Maker:
         return partial(kind, **self._arguments(kind, arguments)) if arguments else kind
 
     def _object(self, hint: type, value: Any) -> Any:
-        if not isinstance(value, Mapping | str):
+        if isinstance(value, hint):
             return value
         kind, arguments = self._parts(hint, value)
         return self._call(kind, self._arguments(kind, arguments))
@@ -171,7 +190,7 @@ class _Maker:
         return find(path, hint, of_user=self._of_user), arguments
 
     def _arguments(self, kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-        hints = _hints(kind)
+        hints = annotations(kind)
         return {name: self.value(hints.get(name, Any), x) for name, x in values.items()}
 
     def _call(self, kind: type[T], arguments: Mapping[str, Any]) -> T:
@@ -256,7 +275,7 @@ def _refusal(path: Any, base: type, of_user: bool) -> InputError:
     if of_user or top == OURS or is_trusted(path.rpartition(".")[0]):
         return InputError(path, kind, "no such class", "correct the name")
     remedy = f'add --trust {top}, or call paratime.trust("{top}"), if you wrote this file'
-    return InputError(path, "a class of paratime", "a name of yours", remedy)
+    return Untrusted(path, "a class of paratime", "a name of yours", remedy)
 
 
 def _described(value: Any) -> tuple[Any, dict[str, Any]]:
@@ -267,19 +286,6 @@ def _described(value: Any) -> tuple[Any, dict[str, Any]]:
             return value.get("class_path"), {**arguments}
         raise InputError("init_args", "arguments by name", repr(arguments)[:80], WRITE)
     return value, {}
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    """Return the annotations of a class's arguments, with those that it hands to its bases."""
-    hints: dict[str, Any] = {}
-    for each in reversed(kind.__mro__):
-        init = vars(each).get("__init__")
-        if init is not None and each is not object:
-            try:
-                hints |= get_type_hints(init)
-            except (NameError, TypeError):  # names that only type checkers import
-                hints |= getattr(init, "__annotations__", {})
-    return hints
 
 
 def _is_structured(hint: Any) -> bool:

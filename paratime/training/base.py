@@ -33,6 +33,15 @@ class DataModule(LightningDataModule, ABC):
     def spec(self) -> DataSpec:
         """What a task must know of the data, once ``prepare_data`` has run."""
 
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:  # type: ignore[override]
+        """Refuse: Lightning would build sources, which may run code, as a checkpoint says.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("data", "its source", "a checkpoint", "build it as for the training")
+
 
 class Task(LightningModule, ABC):
     """A LightningModule with paratime's optimiser, throughput and solver telemetry.

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from paratime.errors import InputError, one_line
+from paratime.errors import InputError, describe_error, one_line
 from paratime.io.archives import check_archive, check_shards
 from paratime.io.trust import find, make
 
@@ -103,15 +103,31 @@ def check_checkpoint(path: str) -> None:
         problem = "an existing checkpoint", repr(path)
     elif Path(path).is_file() and not is_zipfile(path):
         problem = "a checkpoint", f"another or a cut file, {path!r}"
-    elif Path(path).is_dir():
-        check_shards(path)
-        return check_archive(Path(path) / META)
     else:
-        return check_archive(path)
+        return _check_parts(Path(path))
     raise InputError(
         "ckpt_path",
         *problem,
         remedy=f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}",
+    )
+
+
+def _check_parts(path: Path) -> None:
+    """Refuse a file or a folder with damaged parts, or parts that would run code."""
+    try:
+        if path.is_dir():
+            check_shards(path)
+        check_archive(path / META if path.is_dir() else path)
+    except InputError as error:
+        raise _unreadable(path, error.args[2]) from None
+
+
+def _unreadable(path: str | Path, got: str) -> InputError:
+    return InputError(
+        str(path),
+        expected="a checkpoint of paratime fit",
+        got=got,
+        remedy="name what paratime fit printed",
     )
 
 
@@ -124,13 +140,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     check_checkpoint(str(path))
     try:
         saved = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(Path(path))
+        for name in ("hyper_parameters", "state_dict"):
+            if not isinstance(saved.setdefault(name, {}), Mapping):
+                raise TypeError(f"{name} is no dictionary")
     except Exception as error:  # torch names no common class for what is cut or of another kind
-        raise InputError(
-            str(path),
-            expected="a checkpoint of paratime fit",
-            got=f"{type(error).__name__}: {one_line(error)}",
-            remedy="name what paratime fit printed",
-        ) from None
+        raise _unreadable(path, f"{type(error).__name__}: {one_line(error)}") from None
     return saved
 
 
@@ -145,7 +159,7 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
         InputError: There is no checkpoint of ``paratime fit``, or its task is another one.
     """
     saved = read_checkpoint(path)
-    described = saved.get("hyper_parameters", {})
+    described = saved["hyper_parameters"]
     name = str(described.get("_class_path", "one without its config")).rpartition(".")[2]
     by_name = {kind.__name__: kind for kind in kinds}
     if name not in by_name:
@@ -179,8 +193,15 @@ def build_saved(
     path = described.pop("_class_path", None)
     kind = base if path is None else find(path, base)
     task = make(kind, {"init_args": described, "class_path": path} if path else described, **given)
-    task.on_load_checkpoint({**saved})
-    task.load_state_dict(saved["state_dict"], strict=strict)
+    try:
+        task.on_load_checkpoint({**saved})
+        task.load_state_dict(saved["state_dict"], strict=strict)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged description of the data leads to
+        raise InputError(
+            "checkpoint", f"one of a {kind.__name__}", describe_error(error), "train it anew"
+        ) from None
     return task
 
 

@@ -1,7 +1,7 @@
 """The arguments of an estimator, kept in its checkpoints, so that a run resumes as it began."""
 
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from gluonts.core.serde import dump_json
 from lightning.pytorch.callbacks import Callback
@@ -10,7 +10,7 @@ from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.gluonts.recipe import decode
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.trust import make_value
+from paratime.io.trust import annotations, make_value
 from paratime.training.checkpoint import read_checkpoint
 
 CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
@@ -65,7 +65,7 @@ class Arguments(Callback):
     def _renewed(self, name: str, text: str) -> str:
         """Return an argument's JSON with the current paths of its classes."""
         try:
-            hint = get_type_hints(self._kind.__init__)[name]
+            hint = annotations(self._kind)[name]
             return dump_json(make_value(hint, decode(text)))
         except (InputError, KeyError, RuntimeError):
             return text

@@ -108,7 +108,12 @@ class ParaRNNPredictor(RepresentablePredictor):
         expected = f"a predictor: {ABOUT} and the {WEIGHTS} written with it"
         if not (path / WEIGHTS).is_file() or not (path / ABOUT).is_file():
             raise InputError(str(path), expected, "none", remedy)
-        saved = read_archive(path / WEIGHTS)
+        try:
+            saved = read_archive(path / WEIGHTS)
+        except InputError as error:
+            raise InputError(
+                str(path), expected, f"damaged ones: {error.args[2]}", remedy
+            ) from None
         if not isinstance(saved, dict) or saved.get("of") != _digest(path):
             raise InputError(str(path), expected, "those of another", remedy)
         predictor = make(cls, decode((path / ABOUT).read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
-from paratime.io.trust import find, make
+from paratime.io.trust import Untrusted, find, make
 from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.language.model.weights import (
@@ -91,6 +91,8 @@ def from_exported(folder: str | Path) -> LanguageTask:
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
     task, weights = build_task(config.get("model", {})), read_weights(folder)
+    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
+    _fill(task, named, f"weights of {folder}", "export the model again")
     if config.get(CHECKSUM, found := checksum(weights, config["model"])) != found:
         raise InputError(
             str(folder),
@@ -98,8 +100,6 @@ def from_exported(folder: str | Path) -> LanguageTask:
             got=found,
             remedy=f"copy the folder again, or delete {CHECKSUM} in {CONFIG} if you changed it",
         )
-    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
-    _fill(task, named, f"weights of {folder}", "export the model again")
     return task.eval()
 
 
@@ -135,6 +135,7 @@ def build_task(recipe: dict[str, Any], *, of_user: bool = False) -> LanguageTask
     Raises:
         InputError: Data may not name a class, or it does not accept the arguments.
     """
+    recipe = recipe if isinstance(recipe, dict) else {}
     given = recipe.get("init_args")
     arguments = {**given} if isinstance(given, dict) else {}
     spec = TokenSpec.saved_in(arguments)
@@ -144,7 +145,14 @@ def build_task(recipe: dict[str, Any], *, of_user: bool = False) -> LanguageTask
         )
     for name in SPECIFIED:
         arguments.pop(name, None)
-    task = make(LanguageTask, recipe | {"init_args": arguments}, of_user=of_user)
+    try:
+        task = make(LanguageTask, recipe | {"init_args": arguments}, of_user=of_user)
+    except Untrusted:
+        raise
+    except InputError as error:
+        raise InputError(
+            "model", "classes and arguments", one_line(error), "run where it is, or install it"
+        ) from None
     task.specify(spec)
     return task
 
@@ -160,14 +168,19 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
         InputError: They do not describe how to build the model.
     """
     path = hyperparameters.get("_class_path")
-    if not path or "encoder" not in hyperparameters:
+    try:
+        task = find(path, LanguageTask)
+    except Untrusted:
+        raise
+    except InputError:
+        task = None
+    if task is None or "encoder" not in hyperparameters:
         raise InputError(
             name,
             expected="a language model of paratime fit",
             got="another checkpoint",
             remedy="load it in Python with its encoder, and call paratime.language.export_task",
         )
-    task = find(path, LanguageTask)
     names = inspect.signature(task).parameters
     arguments = {key: value for key, value in hyperparameters.items() if key in names}
     if (spec := TokenSpec.saved_in(hyperparameters)) is not None:

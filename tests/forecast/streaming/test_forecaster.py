@@ -182,7 +182,7 @@ def test_files_that_cannot_be_restored(tmp_path):
     expected = r"states.pt: expected a file that Forecaster.save wrote, got "
     for size in (0, 10, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:size])
-        refused("expected a whole file of tensors", lambda: Forecaster.restore(path, of.task))
+        refused(expected + "one that cannot be read", lambda: Forecaster.restore(path, of.task))
     torch.save({"a": 1}, path)
     refused(expected + "another kind of file", lambda: Forecaster.restore(path, of.task))
     path.unlink()
