@@ -6,6 +6,7 @@ Names are imported on first use, so that ``import paratime`` costs nothing by it
 from typing import TYPE_CHECKING
 
 from paratime import lazy, moved
+from paratime.io.trust import trust_modules as trust  # noqa: F401
 
 if TYPE_CHECKING:
     from paratime.baselines.attention import Attention as Attention
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from paratime.cells.base import Cell as Cell
     from paratime.cells.gru import GRUCell as GRUCell
     from paratime.cells.lstm import LSTMCell as LSTMCell
-    from paratime.io.trust import trust as trust
     from paratime.layers.encoder import Encoder as Encoder
     from paratime.layers.mixer import Mixer as Mixer
     from paratime.layers.recurrent import ParaGRU as ParaGRU

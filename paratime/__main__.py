@@ -7,7 +7,7 @@ from importlib.metadata import version
 from paratime.cli.arguments import trusted
 from paratime.cli.messages import TRAINING
 from paratime.errors import InputError
-from paratime.io.trust import trust
+from paratime.io.trust import trust_modules
 
 USAGE = """\
 usage: paratime COMMAND [options]
@@ -42,7 +42,7 @@ def main() -> None:
         sys.path.append("")
     try:
         modules, sys.argv[1:] = trusted(sys.argv[1:])
-        trust(*modules)
+        trust_modules(*modules)
     except InputError as error:
         sys.stderr.write(f"paratime: {error}\n")
         sys.exit(2)

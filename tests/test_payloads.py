@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sys
+import warnings
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -238,8 +239,13 @@ def forecasting() -> ForecastTask:
     return ForecastTask(Encoder(8, 1, mlp_size=0), SERIES)
 
 
+def save_shards(content: dict, path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):  # that there is one process
+        shards.save(content, checkpoint_id=path, no_dist=True)
+
+
 def sharded(path: Path) -> None:
-    shards.save({"state_dict": {"w": torch.ones(2)}}, checkpoint_id=path, no_dist=True)
+    save_shards({"state_dict": {"w": torch.ones(2)}}, path)
     torch.save({"hyper_parameters": {}}, path / "meta.pt")
 
 
@@ -249,7 +255,7 @@ def with_pickle(path: Path) -> None:
 
 
 def with_bytes(path: Path) -> None:
-    shards.save({"state_dict": {"w": torch.ones(2)}, "a": Touch()}, checkpoint_id=path)
+    save_shards({"state_dict": {"w": torch.ones(2)}, "a": Touch()}, path)
     torch.save({"hyper_parameters": {}}, path / "meta.pt")
 
 
@@ -418,7 +424,7 @@ def linked(path: str) -> None:
 
 def virtual(path: str) -> None:
     linked(path)
-    layout = h5py.VirtualLayout((4, 2))
+    layout = h5py.VirtualLayout((4, 2), "f8")
     layout[:] = h5py.VirtualSource("other.h5", "rows", (4, 2))
     with h5py.File(path, "a") as file:
         del file["observations"]

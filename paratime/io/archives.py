@@ -58,8 +58,7 @@ def check_archive(path: str | Path) -> None:
     except (BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, describe_error(error)) from None
     if packed or wrong:
-        got = f"other bytes in {wrong}" if wrong else f"a packed part, {packed[0]}"
-        raise _damaged(path, got)
+        raise _damaged(path, f"other bytes in {wrong}" if wrong else f"a packed part, {packed[0]}")
 
 
 def check_shards(folder: str | Path) -> None:

@@ -34,7 +34,7 @@ class Untrusted(InputError):
 _trusted: set[str] = set()
 
 
-def trust(*modules: str) -> None:
+def trust_modules(*modules: str) -> None:
     """Let files name the classes and functions of modules, and import them for it.
 
     Args:
@@ -71,7 +71,7 @@ def make_value(annotation: Any, description: Any) -> Any:
     return _Maker(of_user=False).value(annotation, description)
 
 
-def find(path: Any, base: type[T], *, of_user: bool = False) -> type[T]:
+def find_class(path: Any, base: type[T], *, of_user: bool = False) -> type[T]:
     """Return the class that data names.
 
     Args:
@@ -172,7 +172,7 @@ class _Maker:
         found = _look_up(path, self._of_user)
         if isinstance(found, FunctionType) and (self._of_user or is_trusted(found.__module__)):
             return partial(found, **arguments) if arguments else found
-        kind = find(path, base, of_user=self._of_user)
+        kind = find_class(path, base, of_user=self._of_user)
         return partial(kind, **self._arguments(kind, arguments)) if arguments else kind
 
     def _object(self, hint: type, value: Any) -> Any:
@@ -187,7 +187,7 @@ class _Maker:
                 raise InputError(hint.__name__, "a class_path", repr(value)[:80], WRITE)
             return hint, {**value}
         path, arguments = _described(value)
-        return find(path, hint, of_user=self._of_user), arguments
+        return find_class(path, hint, of_user=self._of_user), arguments
 
     def _arguments(self, kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         hints = annotations(kind)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from paratime.errors import InputError, describe_error, one_line
 from paratime.io.archives import check_archive, check_shards
-from paratime.io.trust import find, make
+from paratime.io.trust import find_class, make
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
@@ -191,7 +191,7 @@ def build_saved(
     described = {**saved.get("hyper_parameters", {})}
     described.pop("spec", None)  # on_load_checkpoint builds the network for it
     path = described.pop("_class_path", None)
-    kind = base if path is None else find(path, base)
+    kind = base if path is None else find_class(path, base)
     task = make(kind, {"init_args": described, "class_path": path} if path else described, **given)
     try:
         task.on_load_checkpoint({**saved})

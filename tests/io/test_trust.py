@@ -12,7 +12,7 @@ from paratime.errors import InputError
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.model.outputs import Output, Quantiles
 from paratime.io import trust as room
-from paratime.io.trust import annotations, find, inside, make, make_value
+from paratime.io.trust import annotations, find_class, inside, make, make_value
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer
 from paratime.solvers.base import Solver
@@ -53,7 +53,7 @@ def refused(pattern, function, *arguments):
     ],
 )
 def test_classes_that_data_may_name(path):
-    assert find(path, Mixer) in (ParaGRU, Loaded)
+    assert find_class(path, Mixer) in (ParaGRU, Loaded)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_classes_that_data_may_name(path):
     ],
 )
 def test_old_paths_lead_to_classes_of_today(path, base, current):
-    assert find(path, base) is current
+    assert find_class(path, base) is current
 
 
 def test_descriptions_become_objects():
@@ -91,15 +91,15 @@ def test_arguments_that_a_class_hands_on_are_built():
 
 
 def test_a_users_module_is_imported_only_if_trusted(mine):
-    refused(rf"{mine}.MyMixer: .* add --trust {mine}", find, f"{mine}.MyMixer", Mixer)
+    refused(rf"{mine}.MyMixer: .* add --trust {mine}", find_class, f"{mine}.MyMixer", Mixer)
     assert mine not in sys.modules
     trust(mine)
-    assert find(f"{mine}.MyMixer", Mixer).__name__ == "MyMixer"
+    assert find_class(f"{mine}.MyMixer", Mixer).__name__ == "MyMixer"
     factory = Callable[[int], Mixer]
     assert isinstance(make_value(factory, f"{mine}.make")(8), Mixer)
     described = {"class_path": f"{mine}.make", "init_args": {"heads": 2}}
     assert isinstance(make_value(factory, described), partial)
-    refused("no such class", find, f"{mine}.MyMixer", Output)
+    refused("no such class", find_class, f"{mine}.MyMixer", Output)
     refused("no such class", make_value, factory, f"{mine}.call")
 
 

@@ -120,8 +120,9 @@ class ParaRNNPredictor(RepresentablePredictor):
         try:
             predictor.task.load_state_dict(saved["weights"])
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-            got = describe_error(error)
-            raise InputError(str(path / WEIGHTS), "weights of its network", got, remedy) from None
+            raise InputError(
+                str(path / WEIGHTS), "weights of its network", describe_error(error), remedy
+            ) from None
         return predictor.to(device)
 
 

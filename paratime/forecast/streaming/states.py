@@ -199,8 +199,9 @@ def load_states(path: str | Path, model: str, device: torch.device) -> dict[str,
     try:
         content = read_archive(path, device)
     except InputError as error:
-        got = f"one that cannot be read ({error.args[2]})"
-        raise InputError(str(path), WRITTEN, got, "save it again") from None
+        raise InputError(
+            str(path), WRITTEN, f"one that cannot be read ({error.args[2]})", "save it again"
+        ) from None
     if not isinstance(content, dict) or content.get("magic") != MAGIC:
         raise InputError(str(path), WRITTEN, "another kind of file", "save it again")
     if content["model"] != model:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from paratime.cli.arguments import trusted
 from paratime.errors import InputError, check_at_least
-from paratime.io.trust import trust
+from paratime.io.trust import trust_modules
 from paratime.language.evaluation.contexts import Carried, Context
 from paratime.language.evaluation.evaluate import document_ids, log_likelihoods
 from paratime.language.export.safetensors import load_task
@@ -172,5 +172,5 @@ if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
     modules, sys.argv[1:] = trusted(sys.argv[1:])
-    trust(*modules)
+    trust_modules(*modules)
     cli_evaluate()

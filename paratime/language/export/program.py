@@ -74,7 +74,7 @@ ATEN = {
 TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)", re.ASCII)
 
 
-class Program:
+class StepProgram:
     """A program that maps tensors to tensors.
 
     Args:
@@ -136,9 +136,12 @@ class Program:
         )
         if not fits or x.dtype != TYPES[about["dtype"]]:
             shape = ", ".join("any" if size is None else str(size) for size in sizes)
-            expected = f"{TYPES[about['dtype']]} ({shape})"
-            got = f"{x.dtype} {tuple(x.shape)}"
-            raise InputError(f"{name} of {self._path}", expected, got, "give what it was made for")
+            raise InputError(
+                f"{name} of {self._path}",
+                expected=f"{TYPES[about['dtype']]} ({shape})",
+                got=f"{x.dtype} {tuple(x.shape)}",
+                remedy="give what it was made for",
+            )
 
 
 KEPT = {

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
-from paratime.io.trust import Untrusted, find, make
+from paratime.io.trust import Untrusted, find_class, make
 from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.language.model.weights import (
     CONFIG,
-    checksum,
+    check_weights_of,
     read_json,
     read_weights,
     write_weights,
@@ -29,9 +29,6 @@ WEIGHT_PREFIX = "model."
 """Prefix of the weights' names, which are those of ``ParatimeForCausalLM``."""
 
 MODEL_TYPE = "paratime"
-
-CHECKSUM = "crc32"
-"""Key of the config, of weights and model as they were exported."""
 
 SPECIFIED = ("spec", "vocab_size", "tokenizer")
 """Arguments that describe the tokens: the current one, and those of version 0.1."""
@@ -93,13 +90,7 @@ def from_exported(folder: str | Path) -> LanguageTask:
     task, weights = build_task(config.get("model", {})), read_weights(folder)
     named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
     _fill(task, named, f"weights of {folder}", "export the model again")
-    if config.get(CHECKSUM, found := checksum(weights, config["model"])) != found:
-        raise InputError(
-            str(folder),
-            expected=f"weights and a model with the {CHECKSUM} {config[CHECKSUM]}",
-            got=found,
-            remedy=f"copy the folder again, or delete {CHECKSUM} in {CONFIG} if you changed it",
-        )
+    check_weights_of(folder, weights, config["model"])
     return task.eval()
 
 
@@ -169,7 +160,7 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     """
     path = hyperparameters.get("_class_path")
     try:
-        task = find(path, LanguageTask)
+        task = find_class(path, LanguageTask)
     except Untrusted:
         raise
     except InputError:
@@ -195,9 +186,8 @@ def write_folder(
     with making(folder) as draft:
         draft.mkdir()
         weights = {WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}
-        write_weights(weights, draft)
-        config = config_of(task, recipe) | {CHECKSUM: checksum(weights, recipe)}
-        _write_json(draft / CONFIG, config)
+        write_weights(weights, draft, recipe)
+        _write_json(draft / CONFIG, config_of(task, recipe))
         for name, content in tokenizer_files(task.tokenizer).items():
             _write_json(draft / name, content)
         if step:

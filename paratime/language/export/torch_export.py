@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from paratime.errors import InputError, describe_error
 from paratime.io.archives import read_archive
-from paratime.language.export.program import Program
+from paratime.language.export.program import StepProgram
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
 from paratime.layers.state import leaves, select, unflatten
@@ -31,7 +31,7 @@ class ExportedStep:
         initial: The state of one sequence before its first token.
     """
 
-    def __init__(self, program: Program, initial: State) -> None:
+    def __init__(self, program: StepProgram, initial: State) -> None:
         self._program, self._initial = program, initial
 
     def step(self, token: Tensor, state: State = None) -> tuple[Tensor, State]:
@@ -80,7 +80,7 @@ def load_step(folder: str | Path) -> ExportedStep:
             raise InputError(
                 str(folder / name), "a file", "none", "export the model with --step true"
             )
-    return ExportedStep(Program(folder / PROGRAM), read_archive(folder / STATE))
+    return ExportedStep(StepProgram(folder / PROGRAM), read_archive(folder / STATE))
 
 
 def _any_size(x: Tensor) -> dict[int, Any]:

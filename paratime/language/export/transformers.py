@@ -23,7 +23,7 @@ from transformers.generation.utils import GenerationMode
 from transformers.utils import ModelOutput
 
 from paratime.errors import InputError
-from paratime.language.export.safetensors import CHECKSUM, MODEL_TYPE, build_task
+from paratime.language.export.safetensors import MODEL_TYPE, build_task
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
 
@@ -39,7 +39,6 @@ class ParatimeConfig(PreTrainedConfig):
     model_type = MODEL_TYPE
 
     def __init__(self, model: dict[str, Any] | None = None, **options: Any) -> None:
-        options.pop(CHECKSUM, None)  # what is saved from here may have other weights
         super().__init__(**options)
         self.model = model
 
