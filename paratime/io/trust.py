@@ -114,7 +114,7 @@ def inside(folder: Path, name: Any) -> Path:
         InputError: It would lead out of the folder, or is no plain file where it exists.
     """
     path = folder / str(name)
-    strange = path.exists() and not path.is_file()
+    strange = not isinstance(name, str) or (path.exists() and not path.is_file())
     if strange or not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(
             f"a file that {folder} names",
@@ -166,7 +166,7 @@ class _Maker:
             return tuple(self.value(x, y) for x, y in zip(inner, values, strict=True))
         return kind(self.value(inner[0] if inner else Any, x) for x in values)
 
-    def _callable(self, base: type, value: Any) -> Any:
+    def _callable(self, base: type[Any], value: Any) -> Any:
         """Return what makes an instance of a class from further arguments."""
         path, arguments = _described(value)
         found = _look_up(path, self._of_user)
@@ -175,7 +175,7 @@ class _Maker:
         kind = find_class(path, base, of_user=self._of_user)
         return partial(kind, **self._arguments(kind, arguments)) if arguments else kind
 
-    def _object(self, hint: type, value: Any) -> Any:
+    def _object(self, hint: type[Any], value: Any) -> Any:
         if isinstance(value, hint):
             return value
         kind, arguments = self._parts(hint, value)
