@@ -6,6 +6,7 @@ Names are imported on first use, so that ``import paratime`` costs nothing by it
 from typing import TYPE_CHECKING
 
 from paratime import lazy, moved
+from paratime.io.saved.trust import trust_modules as trust  # noqa: F401
 
 if TYPE_CHECKING:
     from paratime.baselines.attention import Attention as Attention

@@ -4,8 +4,11 @@ import sys
 from difflib import get_close_matches
 from importlib.metadata import version
 
+from paratime.cli.arguments import trusted
 from paratime.cli.messages import TRAINING
 from paratime.cli.pages import help_page
+from paratime.errors import InputError
+from paratime.io.saved.trust import trust_modules
 
 USAGE = """\
 usage: paratime COMMAND [options]
@@ -26,6 +29,7 @@ Train, evaluate and use models of tokens, series and trajectories:
 About this installation:
   info                 versions, compilers and devices
   --version            the version
+  --trust MODULE       for any command: models may name classes of a module that you wrote
   --help               this text; paratime COMMAND --help for a command's options
 """
 
@@ -37,6 +41,12 @@ def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
     if "" not in sys.path:
         sys.path.append("")
+    try:
+        modules, sys.argv[1:] = trusted(sys.argv[1:])
+        trust_modules(*modules)
+    except InputError as error:
+        sys.stderr.write(f"paratime: {error}\n")
+        sys.exit(2)
     page = help_page(sys.argv[1:])
     if page is not None:
         print(page, end="")

@@ -22,7 +22,7 @@ from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.catalog import SOURCES as SERIES
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.checkpoint import check_checkpoint
+from paratime.io.saved.checkpoint import check_checkpoint
 from paratime.language.data.datamodule import TokenData
 from paratime.language.data.sources.catalog import TEXT_SOURCES
 from paratime.language.generation.callback import TextSamples

@@ -14,6 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser
 from jsonargparse._required import restore_suppressed_required
 
+from paratime.cli.arguments import TRUST, TRUST_HELP
+
 WIDTH, COLUMN = 100, 30
 """Characters of a line, and those before the descriptions."""
 
@@ -155,7 +157,8 @@ def _chosen_sections(
 
 def _ends(described: Sequence[Action]) -> str:
     by_name = {x.dest: x for x in described}
-    return "\n".join(_row(_left(by_name[x]), COMMON[x]) for x in COMMON if x in by_name)
+    rows = [_row(_left(by_name[x]), COMMON[x]) for x in COMMON if x in by_name]
+    return "\n".join([*rows, _row(f"{TRUST} MODULE", TRUST_HELP)] if rows else [])
 
 
 def _option(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from paratime import lazy
 
 if TYPE_CHECKING:
-    from paratime.io.checkpoint import read_checkpoint as read_checkpoint
+    from paratime.io.saved.checkpoint import read_checkpoint as read_checkpoint
     from paratime.training.base import DataModule as DataModule
     from paratime.training.base import Task as Task
     from paratime.training.batches.loading import ResumableLoader as ResumableLoader

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.fabric.utilities.apply_func import apply_to_collection
@@ -22,11 +23,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.errors import InputError
 from paratime.io.options import changes
+from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import LastStep, check_weights
+from paratime.training.checkpoint import LastStep, build_saved, check_weights
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -49,6 +51,15 @@ class DataModule(LightningDataModule, ABC):
             batches: Number of training batches of an epoch.
         """
         return ""
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:  # type: ignore[override]
+        """Refuse: Lightning would build sources, which may run code, as a checkpoint says.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("data", "its source", "a checkpoint", "build it as for the training")
 
 
 class Task(LightningModule, ABC):
@@ -81,6 +92,32 @@ class Task(LightningModule, ABC):
         self.random_state: Tensor | None = None
         self._first_random = torch.get_rng_state()
         self._last_step = LastStep()
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device = "cpu",
+        strict: bool = True,
+        weights_only: bool = True,
+        **given: Any,
+    ) -> Self:
+        """Return the task of a checkpoint; unlike Lightning's, run nothing that it names.
+
+        Args:
+            checkpoint_path: The checkpoint.
+            map_location: The device of the task.
+            strict: Whether all weights must be those of the task.
+            weights_only: True; nothing else is supported.
+            given: Arguments of the task, instead of those of the checkpoint.
+
+        Raises:
+            InputError: The file is damaged, or names classes that data may not name.
+        """
+        if not weights_only:
+            raise InputError("weights_only", "True", "False", "leave it out")
+        saved = read_checkpoint(checkpoint_path)
+        return build_saved(cls, saved, strict=strict, **given).to(map_location)
 
     @abstractmethod
     def build(self, spec: Any) -> None:

@@ -10,8 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from paratime.errors import InputError
-from paratime.io.checkpoint import read_checkpoint
+from paratime.errors import InputError, describe_error
+from paratime.io.saved.checkpoint import read_checkpoint
+from paratime.io.saved.trust import find_class, make
 
 TaskT = TypeVar("TaskT", bound=LightningModule)
 
@@ -189,8 +190,9 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
     Raises:
         InputError: There is no checkpoint of ``paratime fit``, or its task is another one.
     """
-    saved = read_checkpoint(path).get("hyper_parameters", {})
-    name = str(saved.get("_class_path", "one without its config")).rpartition(".")[2]
+    saved = read_checkpoint(path)
+    described = saved["hyper_parameters"]
+    name = str(described.get("_class_path", "one without its config")).rpartition(".")[2]
     by_name = {kind.__name__: kind for kind in kinds}
     if name not in by_name:
         raise InputError(
@@ -199,7 +201,40 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
             got=name,
             remedy="name what paratime fit printed",
         )
-    return by_name[name].load_from_checkpoint(path, map_location="cpu").eval()
+    return build_saved(by_name[name], saved).eval()
+
+
+def build_saved(
+    base: type[TaskT], saved: Mapping[str, Any], *, strict: bool = True, **given: Any
+) -> TaskT:
+    """Return the task of a checkpoint's contents, of classes that data may name.
+
+    Lightning would import the classes that a checkpoint names, and call functions.
+
+    Args:
+        base: The class of the task, or one that it derives from.
+        saved: What ``read_checkpoint`` returned.
+        strict: Whether all weights must be those of the task.
+        given: Arguments of the task, instead of those of the checkpoint.
+
+    Raises:
+        InputError: The task cannot be built, or has other weights.
+    """
+    described = {**saved.get("hyper_parameters", {})}
+    described.pop("spec", None)  # on_load_checkpoint builds the network for it
+    path = described.pop("_class_path", None)
+    kind = base if path is None else find_class(path, base)
+    task = make(kind, {"init_args": described, "class_path": path} if path else described, **given)
+    try:
+        task.on_load_checkpoint({**saved})
+        task.load_state_dict(saved["state_dict"], strict=strict)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged description of the data leads to
+        raise InputError(
+            "checkpoint", f"one of a {kind.__name__}", describe_error(error), "train it anew"
+        ) from None
+    return task
 
 
 def check_weights(ours: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from gluonts.core.serde import dump_json, load_json
+from gluonts.core.serde import dump_json
 from lightning.pytorch.callbacks import Callback
 
 from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
+from paratime.forecast.gluonts.recipe import decode
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.checkpoint import check_checkpoint
+from paratime.io.saved.checkpoint import read_checkpoint
+from paratime.io.saved.trust import annotations, make_value
 
 CIRCUMSTANCES = ("trainer_kwargs", "checkpoint_every", "forecasts")
 """Arguments of an estimator that its weights do not depend on."""
@@ -21,9 +22,11 @@ class Arguments(Callback):
 
     Args:
         arguments: Arguments by name, as ``validated`` stores them.
+        kind: The class of the estimator, whose annotations tell what they are.
     """
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any], kind: type) -> None:
+        self._kind = kind
         kept = {name: x for name, x in arguments.items() if name not in CIRCUMSTANCES}
         self._texts = {name: dump_json(x) for name, x in kept.items()}
 
@@ -42,8 +45,7 @@ class Arguments(Callback):
         Raises:
             InputError: One line with the argument.
         """
-        check_checkpoint(str(ckpt_path))
-        saved = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        saved = read_checkpoint(ckpt_path)
         before = saved.get("callbacks", {}).get(self.state_key)
         same = SeriesSpec.saved_in(saved.get("hyper_parameters", {})) == task.spec
         if before is None or not same:
@@ -55,15 +57,15 @@ class Arguments(Callback):
             )
         for name in sorted({*before, *self._texts}):
             was, now = (texts.get(name, "its default") for texts in (before, self._texts))
-            if was != now and _renewed(was) != now:
+            if was != now and self._renewed(name, was) != now:
                 raise InputError(
                     name, f"{was}, as in {ckpt_path}", now, "give that, or train again"
                 )
 
-
-def _renewed(text: str) -> str:
-    """Return an argument's JSON with the current paths of its classes."""
-    try:
-        return dump_json(load_json(text))
-    except (ValueError, ImportError, AttributeError):
-        return text
+    def _renewed(self, name: str, text: str) -> str:
+        """Return an argument's JSON with the current paths of its classes."""
+        try:
+            hint = annotations(self._kind)[name]
+            return dump_json(make_value(hint, decode(text)))
+        except (InputError, KeyError, RuntimeError):
+            return text

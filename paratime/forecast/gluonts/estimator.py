@@ -269,7 +269,7 @@ class ParaRNNEstimator(Estimator):
     ) -> tuple[Selection, ForecastTask]:
         """Train while held-out windows choose the steps, then on everything for as many steps."""
         task, selection = self._task(data.spec, start), Selection()
-        arguments = Arguments(self.__init_args__)
+        arguments = Arguments(self.__init_args__, type(self))
         if ckpt_path is not None:
             arguments.check(ckpt_path, task)
             selection.restore(ckpt_path)

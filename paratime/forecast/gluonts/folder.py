@@ -1,18 +1,16 @@
 """A predictor's folder: its description as JSON, and the weights that were written with it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from hashlib import sha256
-from json import JSONDecodeError
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from paratime.errors import InputError
+from paratime.errors import InputError, describe_error
 from paratime.forecast.gluonts.recipe import ABOUT
 from paratime.io.atomic import replacing
+from paratime.io.saved.archives import read_archive
 
 WEIGHTS = "weights.pt"
 
@@ -34,21 +32,30 @@ def folder_weights(folder: Path) -> dict[str, Tensor]:
     """
     if not (folder / WEIGHTS).is_file() or not (folder / ABOUT).is_file():
         raise InputError(str(folder), _EXPECTED, "none", _REMEDY)
-    with damage_in_one_line(folder):
-        saved = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-        if saved["of"] != _digest(folder):
-            raise InputError(str(folder), _EXPECTED, "those of another", _REMEDY)
-        weights: dict[str, Tensor] = saved["weights"]
-        return weights
-
-
-@contextmanager
-def damage_in_one_line(folder: Path) -> Iterator[None]:
-    """Report what cannot be read in a predictor's folder."""
     try:
-        yield
-    except (RuntimeError, EOFError, UnpicklingError, JSONDecodeError, KeyError) as error:
-        raise InputError(str(folder), _EXPECTED, "damaged or older ones", _REMEDY) from error
+        saved = read_archive(folder / WEIGHTS)
+    except InputError as error:
+        raise InputError(
+            str(folder), _EXPECTED, f"damaged ones: {error.args[2]}", _REMEDY
+        ) from None
+    if not isinstance(saved, dict) or saved.get("of") != _digest(folder):
+        raise InputError(str(folder), _EXPECTED, "those of another", _REMEDY)
+    weights: dict[str, Tensor] = saved.get("weights", {})
+    return weights
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Load the weights of a folder.
+
+    Raises:
+        InputError: They are those of another network.
+    """
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            str(folder), "weights of its network", describe_error(error), _REMEDY
+        ) from None
 
 
 def _digest(folder: Path) -> str:

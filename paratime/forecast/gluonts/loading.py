@@ -1,18 +1,15 @@
 """Forecasters from their folders and checkpoints, without Lightning."""
 
-import inspect
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gluonts.core.serde import decode
-from jsonargparse import ArgumentParser
-
+from paratime.errors import InputError
 from paratime.forecast.data.spec import SeriesSpec
-from paratime.forecast.gluonts.folder import damage_in_one_line, folder_weights
-from paratime.forecast.gluonts.recipe import ABOUT, Recipe
+from paratime.forecast.gluonts.folder import fill, folder_weights
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe, decode
 from paratime.forecast.model.trained import ForecastModel
-from paratime.io.checkpoint import read_checkpoint
+from paratime.io.saved.checkpoint import read_checkpoint
+from paratime.io.saved.trust import make, make_value
 
 if TYPE_CHECKING:
     from paratime.forecast.model.task import ForecastTask
@@ -30,11 +27,12 @@ def load_network(path: str) -> "ForecastModel | ForecastTask":
         return _of_folder(Path(path))
     if Path(path).exists():
         saved = read_checkpoint(path)
-        given = saved.get("hyper_parameters", {})
+        given = {**saved["hyper_parameters"]}
         spec = SeriesSpec.saved_in(given)
-        if given.get("_class_path") == TASK and spec is not None and "encoder" in given:
-            model = _built(given, spec)
-            model.load_state_dict(saved["state_dict"])
+        if given.pop("_class_path", None) == TASK and spec is not None and "encoder" in given:
+            model = make(ForecastModel, given)
+            model.specify(spec)
+            fill(model, saved["state_dict"], Path(path))
             return model.eval()
     from paratime.forecast.gluonts.predictor import load_forecaster  # brings Lightning along
 
@@ -43,20 +41,15 @@ def load_network(path: str) -> "ForecastModel | ForecastTask":
 
 def _of_folder(folder: Path) -> ForecastModel:
     weights = folder_weights(folder)
-    with damage_in_one_line(folder):
-        given = json.loads((folder / ABOUT).read_text())["kwargs"]
-        recipe: Recipe = decode(given["recipe"])
-        model = recipe.model(SeriesSpec.of(decode(given["series"])))
-        model.load_state_dict(weights)
+    described: Any = decode((folder / ABOUT).read_text(encoding="utf-8"))
+    try:
+        given = described["init_args"]
+        recipe: Recipe = make_value(Recipe, given["recipe"])
+        spec = SeriesSpec.of(given["series"])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            str(folder / ABOUT), "a recipe and its series", f"no {error}", "fit it again"
+        ) from None
+    model = recipe.model(spec)
+    fill(model, weights, folder)
     return model.eval()
-
-
-def _built(given: dict[str, Any], spec: SeriesSpec) -> ForecastModel:
-    """Return a new network from the hyper-parameters of a checkpoint."""
-    names = inspect.signature(ForecastModel).parameters
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(ForecastModel, "model", fail_untyped=False)
-    parsed = parser.parse_object({"model": {k: x for k, x in given.items() if k in names}})
-    model: ForecastModel = parser.instantiate(parsed).model
-    model.specify(spec)
-    return model

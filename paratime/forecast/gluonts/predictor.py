@@ -15,12 +15,14 @@ from paratime.errors import InputError
 from paratime.forecast.data.series import from_gluonts
 from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.fitting.selection import Selection
-from paratime.forecast.gluonts.folder import damage_in_one_line, folder_weights, save_weights
-from paratime.forecast.gluonts.recipe import Recipe
+from paratime.forecast.gluonts.folder import fill, folder_weights, save_weights
+from paratime.forecast.gluonts.recipe import ABOUT, Recipe, decode
 from paratime.forecast.inference.direct import forecast
 from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.checkpoint import check_checkpoint
+from paratime.io.saved.checkpoint import read_checkpoint
+from paratime.io.saved.trust import make
+from paratime.training.checkpoint import build_saved
 
 
 class ParaRNNPredictor(RepresentablePredictor):
@@ -88,16 +90,19 @@ class ParaRNNPredictor(RepresentablePredictor):
 
     @classmethod
     def deserialize(cls, path: Path, device: str | torch.device = "cpu") -> "ParaRNNPredictor":
-        """Read a predictor from its folder.
+        """Read a predictor from its folder; run nothing that the folder names.
+
+        ``Predictor.deserialize`` of GluonTS imports what ``gluonts-config.json`` names, before it
+        leads here: call it for folders that you wrote.
 
         Raises:
-            InputError: The folder holds no complete predictor.
+            InputError: The folder holds no complete predictor, or names classes that data may not
+                name (``paratime.trust``).
         """
         path = Path(path)
         weights = folder_weights(path)
-        with damage_in_one_line(path):
-            predictor = super().deserialize(path)
-            predictor.task.load_state_dict(weights)
+        predictor = make(cls, decode((path / ABOUT).read_text(encoding="utf-8")))
+        fill(predictor.task, weights, path)
         return predictor.to(device)
 
 
@@ -113,10 +118,9 @@ def load_forecaster(path: str) -> ForecastTask:
         raise InputError(
             "model", "a forecaster's folder, or a checkpoint", repr(path), "name what a fit wrote"
         )
-    check_checkpoint(path)
-    try:
-        return ForecastTask.load_from_checkpoint(path, map_location="cpu").eval()
-    except TypeError as error:  # its hyper-parameters lack the encoder
+    saved = read_checkpoint(path)
+    if "encoder" not in saved.get("hyper_parameters", {}):
         raise InputError(
             path, "one of paratime fit", "one of forecast fit", "name the folder that it is in"
-        ) from error
+        )
+    return build_saved(ForecastTask, saved).eval()

@@ -15,6 +15,7 @@ from paratime.forecast.data.spec import SeriesSpec
 from paratime.forecast.data.windows import SeriesTensors, pack_series, placed
 from paratime.forecast.model.network import MEMORY_TENSORS, ForecastNetwork, Memory
 from paratime.io.atomic import replacing
+from paratime.io.saved.archives import read_archive
 from paratime.layers.state import leaves, map_state, unflatten
 
 
@@ -196,10 +197,10 @@ def load_states(path: str | Path, model: str, device: torch.device) -> dict[str,
     if not Path(path).is_file():
         raise InputError(str(path), WRITTEN, "none there", "check the path")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch has no common class for damaged files
+        content = read_archive(path, device)
+    except InputError as error:
         raise InputError(
-            str(path), WRITTEN, f"one that cannot be read ({type(error).__name__})", "save it again"
+            str(path), WRITTEN, f"one that cannot be read ({error.args[2]})", "save it again"
         ) from None
     if not isinstance(content, dict) or content.get("magic") != MAGIC:
         raise InputError(str(path), WRITTEN, "another kind of file", "save it again")

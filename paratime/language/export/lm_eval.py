@@ -3,8 +3,11 @@
 Importing this module registers the model ``paratime``; running it runs ``lm_eval``:
 
     python -m paratime.language.export.lm_eval run --model paratime --tasks TASK ...
+
+A model with a class of yours needs ``--trust MODULE``, too.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +20,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from torch import Tensor
 from tqdm import tqdm
 
+from paratime.cli.arguments import trusted
 from paratime.errors import InputError, check_at_least
+from paratime.io.saved.trust import trust_modules
 from paratime.language.evaluation.contexts import Context, default_context
 from paratime.language.evaluation.evaluate import document_ids, log_likelihoods
 from paratime.language.export.safetensors import load_task
@@ -167,4 +172,6 @@ def _sampling(options: dict[str, Any], seed: int) -> Sampling:
 if __name__ == "__main__":
     from lm_eval.__main__ import cli_evaluate
 
+    modules, sys.argv[1:] = trusted(sys.argv[1:])
+    trust_modules(*modules)
     cli_evaluate()

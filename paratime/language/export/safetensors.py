@@ -3,22 +3,22 @@
 import copy
 import inspect
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import making
-from paratime.io.checkpoint import read_checkpoint
+from paratime.io.saved.checkpoint import read_checkpoint
+from paratime.io.saved.trust import Untrusted, find_class, make
 from paratime.language.data.spec import TokenSpec
 from paratime.language.model.network import LanguageModel, LanguageNetwork
 from paratime.language.model.weights import (
     CONFIG,
+    check_weights_of,
     read_json,
     read_weights,
     write_weights,
@@ -58,7 +58,7 @@ def export_task(
     kind = type(task)
     arguments = dict(task.hparams) | {"encoder": encoder}
     recipe = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
-    twin = build_task(recipe)
+    twin = build_task(recipe, of_user=True)
     remedy = "describe the encoder with all arguments that it was built with"
     _fill(twin, task.state_dict(), "encoder", remedy)
     _check_same(task, twin, remedy)
@@ -85,11 +85,9 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
 def from_exported(folder: str | Path) -> "LanguageTask":
     """Return the model of a folder, in evaluation mode, with identical weights.
 
-    Building it imports the classes that the config names, from installed packages or the working
-    directory.
-
     Raises:
-        InputError: Files are missing, or do not match.
+        InputError: Files are missing or damaged, do not match, or name classes that data may not
+            name (``paratime.trust``).
     """
     recipe, weights = _exported(folder)
     return _filled(build_task(recipe), weights, f"weights of {folder}", "export the model again")
@@ -127,45 +125,45 @@ def _load(path: str, device: str, build: Callable[[dict[str, Any]], NetworkT]) -
         ) from None
 
 
-def build_task(recipe: dict[str, Any]) -> "LanguageTask":
+def build_task(recipe: dict[str, Any], *, of_user: bool = False) -> "LanguageTask":
     """Return a new model.
 
     Args:
         recipe: Its class and arguments, as plain data.
+        of_user: Whether the user wrote the recipe, who may name any class.
 
     Raises:
-        InputError: A class cannot be imported, or does not accept the arguments.
+        InputError: Data may not name a class, or it does not accept the arguments.
     """
     from paratime.language.model.task import LanguageTask  # brings Lightning along
 
-    return _build(recipe, LanguageTask)
+    return _build(recipe, LanguageTask, of_user)
 
 
 def build_model(recipe: dict[str, Any]) -> LanguageNetwork:
     """Return the network of a new model, without importing Lightning for a ``LanguageTask``."""
-    if not _is_own(str(recipe.get("class_path"))):
+    if not _is_own(recipe.get("class_path")):
         return build_task(recipe)
-    given, names = recipe.get("init_args", {}), inspect.signature(LanguageModel).parameters
-    kept = {name: value for name, value in given.items() if name in (*names, *SPECIFIED)}
     name = f"{LanguageModel.__module__}.{LanguageModel.__qualname__}"
-    return _build({"class_path": name, "init_args": kept}, LanguageModel)
+    return _build(recipe | {"class_path": name}, LanguageModel)
 
 
-def _build(recipe: dict[str, Any], kind: type[NetworkT]) -> NetworkT:
-    arguments = copy.deepcopy(recipe.get("init_args", {}))
+def _build(recipe: dict[str, Any], kind: type[NetworkT], of_user: bool = False) -> NetworkT:
+    recipe = recipe if isinstance(recipe, dict) else {}
+    given = recipe.get("init_args")
+    arguments = {**given} if isinstance(given, dict) else {}
     spec = TokenSpec.saved_in(arguments)
     if spec is None:
         raise InputError(
             "model", "classes, arguments and a spec of tokens", "none", "export the model again"
         )
-    for name in SPECIFIED:  # the parser would parse a tokenizer's strings, such as JSON
+    for name in SPECIFIED:
         arguments.pop(name, None)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(kind, "model", fail_untyped=False)
     try:
-        described = {"model": recipe | {"init_args": arguments}}
-        task: NetworkT = parser.instantiate(parser.parse_object(described)).model
-    except ArgumentError as error:
+        task = make(kind, recipe | {"init_args": arguments}, of_user=of_user)
+    except Untrusted:
+        raise
+    except InputError as error:
         raise InputError(
             "model", "classes and arguments", one_line(error), "run where it is, or install it"
         ) from None
@@ -183,7 +181,7 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         InputError: They do not describe how to build the model.
     """
-    path = str(hyperparameters.get("_class_path"))
+    path = hyperparameters.get("_class_path")
     names = _arguments_of(path)
     if names is None or "encoder" not in hyperparameters:
         raise InputError(
@@ -198,22 +196,24 @@ def recipe_of(hyperparameters: dict[str, Any], name: str) -> dict[str, Any]:
     return {"class_path": path, "init_args": arguments}
 
 
-def _is_own(class_path: str) -> bool:
+def _is_own(class_path: Any) -> bool:
     """Return whether a class is ``LanguageTask``, by any of the names that it has had."""
-    return class_path.startswith("paratime.") and class_path.endswith(".LanguageTask")
+    path = str(class_path)
+    return path.startswith("paratime.") and path.endswith(".LanguageTask")
 
 
-def _arguments_of(class_path: str) -> Iterable[str] | None:
+def _arguments_of(class_path: Any) -> Iterable[str] | None:
     """Return the arguments of a language task, None if there is no such class."""
     if _is_own(class_path):
         return (*inspect.signature(LanguageModel).parameters, "spec", "optimizer")
     from paratime.language.model.task import LanguageTask  # brings Lightning along
 
-    module, _, attribute = class_path.rpartition(".")
-    kind = getattr(sys.modules.get(module), attribute, None)  # like Lightning, import nothing new
-    if not (isinstance(kind, type) and issubclass(kind, LanguageTask)):
+    try:
+        return inspect.signature(find_class(class_path, LanguageTask)).parameters
+    except Untrusted:
+        raise
+    except InputError:
         return None
-    return inspect.signature(kind).parameters
 
 
 def write_folder(
@@ -222,7 +222,8 @@ def write_folder(
     """Write a model and its recipe, completely or not at all."""
     with making(folder) as draft:
         draft.mkdir()
-        write_weights({WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}, draft)
+        weights = {WEIGHT_PREFIX + name: x for name, x in task.state_dict().items()}
+        write_weights(weights, draft, recipe)
         _write_json(draft / CONFIG, config_of(task, recipe))
         for name, content in tokenizer_files(task.tokenizer).items():
             _write_json(draft / name, content)
@@ -255,9 +256,9 @@ def _exported(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
-    weights = read_weights(Path(folder))
-    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
-    return config.get("model", {}), named
+    weights, recipe = read_weights(Path(folder)), config.get("model", {})
+    check_weights_of(Path(folder), weights, recipe)
+    return recipe, {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
 
 
 def _in_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

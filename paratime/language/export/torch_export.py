@@ -5,7 +5,6 @@ any B. ``state.pt`` holds the state of one sequence before its first token.
 """
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from torch.export import Dim
 from torch.utils._pytree import tree_map
 
 from paratime.errors import InputError, describe_error
+from paratime.io.saved.archives import read_archive
+from paratime.language.export.program import StepProgram
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
-from paratime.layers.state import select
+from paratime.layers.state import leaves, select, unflatten
 
 PROGRAM, STATE = "step.pt2", "state.pt"
 
@@ -26,18 +27,20 @@ class ExportedStep:
     """A program that was loaded: ``LanguageTask.step`` without a task.
 
     Args:
-        program: Maps ids (B,) and a state to logits and the next state.
+        program: Maps ids (B,) and the tensors of a state to logits and those of the next state.
         initial: The state of one sequence before its first token.
     """
 
-    def __init__(self, program: Callable[..., tuple[Tensor, State]], initial: State) -> None:
+    def __init__(self, program: StepProgram, initial: State) -> None:
         self._program, self._initial = program, initial
 
     def step(self, token: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Map ids (B,) to logits (B, vocab_size) of the next ids and the new state."""
         if state is None:
             state = select(self._initial, token.new_zeros(token.shape[0]))
-        return self._program(token, state)
+        with torch.no_grad():
+            logits, *parts = self._program([token, *leaves(state)])
+        return logits, unflatten(parts, self._initial)
 
 
 def export_step(task: LanguageTask, folder: Path) -> None:
@@ -69,7 +72,7 @@ def load_step(folder: str | Path) -> ExportedStep:
     """Load the program that ``paratime language export --step true`` wrote into a folder.
 
     Raises:
-        InputError: The folder has none.
+        InputError: The folder has none, or files that are damaged or would run other code.
     """
     folder = Path(folder)
     for name in (PROGRAM, STATE):
@@ -77,8 +80,7 @@ def load_step(folder: str | Path) -> ExportedStep:
             raise InputError(
                 str(folder / name), "a file", "none", "export the model with --step true"
             )
-    program = torch.export.load(folder / PROGRAM).module()
-    return ExportedStep(program, torch.load(folder / STATE, weights_only=True))
+    return ExportedStep(StepProgram(folder / PROGRAM), read_archive(folder / STATE))
 
 
 def _any_size(x: Tensor) -> dict[int, Any]:

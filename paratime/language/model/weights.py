@@ -1,9 +1,12 @@
 """Weights and configs on disk as safetensors and JSON."""
 
 import json
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
@@ -11,6 +14,9 @@ from paratime.io.packages import import_package
 
 CONFIG = "config.json"
 INDEX, WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+
+CHECKSUM = "crc32"
+"""Key of the metadata of weights, for the checksum of them and of their model."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     safetensors = _safetensors()
     names = [WEIGHTS]
     if (folder / INDEX).exists():
-        names = sorted({*read_json(folder / INDEX)["weight_map"].values()})
+        names = _named_files(folder)
     found: dict[str, Tensor] = {}
     for name in names:
         path = folder / name
@@ -60,16 +66,84 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def write_weights(weights: dict[str, Tensor], folder: Path) -> None:
+def _named_files(folder: Path) -> list[str]:
+    """Return the files that an index names, which are in its folder."""
+    about = read_json(folder / INDEX)
+    try:
+        names = sorted({*about["weight_map"].values()})
+        if outside := [name for name in names if Path(name).name != name]:
+            raise ValueError(f"{outside[0]}, in another folder")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            str(folder / INDEX), "a weight_map", one_line(error), "fetch it again"
+        ) from None
+    return names
+
+
+def checksum(weights: Mapping[str, Tensor], about: Any) -> str:
+    """Return a CRC-32 of weights, their names and kinds, and of what describes the model.
+
+    Args:
+        weights: Tensors by name.
+        about: The description, as JSON can hold it.
+    """
+    found = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(weights):
+        x = weights[name].detach().cpu().contiguous()
+        found = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), found)
+        found = zlib.crc32(x.reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
+
+
+def check_weights_of(folder: Path, weights: Mapping[str, Tensor], about: Any) -> None:
+    """Refuse weights of which ``write_weights`` wrote other ones, or for another model.
+
+    Other programs write no checksum, which is no mistake.
+
+    Raises:
+        InputError: They have another checksum than their file says.
+    """
+    path = folder / WEIGHTS
+    if (folder / INDEX).exists() or not path.exists():
+        return
+    with _safetensors().safe_open(path, "pt") as file:
+        written = (file.metadata() or {}).get(CHECKSUM)
+    if written not in (None, found := checksum(weights, about)):
+        raise InputError(
+            str(path),
+            expected=f"weights and a model with the checksum {written}",
+            got=found,
+            remedy="copy the folder again",
+        )
+
+
+def write_weights(weights: dict[str, Tensor], folder: Path, about: Any) -> None:
     """Write weights to one file; shared ones are written under each of their names.
+
+    Args:
+        weights: Tensors by name.
+        folder: Where.
+        about: What describes the model, as JSON can hold it.
 
     Raises:
         InputError: safetensors is not installed.
     """
     safetensors = _safetensors()
     apart = {name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}
-    safetensors.torch.save_file(apart, folder / WEIGHTS, metadata={"format": "pt"})
+    metadata = {CHECKSUM: checksum(apart, about), "format": "pt"}
+    safetensors.torch.save_file(apart, folder / WEIGHTS, metadata=metadata)
+    _in_order(folder / WEIGHTS, metadata)
     (folder / WEIGHTS).chmod(0o644)  # as any other file
+
+
+def _in_order(path: Path, metadata: dict[str, str]) -> None:
+    """Put a file's metadata in order, which safetensors writes as chance has it."""
+    text = json.dumps({"__metadata__": metadata}, separators=(",", ":"))[:-1].encode()
+    with path.open("r+b") as file:
+        file.seek(8)
+        if sorted(file.read(len(text))) == sorted(text):
+            file.seek(8)
+            file.write(text)
 
 
 def _safetensors() -> Any:

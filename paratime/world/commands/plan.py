@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,8 +116,8 @@ def chosen_environment(
         )
     if name != spec.environment:
         return name, given
-    if not given.wrappers:
-        check_trusted(spec.options)
+    named = replace(spec.options, wrappers=[]) if given.wrappers else spec.options
+    check_trusted("" if environment else name, named)
     return name, given.over(spec.options)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from paratime.errors import InputError, check_at_least, describe_error, one_line
 from paratime.io.code import code_digest, module_of, versions
+from paratime.io.saved.trust import is_trusted
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spaces import (
     CLASSES,
@@ -26,7 +27,18 @@ LIMIT = 1000
 """Steps after which an episode is cut short where an environment has no time limit."""
 
 TRUSTED = "gymnasium.wrappers."
-"""Wrappers that a file may name; those of other modules are a user's to name."""
+"""Where wrappers are that a file may name; those of other modules are a user's to name."""
+
+WRAPPERS = {
+    *("AddRenderObservation", "AddWhiteNoise", "AtariPreprocessing", "Autoreset", "ClipAction"),
+    *("ClipReward", "DelayObservation", "DiscretizeAction", "DiscretizeObservation"),
+    *("DtypeObservation", "FilterObservation", "FlattenObservation", "FrameStackObservation"),
+    *("GrayscaleObservation", "MaxAndSkipObservation", "NormalizeObservation", "NormalizeReward"),
+    *("ObstructView", "OrderEnforcing", "PassiveEnvChecker", "RepeatAction", "RescaleAction"),
+    *("RescaleObservation", "ReshapeObservation", "ResizeObservation", "StickyAction"),
+    *("TimeAwareObservation", "TimeLimit"),
+}
+"""Which of them a file may name: those that write, show and run nothing of their own."""
 
 
 @dataclass(frozen=True)
@@ -232,12 +244,26 @@ def spec_json(environment: str, options: EnvironmentOptions) -> str:
         return str(id_alone.to_json())
 
 
-def check_trusted(options: EnvironmentOptions) -> None:
-    """Refuse options of data whose wrappers are none of Gymnasium's: data names no code to run."""
+def check_trusted(environment: str, options: EnvironmentOptions) -> None:
+    """Refuse an environment of data that would import code which the user did not name.
+
+    Raises:
+        InputError: Its id names a module, or a wrapper is none of Gymnasium's.
+    """
+    module = environment.rpartition(":")[0]
+    if module and not is_trusted(module):
+        raise InputError(
+            f"environment {environment} of the data",
+            expected="an id alone",
+            got=f"a module, {module}",
+            remedy=f"choose it yourself: --environment {environment}, or --trust {module}",
+        )
     for given in options.wrappers:
         path = _wrapper(given)[0]
-        known = isinstance(given, str) or given.get("kwargs") is not None
-        if not (known and path.startswith(TRUSTED)):
+        module, _, name = path.rpartition(".")
+        complete = isinstance(given, str) or given.get("kwargs") is not None
+        known = path.startswith(TRUSTED) and name in WRAPPERS
+        if not complete or not (known or is_trusted(module)):
             raise InputError(
                 f"wrapper {path} of the data",
                 expected=f"one of {TRUSTED[:-1]}, with its arguments",

@@ -170,12 +170,12 @@ def test_specifications_of_files_hold_what_was_given():
     options = options_of(json.loads(world.spec.to_json()))
     clip = {"entry_point": "gymnasium.wrappers.transform_action.ClipAction", "kwargs": {}}
     assert options == EnvironmentOptions({"g": 1.0}, 50, [clip])
-    check_trusted(options)
+    check_trusted("Pendulum-v1", options)
     made = make_environment("Pendulum-v1", options)
     assert (made.unwrapped.g, made.spec.max_episode_steps) == (1.0, 50)
     assert options_of(json.loads(spec_json("Pendulum-v1", options))) == options
     strange = options_of({"additional_wrappers": [{"entry_point": "os:system", "kwargs": {}}]})
-    refused(r"wrapper os.system of the data: .*--wrappers", check_trusted, strange)
+    refused(r"wrapper os.system of the data: .*--wrappers", check_trusted, "Pendulum-v1", strange)
 
 
 WRAPPERS = """

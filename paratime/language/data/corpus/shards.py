@@ -26,6 +26,7 @@ from tqdm import tqdm
 from paratime.errors import InputError
 from paratime.io.atomic import replacing
 from paratime.io.paths import expanded
+from paratime.io.saved.trust import inside
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.tokenizers.base import Tokenizer, describe_tokenizer, keeps_bytes
 from paratime.language.tokenizers.catalog import tokenizer_from_spec
@@ -33,6 +34,9 @@ from paratime.language.tokenizers.catalog import tokenizer_from_spec
 FORMAT = 3
 READABLE = (2, FORMAT)
 """Formats that can be read; the bytes of format 2 are those of tokens, not of texts."""
+
+KINDS = {kind.str: kind for kind in (np.dtype("<u2"), np.dtype("<u4"))}
+"""Types of token ids, by their names in a manifest."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,12 +134,12 @@ def open_split(folder: Path, split: str) -> Shards:
         files = {each["file"]: each["sha256"] for each in split_files(entry)}
         corrected = entry.get("corrected")
         found = Shards(
-            [folder / each["file"] for each in entry["shards"]],
-            folder / entry["index"]["file"],
-            corrected and folder / corrected["file"],
+            [inside(folder, each["file"]) for each in entry["shards"]],
+            inside(folder, entry["index"]["file"]),
+            corrected and inside(folder, corrected["file"]),
             count=entry["tokens"],
             limit=about["shard_tokens"],
-            dtype=np.dtype(about["dtype"]),
+            dtype=KINDS[about["dtype"]],
         )
     verify_checksums(folder, files)
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from paratime.errors import InputError, one_line
 from paratime.io.paths import expanded
+from paratime.io.saved.trust import inside
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.data.sources.files import FileSource, decode_utf8
 
@@ -97,7 +98,7 @@ class LitData(Source):
                 remedy="write it so, or as JSON Lines",
             )
         for chunk in chunks:
-            yield from self._items(folder / chunk["filename"], chunk, dtype, starts)
+            yield from self._items(inside(folder, chunk["filename"]), chunk, dtype, starts)
         starts.check()
 
     def files(self) -> list[Path]:

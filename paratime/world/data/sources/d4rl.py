@@ -9,7 +9,7 @@ from paratime.errors import InputError
 from paratime.io.paths import expanded
 from paratime.world.data.episode import Array, Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
-from paratime.world.data.sources.minari import open_hdf5
+from paratime.world.data.sources.minari import open_hdf5, own_rows
 from paratime.world.data.sources.readings import (
     OF_ORDER,
     describe_ends,
@@ -45,7 +45,7 @@ class D4RL(Source):
         path = Path(expanded(self.path))
         with open_hdf5(path) as file:
             keys = [key for key in (*ROWS, NEXT) if hasattr(file.get(key), "shape")]
-            rows = {key: np.atleast_1d(file[key][()]) for key in keys}
+            rows = {key: np.atleast_1d(own_rows(file[key])) for key in keys}
         _check_rows(rows, path)
         ended = rows["terminals"].astype(bool) | rows["timeouts"].astype(bool)
         ended[-1:] = True

@@ -111,6 +111,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         )
     try:
         with h5py.File(path, "r") as file:
+            file.visititems_links(_check_link)
             yield file
     except InputError:
         raise
@@ -118,6 +119,22 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         raise InputError(
             str(path), "a whole HDF5 file", one_line(error), "fetch or write it again"
         ) from None
+
+
+def _check_link(name: str, link: Any) -> None:
+    if isinstance(link, _h5py().ExternalLink):
+        raise ValueError(f"{name} is in another file, {link.filename}")
+
+
+def own_rows(node: Any) -> Array:
+    """Return the rows of a dataset; refuse one whose rows lie in other files.
+
+    Raises:
+        ValueError: They do.
+    """
+    if node.is_virtual or node.external:
+        raise ValueError(f"the rows of {node.name} are in another file")
+    return np.asarray(node[()])
 
 
 def _metadata(file: Any, path: Path) -> dict[str, Any]:
@@ -208,7 +225,7 @@ def _actions(node: Any, what: str, code: ActionCode | None) -> Array:
 def _array(node: Any, what: str) -> Array:
     if not hasattr(node, "shape"):
         raise InputError(what, "one array", f"the parts {', '.join(node)}", "put them side by side")
-    return np.asarray(node[()])
+    return own_rows(node)
 
 
 def _last(flags: Array, shape: tuple[int, ...], what: str) -> bool:
@@ -229,7 +246,7 @@ def _last(flags: Array, shape: tuple[int, ...], what: str) -> bool:
 def _parts(node: Any, name: str, key: str = "") -> dict[str, Array]:
     """Return the arrays in nested groups, by the path to each."""
     if hasattr(node, "shape"):
-        return {key or VECTOR: _pixels(np.asarray(node[()]), f"{key or VECTOR} of {name}")}
+        return {key or VECTOR: _pixels(own_rows(node), f"{key or VECTOR} of {name}")}
     found: dict[str, Array] = {}
     for part in node:
         found |= _parts(node[part], name, f"{key}/{part}" if key else part)

@@ -1,6 +1,7 @@
 """What a checkpoint of ``paratime fit`` holds, read without Lightning."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -8,23 +9,43 @@ from zipfile import is_zipfile
 import torch
 
 from paratime.errors import InputError, one_line
+from paratime.io.saved.archives import check_archive, check_shards
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
 
 
 def check_checkpoint(path: str) -> None:
-    """Refuse a path that is not a whole checkpoint file or folder."""
+    """Refuse a path that is not a whole checkpoint file or folder, or would run code."""
     if not Path(path).exists():
         problem = "an existing checkpoint", repr(path)
     elif Path(path).is_file() and not is_zipfile(path):
         problem = "a checkpoint", f"another or a cut file, {path!r}"
     else:
-        return
+        return _check_parts(Path(path))
     raise InputError(
         "ckpt_path",
         *problem,
         remedy=f"paratime fit prints the path at its end; relative ones start from {Path.cwd()}",
+    )
+
+
+def _check_parts(path: Path) -> None:
+    """Refuse a file or a folder with damaged parts, or parts that would run code."""
+    try:
+        if path.is_dir():
+            check_shards(path)
+        check_archive(path / META if path.is_dir() else path)
+    except InputError as error:
+        raise _unreadable(path, error.args[2]) from None
+
+
+def _unreadable(path: str | Path, got: str) -> InputError:
+    return InputError(
+        str(path),
+        expected="a checkpoint of paratime fit",
+        got=got,
+        remedy="name what paratime fit printed",
     )
 
 
@@ -37,13 +58,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     check_checkpoint(str(path))
     try:
         saved = _read_folder(Path(path)) if Path(path).is_dir() else _read_file(Path(path))
+        for name in ("hyper_parameters", "state_dict"):
+            if not isinstance(saved.setdefault(name, {}), Mapping):
+                raise TypeError(f"{name} is no dictionary")
     except Exception as error:  # torch names no common class for what is cut or of another kind
-        raise InputError(
-            str(path),
-            expected="a checkpoint of paratime fit",
-            got=f"{type(error).__name__}: {one_line(error)}",
-            remedy="name what paratime fit printed",
-        ) from None
+        raise _unreadable(path, f"{type(error).__name__}: {one_line(error)}") from None
     return saved
 
 

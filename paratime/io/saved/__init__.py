@@ -1,0 +1,1 @@
+"""What was saved, read as data: whole, by checksums, and of classes that data may name."""
