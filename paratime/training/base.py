@@ -19,6 +19,8 @@ from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.training.carry import Carry
 from paratime.training.checkpoint import check_weights
+from paratime.training.finite.steps import SkipNonFinite
+from paratime.training.finite.weights import check_checkpoint_is_finite
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -103,9 +105,10 @@ class Task(LightningModule, ABC):
             self.specify(spec)
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Measure throughput, unless the trainer does so already."""
-        known = any(isinstance(callback, Throughput) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return [] if known else [Throughput()]
+        """Measure throughput and skip steps that are not finite, unless the trainer does so."""
+        given: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        own = (Throughput, SkipNonFinite)
+        return [kind() for kind in own if not any(isinstance(x, kind) for x in given)]
 
     def setup(self, stage: str) -> None:
         """Warn of a precision that this processor is slow in."""
@@ -198,6 +201,7 @@ class Task(LightningModule, ABC):
         """Keep the random state, and the state that the next batch may continue."""
         checkpoint["random_state"] = torch.get_rng_state()
         checkpoint["carried_state"] = self.carry.kept
+        check_checkpoint_is_finite(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network if it does not exist; refuse the weights of another one.

@@ -56,6 +56,10 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
         stop = position + self._length + 1
         return self.item(self._ids[position:stop].astype(np.int64))
 
+    def describe(self, position: int) -> str:
+        """Return which tokens of its split a window reads."""
+        return f"tokens {position} to {position + self._length}"
+
     def item(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return inputs, targets, resets and number of bytes of a window (length + 1,)."""
         inputs, targets = torch.from_numpy(window[:-1]), torch.from_numpy(window[1:])
@@ -78,6 +82,7 @@ class StreamedWindows(PackedStream):
     """
 
     shuffled_mode = "packed"
+    item_name = "document"
 
     def __init__(
         self, windows: TokenWindows, ids: NDArray[Any] | Shards, starts: NDArray[Any], length: int

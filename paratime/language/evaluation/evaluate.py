@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.language.data.sources.base import Document
 from paratime.language.evaluation.contexts import Carried, Context, Piece
 from paratime.language.model.task import LanguageTask, tokenizer_of
@@ -146,10 +146,8 @@ def evaluate(
         )
     ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
     totals, bins = _scored(task, ids, context, batch_size)
-    if not np.isfinite(totals).all():
-        raise InputError(
-            "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
-        )
+    names = (f"document {document.name!r}" for document in texts)
+    check_finite("logits", zip(names, np.isfinite(totals).all(1), strict=True))
     scores = []
     for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True):
         num_bytes = int(tokenizer.byte_counts[x].sum())
@@ -179,15 +177,21 @@ def log_likelihoods(
         context: What is read before each token.
         batch_size: Maximum number of sequences at a time.
         desc: Name of the progress bar; no bar by default.
+
+    Raises:
+        NotFinite: Logits are infinite or NaN.
     """
     found: list[list[Piece]] = [[] for _ in documents]
     for piece in _pieces(task, documents, context, batch_size, desc):
         found[piece.document].append(piece)
     ordered = [sorted(pieces, key=lambda piece: piece.begin) for pieces in found]
-    return [
+    scores = [
         (torch.cat([p.log_likelihood for p in ps]), torch.cat([p.greedy for p in ps]))
         for ps in ordered
     ]
+    finite = (bool(values.isfinite().all()) for values, _ in scores)
+    check_finite("logits", ((f"document {i}", good) for i, good in enumerate(finite)))
+    return scores
 
 
 def document_ids(tokenizer: Tokenizer, text: str) -> Tensor:

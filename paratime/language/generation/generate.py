@@ -6,12 +6,15 @@ from typing import Literal
 
 import torch
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.language.generation.sampling import Sampler, Sampling, fresh_seed, sequence_seed
 from paratime.language.generation.stepping import prefill, stepper
 from paratime.language.model.task import LanguageTask, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.layers.state import select
+
+PROMPT = 40
+"""Most characters of a prompt in a message."""
 
 
 class Stops:
@@ -148,9 +151,8 @@ class _Text:
     def add(self, tokens: list[int]) -> str:
         """Return the text that tokens complete; ignore tokens after the end."""
         if min(tokens) < 0:
-            raise InputError(
-                "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
-            )
+            after = f"{self.tokens} tokens after prompt {self.prompt[:PROMPT]!r}"
+            check_finite("logits", [(after, False)])
         return "".join(self._add(token) for token in tokens if self.reason is None)
 
     def completion(self, text: str) -> Completion:
