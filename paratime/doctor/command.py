@@ -32,7 +32,7 @@ def run(
     from paratime.doctor.examine import examine
     from paratime.doctor.findings import findings
     from paratime.doctor.report import draw_layers, layer_table
-    from paratime.doctor.subject import training_config, load_model, moments_of, reader
+    from paratime.doctor.subject import load_model, moments_of, reader, training_config
     from paratime.io.figures import check_figure, save_figure
     from paratime.training.finite.weights import not_finite
 

@@ -49,10 +49,18 @@ class Sicken(Callback):
         batches: Numbers of batches of the run.
         loss: Factor of the loss.
         gradient: Factor of the gradient alone.
+        more: What is added to the loss, which leaves the gradient as it is.
     """
 
-    def __init__(self, batches: Collection[int], loss: float = 1.0, gradient: float = 1.0) -> None:
-        self.batches, self.loss, self.gradient, self.count = batches, loss, gradient, -1
+    def __init__(
+        self,
+        batches: Collection[int],
+        loss: float = 1.0,
+        gradient: float = 1.0,
+        more: float = 0.0,
+    ) -> None:
+        self.batches, self.loss, self.gradient, self.more = batches, loss, gradient, more
+        self.count = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = pl_module.training_step
@@ -64,7 +72,7 @@ class Sicken(Callback):
                 return loss
             if self.gradient != 1:
                 loss.register_hook(lambda gradient: gradient * self.gradient)
-            return loss * self.loss
+            return loss * self.loss + self.more
 
         pl_module.training_step = sick
 

@@ -5,9 +5,19 @@ import math
 
 import pytest
 import torch
+from language.models import train
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
-from training.sick import LIMIT, SLICES, Record, Sicken, make_slice, make_trainer
+from training.sick import (
+    LIMIT,
+    SLICES,
+    Record,
+    Sicken,
+    make_slice,
+    make_trainer,
+    make_trajectories,
+)
 
 from paratime.errors import InputError
 from paratime.training.finite.steps import SkipNonFinite
@@ -17,6 +27,7 @@ from paratime.training.optimizer import AdamW
 SICK = {
     "a nan loss": {"loss": math.nan},
     "an infinite loss": {"loss": math.inf},
+    "an infinite loss of finite gradients": {"more": math.inf},
     "a nan gradient": {"gradient": math.nan},
     "an infinite gradient": {"gradient": math.inf},
     "a gradient whose square is infinite": {"gradient": 1e30},
@@ -160,12 +171,7 @@ def test_a_carried_state_begins_anew_after_a_skipped_step(tmp_path, caplog):
     """Otherwise the nan of one window would be the state of all that follow."""
     caplog.set_level(logging.ERROR, "paratime")
     task, _ = make_slice("world", tmp_path)
-    from world.trajectories import make_data
-
-    def spoil(state):
-        task.carry.kept = (torch.full_like(task.carry.kept[0][0][0], math.nan),), None
-
-    data, kept = make_data(mode="stream"), []
+    data, kept = make_trajectories(mode="stream"), []
     trainer = make_trainer(tmp_path, Sicken({1}, loss=math.nan), max_steps=4)
     end = type(task).on_train_batch_end
 
@@ -267,3 +273,27 @@ def test_another_limit_is_a_callback_of_the_trainer(tmp_path, caplog):
 def test_a_rate_that_no_step_can_have_is_refused(lr, decay):
     with pytest.raises(InputError, match=r"^lr: expected 0 to 1e\+30, also as a product"):
         AdamW(lr=lr, weight_decay=decay)
+
+
+def test_the_command_line_ends_with_one_line_and_without_a_checkpoint(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        train(tmp_path, "--model.optimizer.lr=1e12", "--trainer.max_steps=30")
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"paratime: {ENDED} 10 steps")
+    assert not [*tmp_path.rglob("*.ckpt")]
+
+
+def test_every_process_sees_a_loss_that_is_not_finite_in_its_gradient(tmp_path, caplog):
+    """Gradients are added up over processes; losses are not."""
+    caplog.set_level(logging.ERROR, "paratime")
+    task, data = make_slice("forecast", tmp_path)
+    seen = []
+
+    class Look(Callback):
+        def on_after_backward(self, trainer, pl_module):
+            seen.append([bool(p.grad.isnan().any()) for p in pl_module.parameters()])
+
+    trainer = make_trainer(tmp_path, Sicken({1}, more=math.inf), Look(), max_steps=3)
+    trainer.fit(task, data)
+    assert [any(x) for x in seen] == [False, True, False]

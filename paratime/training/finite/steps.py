@@ -96,7 +96,8 @@ class SkipNonFinite(Callback):
         if (carry := getattr(pl_module, "carry", None)) is not None:
             carry.kept = None
         bad = [x for x, good in zip(losses, finite[1:], strict=True) if not good]
-        if bad or not _finds_its_scale(trainer):
+        of_loss = trainer.strategy.reduce_boolean_decision(bool(bad), all=False)
+        if of_loss or not _finds_its_scale(trainer):
             self._count(trainer, bad or [(number, norm) for number, _ in losses], bool(bad))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
