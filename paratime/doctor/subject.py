@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
+from jsonargparse import get_loader
 
 from paratime.cli.lists import listed
 from paratime.cli.parser import Parser
-from paratime.errors import InputError
+from paratime.errors import InputError, describe_error
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.features import match_features
 from paratime.forecast.data.sources.base import InMemory
@@ -95,11 +95,25 @@ def training_config(path: str) -> str | None:
 def _names_our_classes(config: Path) -> bool:
     """Return whether the data of a config names classes of paratime alone."""
     try:
-        data = yaml.safe_load(config.read_text(encoding="utf-8")).get("data")
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        data = _data_of(config)
+    except InputError:
         return False
     named, known = [*map(str, _class_paths(data))], {kind.__name__ for kind in NAMED}
     return bool(named) and all(x in known or x.startswith("paratime.") for x in named)
+
+
+def _data_of(config: Path) -> Any:
+    """Return what a config says of data.
+
+    Raises:
+        InputError: It is no config, or says nothing of it.
+    """
+    try:
+        return get_loader("yaml")(config.read_text(encoding="utf-8"))["data"]
+    except Exception as error:  # the loader names no common class for what is no YAML
+        raise InputError(
+            str(config), "a config of paratime fit", describe_error(error), "give --data instead"
+        ) from None
 
 
 def _class_paths(value: Any) -> Iterator[Any]:
@@ -112,15 +126,10 @@ def _class_paths(value: Any) -> Iterator[Any]:
 
 def _of_config(task: Task, training: str) -> Any:
     """Return the first batch of the data of a config."""
-    try:
-        given = yaml.safe_load(Path(training).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(training, "a config", f"line {error}", "see configs") from None
-    if not isinstance(given, dict) or "data" not in given:
-        raise InputError(training, "a config of paratime fit", "no data", "give --data instead")
+    data = _data_of(Path(training))
     parser = Parser(prog="paratime doctor")
     parser.add_subclass_arguments(DataModule, "data", required=True)
-    module: DataModule = parser.instantiate(parser.parse_object({"data": given["data"]})).data
+    module: DataModule = parser.instantiate(parser.parse_object({"data": data})).data
     module.prepare_data()
     module.setup("fit")
     if not isinstance(module.spec, task.spec_type):

@@ -158,7 +158,7 @@ def backtest(
 
 def _check_forecasts(windows: RollingWindows, finite: NDArray[np.bool_]) -> None:
     """Refuse forecasts that are not finite, by the names of their series."""
-    by_series = np.logical_and.reduceat(finite, windows.firsts)
+    by_series = np.logical_and.reduceat(finite, windows.firsts).tolist()
     names = (f"series {windows.item_id[i]!r}" for i in windows.firsts)
     check_finite("forecast", zip(names, by_series, strict=True))
 

@@ -159,7 +159,7 @@ def finite_forecasts(
     check_finite("forecast", zip(names, finite.tolist(), strict=True))  # samples of nan are errors
     found = list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
     values = (getattr(x, "forecast_array", getattr(x, "samples", ())) for x in found)
-    check_finite("forecast", zip(names, (np.isfinite(x).all() for x in values), strict=True))
+    check_finite("forecast", zip(names, (bool(np.isfinite(x).all()) for x in values), strict=True))
     return found
 
 

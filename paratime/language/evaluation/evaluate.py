@@ -146,8 +146,8 @@ def evaluate(
         )
     ids = [_begun(tokenizer, document.ids(tokenizer)) for document in texts]
     totals, bins = _scored(task, ids, context, batch_size)
-    names = (f"document {document.name!r}" for document in texts)
-    check_finite("logits", zip(names, np.isfinite(totals).all(1), strict=True))
+    finite = zip(texts, np.isfinite(totals), strict=True)
+    check_finite("logits", ((f"document {x.name!r}", bool(good.all())) for x, good in finite))
     scores = []
     for text, x, (nats, hits) in zip(texts, ids, totals.tolist(), strict=True):
         num_bytes = int(tokenizer.byte_counts[x].sum())
