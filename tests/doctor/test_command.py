@@ -119,3 +119,39 @@ def test_a_config_that_names_other_classes_is_not_read_unasked(run, tmp_path):
     folder.mkdir()
     (tmp_path / "config.yaml").write_text("data:\n  class_path: os.system\n")
     assert training_config(str(folder / "a.ckpt")) is None
+
+
+def test_a_forecaster_reads_a_table(tmp_path, paratime):
+    from forecast.estimators import make_estimator, waves
+
+    folder, table = tmp_path / "model", tmp_path / "sales.csv"
+    make_estimator().train(waves()).serialize(folder)
+    lines = ["item_id,timestamp,target"]
+    for entry in waves():
+        times = (entry["start"] + i for i in range(len(entry["target"])))
+        pairs = zip(times, entry["target"], strict=True)
+        lines += [f"{entry['item_id']},{time},{x}" for time, x in pairs]
+    table.write_text("\n".join(lines))
+    status, out, err = paratime("doctor", "--ckpt_path", folder, "--data", table, "--json", "true")
+    assert status == 0, err
+    (layer,) = json.loads(out.splitlines()[-1])["layers"]
+    assert layer["kind"] == "ParaGRU" and layer["iterations"] >= 0
+
+
+@pytest.mark.parametrize("recurrent", (False, True), ids=("at once", "step by step"))
+def test_a_world_model_reads_trajectories(recurrent, tmp_path):
+    from world.trajectories import numbered
+
+    from paratime import Encoder
+    from paratime.doctor.subject import reader
+    from paratime.world.data.datamodule import TrajectoryData
+    from paratime.world.data.sources.base import InMemory, Recording
+    from paratime.world.data.sources.dreamer import write_npz
+    from paratime.world.model.task import WorldTask
+
+    recording = Recording(numbered(tuple(range(2, 22))))
+    write_npz(recording.episodes, tmp_path / "episodes")
+    spec = TrajectoryData(InMemory(recording)).spec
+    task = WorldTask(Encoder(8, 1, mlp_size=8), spec, recurrent_posterior=recurrent).eval()
+    (layer,) = examine(task, reader(task, str(tmp_path / "episodes"), None))
+    assert layer.slope and layer.exponent is not None and layer.channels == 8
