@@ -1,6 +1,7 @@
 """Steps whose loss or gradient is not finite: they are skipped, counted, and end a run."""
 
 import logging
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -78,8 +79,9 @@ class SkipNonFinite(Callback):
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
         """Make the gradient of a loss NaN if the loss is not finite."""
-        loss.register_hook(partial(_poisoned, loss.detach().isfinite()))
-        self._losses.append((self._batch, loss.detach()))
+        value = loss.detach()
+        loss.register_hook(partial(torch.add, value - value))  # 0, or nan
+        self._losses.append((self._batch, value))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -88,14 +90,13 @@ class SkipNonFinite(Callback):
         losses, self._losses = self._losses, []
         self._steps += 1
         norm = total_norm(optimizer)
-        finite = torch.stack([x.isfinite() for x in (norm, *(x for _, x in losses))]).tolist()
-        if all(finite):
+        if math.isfinite(float(sum((x - x for _, x in losses), norm))):  # one value is read
             self._row = 0
             return
         optimizer.zero_grad(set_to_none=True)  # without gradients, no weight and no moment moves
         if (carry := getattr(pl_module, "carry", None)) is not None:
             carry.kept = None
-        bad = [x for x, good in zip(losses, finite[1:], strict=True) if not good]
+        bad = [(number, x) for number, x in losses if not math.isfinite(float(x))]
         of_loss = trainer.strategy.reduce_boolean_decision(bool(bad), all=False)
         if of_loss or not _finds_its_scale(trainer):
             self._count(trainer, bad or [(number, norm) for number, _ in losses], bool(bad))
@@ -146,13 +147,10 @@ def total_norm(optimizer: Optimizer) -> Tensor:
     groups = optimizer.param_groups
     grads = [p.grad for group in groups for p in group["params"] if p.grad is not None]
     kind = torch.inf if any(x.dtype is torch.float16 for x in grads) else 2.0
-    norm = get_total_norm(grads, kind)
+    sharded = any(hasattr(x, "full_tensor") for x in grads)
+    norm = get_total_norm(grads, kind, foreach=None if sharded else True)
     whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
     return whole
-
-
-def _poisoned(finite: Tensor, gradient: Tensor) -> Tensor:
-    return torch.where(finite, gradient, torch.nan)
 
 
 def _finds_its_scale(trainer: Trainer) -> bool:
