@@ -104,7 +104,7 @@ def test_text(tmp_path):
 
     task, _ = make_slice("language", tmp_path)
     spoiled(task)
-    refused("^logits of 0 tokens after prompt 'to be'", greedy, task, "to be", 3)
+    refused("^logits of token 1 after prompt 'to be'", greedy, task, "to be", 3)
     refused("^logits of document 0: ", log_likelihoods, task, [document("to be")])
 
 

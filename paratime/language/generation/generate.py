@@ -151,8 +151,9 @@ class _Text:
     def add(self, tokens: list[int]) -> str:
         """Return the text that tokens complete; ignore tokens after the end."""
         if min(tokens) < 0:
-            after = f"{self.tokens} tokens after prompt {self.prompt[:PROMPT]!r}"
-            check_finite("logits", [(after, False)])
+            number = self.tokens + 1 + [token < 0 for token in tokens].index(True)
+            name = f"token {number} after prompt {self.prompt[:PROMPT]!r}"
+            check_finite("logits", [(name, False)])
         return "".join(self._add(token) for token in tokens if self.reason is None)
 
     def completion(self, text: str) -> Completion:
