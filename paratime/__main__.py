@@ -24,6 +24,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   language export      for other programs:       paratime language export --ckpt_path FILE
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
   world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
+  doctor               health of a model:        paratime doctor --ckpt_path FILE
   compare              mixers side by side:      paratime compare -c configs/compare/quick.yaml
 
 About this installation:
@@ -33,7 +34,7 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-COMMANDS = (*TRAINING, "language", "forecast", "world", "compare", "info")
+COMMANDS = (*TRAINING, "language", "forecast", "world", "doctor", "compare", "info")
 TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 
@@ -76,6 +77,10 @@ def run(command: str) -> None:
         from paratime.world.commands import main as world
 
         world()
+    elif command == "doctor":
+        from paratime.doctor.command import main as doctor
+
+        doctor()
     elif command == "compare":
         from paratime.compare.command import main as compare
         from paratime.main import build

@@ -1,5 +1,6 @@
 """The one exception for values that a caller can mend."""
 
+from collections.abc import Iterable
 from numbers import Real
 
 LONGEST = 300
@@ -56,3 +57,28 @@ def check_at_least(least: int, **numbers: int) -> None:
             )
         if number < least:
             raise InputError(name, f"at least {least}", str(number), "raise it")
+
+
+class NotFinite(InputError):
+    """Output of a model is infinite or NaN."""
+
+
+def check_finite(what: str, finite: Iterable[tuple[str, bool]]) -> None:
+    """Refuse output of a model that is infinite or NaN.
+
+    Args:
+        what: The output, such as ``forecast``.
+        finite: Name of each part, such as a series, and whether all of its values are finite.
+
+    Raises:
+        NotFinite: One line with the first part that is not.
+    """
+    bad = [name for name, good in finite if not good]
+    if bad:
+        raise NotFinite(
+            f"{what} of {bad[0]}" + f" and {len(bad) - 1:,} more" * (len(bad) > 1),
+            expected="finite values",
+            got="infinity or NaN",
+            remedy="check this input, or use a checkpoint before training diverged; see paratime"
+            " doctor",
+        )

@@ -29,7 +29,7 @@ LAYERS = (
     ("training",),
     ("cli",),
     SLICES,
-    ("compare",),
+    ("compare", "doctor"),
     ("main",),
 )
 """From the bottom up; a module imports its own layer and those below. Slices stand side by side."""

@@ -29,6 +29,8 @@ from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
 from paratime.training.carry import Carry
 from paratime.training.checkpoint import LastStep, build_saved, check_weights
+from paratime.training.finite.steps import SkipNonFinite
+from paratime.training.finite.weights import check_checkpoint_is_finite
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -53,7 +55,7 @@ class DataModule(LightningDataModule, ABC):
         return ""
 
     @classmethod
-    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:  # type: ignore[override]
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
         """Refuse: Lightning would build sources, which may run code, as a checkpoint says.
 
         Raises:
@@ -165,9 +167,10 @@ class Task(LightningModule, ABC):
             self.specify(spec)
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Measure throughput, unless the trainer does so already."""
-        known = any(isinstance(callback, Throughput) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return [] if known else [Throughput()]
+        """Measure throughput and skip steps that are not finite, unless the trainer does so."""
+        given: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        own = (Throughput, SkipNonFinite)
+        return [kind() for kind in own if not any(isinstance(x, kind) for x in given)]
 
     def setup(self, stage: str) -> None:
         """Leave data exact in half precision; warn of one that this processor is slow in.
@@ -337,6 +340,7 @@ class Task(LightningModule, ABC):
         checkpoint.update(self._random_and_carried())
         if self._trainer is not None:
             self._last_step.replace(self.trainer, checkpoint)
+        check_checkpoint_is_finite(self, checkpoint)
 
     def _random_and_carried(self) -> dict[str, Any]:
         random = torch.get_rng_state() if self.random_state is None else self.random_state

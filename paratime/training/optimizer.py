@@ -19,6 +19,9 @@ ENDLESS = 1000
 RECURRENT = ("weight_hh", "peephole")
 """Names of the parameters of a cell that multiply its state."""
 
+LARGEST = 1e30
+"""Largest rate: torch computes with ten times as much in single precision."""
+
 
 class Decay(ABC):
     """How the learning rate falls after the warm-up."""
@@ -84,7 +87,7 @@ class AdamW:
             0.5 for language models. None for no bound.
 
     Raises:
-        InputError: A bound that is not positive.
+        InputError: A rate that no step can have, or a bound that is not positive.
     """
 
     lr: float = 3e-4
@@ -96,6 +99,13 @@ class AdamW:
     max_recurrent: float | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.lr * max(1.0, self.weight_decay) <= LARGEST:
+            raise InputError(
+                "lr",
+                expected=f"0 to {LARGEST:g}, also as a product with weight_decay",
+                got=str(self.lr),
+                remedy="the default is a good start",
+            )
         if self.max_recurrent is not None and not self.max_recurrent > 0:
             raise InputError(
                 "max_recurrent",

@@ -6,9 +6,26 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
+from paratime.errors import check_finite
 from paratime.io.atomic import replacing
 from paratime.training.checkpoint import run_folder
+
+
+def check_rows(what: str, finite: Tensor, row: str) -> None:
+    """Refuse predictions that are infinite or NaN.
+
+    Args:
+        what: What is predicted.
+        finite: Which values are finite, bool (B, ...).
+        row: What a row of the batch is.
+
+    Raises:
+        NotFinite: One line with the row.
+    """
+    good = finite.flatten(1).all(1).tolist()
+    check_finite(what, ((f"{row} {i}", x) for i, x in enumerate(good)))
 
 
 class SavePredictions(BasePredictionWriter):

@@ -251,6 +251,10 @@ class TrainingSeries(Dataset[Example]):
         generator = torch.Generator().manual_seed(seed)
         return series, torch.randperm(steps - 1, generator=generator)[: self._count(steps)]
 
+    def describe(self, index: tuple[int, int]) -> str:
+        """Return the name of a series."""
+        return f"series {self._series[index[0]].item_id!r}"
+
     def largest(self, batch_size: int) -> tuple[int, int]:
         """Return the steps and the origins of the largest batch."""
         longest = sorted((len(x.target) for x in self._series), reverse=True)[:batch_size]

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.forecast.data.features import match_features
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.windows import placed, to_tensors, with_origins
@@ -145,7 +146,7 @@ def backtest(
         batch_size: Series that are read at a time.
 
     Raises:
-        InputError: The series are of another kind, or too short.
+        InputError: The series are of another kind, or too short; or forecasts are infinite or NaN.
     """
     check_at_least(1, batch_size=batch_size)
     season = task.spec.season if collection.season is None else collection.season
@@ -155,7 +156,15 @@ def backtest(
     with _evaluating(task):
         parts = [_forecasts(task, x, levels) for x in _batches(task, chosen, batch_size)]
     quantiles, mean = (np.concatenate(x) for x in zip(*parts, strict=True))
+    _check_forecasts(chosen, np.isfinite(quantiles).all((1, 2, 3)) & np.isfinite(mean).all((1, 2)))
     return Backtest(chosen, levels=levels, quantiles=quantiles, mean=mean)
+
+
+def _check_forecasts(windows: RollingWindows, finite: NDArray[np.bool_]) -> None:
+    """Refuse forecasts that are not finite, by the names of their series."""
+    by_series = np.logical_and.reduceat(finite, windows.firsts).tolist()
+    names = (f"series {windows.item_id[i]!r}" for i in windows.firsts)
+    check_finite("forecast", zip(names, by_series, strict=True))
 
 
 @contextmanager

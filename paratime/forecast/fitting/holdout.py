@@ -9,13 +9,14 @@ taken for as much as it is worth (``trust``).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from paratime.errors import NotFinite
 from paratime.forecast.data.datamodule import SHORTEST
 from paratime.forecast.data.rows import Ints
 from paratime.forecast.data.series import Collection, channels_with_values, until
@@ -83,9 +84,15 @@ class Holdout:
     share: float
 
     def loss(self, task: ForecastTask) -> float:
-        """Return the mean weighted quantile loss of a network, on at most ``PROBED`` series."""
+        """Return the mean weighted quantile loss of a network, on at most ``PROBED`` series.
+
+        It is infinite where forecasts are not finite, so that it never counts as the best.
+        """
         every = np.ones(len(self.collection.entries), dtype=bool)
-        return _loss(self._forecasts(task, _some(self.collection, every, PROBED)))
+        try:
+            return _loss(self._forecasts(task, _some(self.collection, every, PROBED)))
+        except NotFinite:
+            return inf
 
     def calibrate(self, task: ForecastTask, steps: int) -> tuple[Calibration, str]:
         """Return a network's calibration, and the name of the statistical forecast in it.

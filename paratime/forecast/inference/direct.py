@@ -12,7 +12,11 @@ from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.windows import placed, to_tensors, with_origins
-from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
+from paratime.forecast.inference.forecast_type import (
+    AsQuantiles,
+    ForecastType,
+    finite_forecasts,
+)
 
 if TYPE_CHECKING:
     from paratime.forecast.model.task import ForecastTask
@@ -39,7 +43,8 @@ def forecast(
         batch_size: Most series a batch; fewer if they are long.
 
     Raises:
-        InputError: A series differs in kind from those of training.
+        InputError: A series differs in kind from those of training, or its forecast is infinite or
+            NaN.
     """
     check_at_least(1, batch_size=batch_size)
     kind.check(task.network.output)
@@ -72,7 +77,7 @@ def _forecast(
         starts = [entry["start"] + entry["target"].shape[-1] for entry in entries]
     origins = [(e["item_id"], start) for e, start in zip(entries, starts, strict=True)]
     output = task.network.output
-    found = list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
+    found = finite_forecasts(kind, output, raw=raw, loc=loc, scale=scale, origins=origins)
     for one, entry in zip(found, entries, strict=True):
         one.info = entry.get("info")
     return found

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from zlib import crc32
 
+import numpy as np
 import pandas as pd
 import torch
 from gluonts.model.forecast import Forecast, QuantileForecast, SampleForecast
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paratime.errors import InputError, check_at_least
-from paratime.forecast.model.outputs import Output, Parametric
+from paratime.errors import InputError, check_at_least, check_finite
+from paratime.forecast.model.outputs import Output, Parametric, unchecked
 
 REPORTED = (0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975)
 """Levels of nine deciles, and of intervals of 80, 90 and 95 %."""
@@ -134,7 +135,32 @@ class AsDistribution(ForecastType):
         assert isinstance(output, Parametric)
         for n, (name, start) in enumerate(origins):
             parts = (x[n].squeeze(1) if loc.shape[2] == 1 else x[n] for x in (raw, loc, scale))
-            yield DistributionForecast(output.distribution(*parts), start, name)
+            with unchecked():
+                found = output.distribution(*parts)
+            yield DistributionForecast(found, start, name)
+
+
+def finite_forecasts(
+    kind: ForecastType,
+    output: Output,
+    *,
+    raw: Tensor,
+    loc: Tensor,
+    scale: Tensor,
+    origins: Sequence[Origin],
+) -> list[Forecast]:
+    """Return the forecasts of a type, see ``ForecastType``; refuse those that are not finite.
+
+    Raises:
+        NotFinite: One line with the series.
+    """
+    names = [f"series {name!r}" for name, _ in origins]
+    finite = torch.stack([x.isfinite().flatten(1).all(1) for x in (raw, loc, scale)]).all(0)
+    check_finite("forecast", zip(names, finite.tolist(), strict=True))  # samples of nan are errors
+    found = list(kind(output, raw=raw, loc=loc, scale=scale, origins=origins))
+    values = (getattr(x, "forecast_array", getattr(x, "samples", ())) for x in found)
+    check_finite("forecast", zip(names, (bool(np.isfinite(x).all()) for x in values), strict=True))
+    return found
 
 
 def _array(values: Tensor) -> NDArray[Any]:

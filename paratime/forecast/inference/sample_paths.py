@@ -11,7 +11,7 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from torch import Tensor
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.features import check_ahead, match_features
 from paratime.forecast.data.series import Collection
@@ -41,7 +41,8 @@ def sample_paths(
         seed: Seed of the paths.
 
     Raises:
-        InputError: A series is empty, or differs in kind from those of training.
+        InputError: A series is empty, differs in kind from those of training, or its paths are
+            infinite or NaN.
     """
     length = task.spec.prediction_length if prediction_length is None else prediction_length
     check_at_least(1, num_samples=num_samples, prediction_length=length)
@@ -73,11 +74,15 @@ def _paths(net: ForecastNetwork, series: SeriesTensors, count: int, length: int)
     constant = {name: batch[name] for name in ("static_real", "static_cat")}
     constant |= {"past": batch["past"][:, -1].expand(count, -1)}
     constant |= {"series": torch.zeros(count, dtype=torch.long, device=device)}
-    values = []
+    values, name = list[Tensor](), f"series {series.item_id!r}"
     for t in range(steps, steps + length):
         ahead = known[t].expand(count, net.shape.prediction_length, -1)
         raw, loc, scale = net.forecast(memory, ahead)
+        good = torch.stack([x.isfinite().all() for x in (raw[:, 0], loc[:, 0], scale[:, 0])]).all()
+        check_finite(f"step {t - steps + 1} of the paths", [(name, bool(good))])
         values.append(net.output.sample(raw[:, 0], loc[:, 0], scale[:, 0]))
         following = known[min(t + 1, len(known) - 1)].expand(count, -1)
         memory = net.step(constant | {"target": values[-1], "known": following}, memory)
-    return torch.stack(values, dim=1)
+    paths = torch.stack(values, dim=1)
+    check_finite("paths", [(name, bool(paths.isfinite().all()))])
+    return paths

@@ -5,6 +5,8 @@ a skip connection can be added to it. Distributions are those of GluonTS and tor
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log, log1p
@@ -178,6 +180,20 @@ _HALF = -1.82
 """softplus(-1.82) = 0.15, about the gap between deciles of a standard normal distribution."""
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Let torch's distributions have parameters that are NaN: losses and forecasts are checked.
+
+    It is a decorator, too. Torch would raise an error of many lines, and wait for a GPU.
+    """
+    before: bool = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
+
+
 class Parametric(Output):
     """A torch distribution; quantiles by its inverse cdf."""
 
@@ -185,10 +201,12 @@ class Parametric(Output):
     def distribution(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
         """Return the distribution in the units of the series."""
 
+    @unchecked()
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood, in nats of the scaled value."""
         return -(self.distribution(raw, loc, scale).log_prob(target) + scale.log()).to(raw)
 
+    @unchecked()
     def quantiles(self, raw: Tensor, loc: Tensor, scale: Tensor, levels: Levels) -> Tensor:
         """Return quantiles."""
         raw = precise(raw)
@@ -196,10 +214,12 @@ class Parametric(Output):
         found = [known.icdf(raw.new_full(loc.shape, x)) for x in levels]
         return torch.stack(found, -1).to(loc)
 
+    @unchecked()
     def mean(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the expectation."""
         return self.distribution(raw, loc, scale).mean.to(loc)
 
+    @unchecked()
     def sample(self, raw: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Draw one value for each."""
         return self.distribution(raw, loc, scale).sample().to(loc)
@@ -253,6 +273,7 @@ class NegativeBinomial(Parametric):
         output = _gluonts().NegativeBinomialOutput()
         return output.distribution((total, (mean.clamp(min=1e-9) / total).log()))
 
+    @unchecked()
     def loss(self, raw: Tensor, target: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         """Return the negative log-likelihood in nats.
 

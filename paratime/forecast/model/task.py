@@ -19,6 +19,7 @@ from paratime.forecast.model.trained import network_of
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.batches.sharing import mean_of_all
+from paratime.training.predictions import check_rows
 
 WORTH_A_NOTE = 10**9
 """Bytes of memory above which training reports what it takes."""
@@ -124,7 +125,9 @@ class ForecastTask(Task):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return quantiles (N, H, C, levels) at the levels 0.1 to 0.9."""
-        return self.quantiles(batch, Quantiles().levels)
+        found = self.quantiles(batch, Quantiles().levels)
+        check_rows("forecast", found.isfinite(), f"batch {batch_idx} window")
+        return found
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation windows."""

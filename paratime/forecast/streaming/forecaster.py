@@ -24,7 +24,11 @@ from paratime.forecast.data.labels import label_text
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.stamps import STARTS, Stamps
 from paratime.forecast.data.windows import Floats, to_tensors
-from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
+from paratime.forecast.inference.forecast_type import (
+    REPORTED,
+    AsQuantiles,
+    finite_forecasts,
+)
 from paratime.forecast.model.task import ForecastTask
 from paratime.forecast.streaming.clock import Clock
 from paratime.forecast.streaming.reader import EMPTY, Covariates, Reader, StreamStep
@@ -172,7 +176,8 @@ class Forecaster:
             Quantiles and mean, each (H,), or (H, C) for a multivariate target.
 
         Raises:
-            InputError: The series has no observation, or other arguments are unusable.
+            InputError: The series has no observation, other arguments are unusable, or the forecast
+                is infinite or NaN.
         """
         item_id = label_text(item_id)
         last = self._last[self._rows[item_id]] if item_id in self._rows else None
@@ -189,7 +194,10 @@ class Forecaster:
         with torch.inference_mode():
             raw, loc, scale = self._network.forecast(memory, ahead)
             output = self._network.output
-            return next(kind(output, raw=raw, loc=loc, scale=scale, origins=[origin]))
+            (found,) = finite_forecasts(
+                kind, output, raw=raw, loc=loc, scale=scale, origins=[origin]
+            )
+            return found
 
     def save(self, path: str | Path) -> None:
         """Write all states to a file, whole or not at all."""

@@ -166,13 +166,13 @@ class _Maker:
             return tuple(self.value(x, y) for x, y in zip(inner, values, strict=True))
         return kind(self.value(inner[0] if inner else Any, x) for x in values)
 
-    def _callable(self, base: type[Any], value: Any) -> Any:
+    def _callable(self, base: Any, value: Any) -> Any:
         """Return what makes an instance of a class from further arguments."""
         path, arguments = _described(value)
         found = _look_up(path, self._of_user)
         if isinstance(found, FunctionType) and (self._of_user or is_trusted(found.__module__)):
             return partial(found, **arguments) if arguments else found
-        kind = find_class(path, base, of_user=self._of_user)
+        kind: Any = find_class(path, base, of_user=self._of_user)
         return partial(kind, **self._arguments(kind, arguments)) if arguments else kind
 
     def _object(self, hint: type[Any], value: Any) -> Any:

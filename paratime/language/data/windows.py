@@ -76,6 +76,10 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
             counts[where] += more
         return np.stack([ids, counts], axis=1)
 
+    def describe(self, position: int) -> str:
+        """Return which tokens of its split a window reads."""
+        return f"tokens {position} to {position + self._length}"
+
     def item(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return inputs, targets, resets and number of bytes of a window (length + 1, 2)."""
         ids = torch.from_numpy(window[:, 0].copy())
@@ -97,6 +101,8 @@ class StreamedWindows(PackedStream):
         starts: Where each begins.
         length: Inputs a window.
     """
+
+    item_name = "document"
 
     def __init__(
         self, windows: TokenWindows, ids: NDArray[Any] | Shards, starts: NDArray[Any], length: int

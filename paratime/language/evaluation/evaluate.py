@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.language.data.sources.base import Document
 from paratime.language.evaluation.contexts import Context, Piece, default_context
 from paratime.language.model.network import LanguageNetwork, tokenizer_of
@@ -152,10 +152,8 @@ def evaluate(
     )
     ids = [_begun(tokenizer, x.ids) for x in encoded]
     totals, bins = _scored(task, ids, context or default_context(task), batch_size)
-    if not np.isfinite(totals).all():
-        raise InputError(
-            "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
-        )
+    finite = zip(texts, np.isfinite(totals), strict=True)
+    check_finite("logits", ((f"document {x.name!r}", bool(good.all())) for x, good in finite))
     scores = []
     for text, x, (nats, hits) in zip(texts, encoded, totals.tolist(), strict=True):
         sizes = len(x.ids), int(x.num_bytes.sum())
@@ -185,15 +183,21 @@ def log_likelihoods(
         context: What is read before each token; see ``default_context``.
         batch_size: Maximum number of sequences at a time.
         desc: Name of the progress bar; no bar by default.
+
+    Raises:
+        NotFinite: Logits are infinite or NaN.
     """
     found: list[list[Piece]] = [[] for _ in documents]
     for piece in _pieces(task, documents, context or default_context(task), batch_size, desc):
         found[piece.document].append(piece)
     ordered = [sorted(pieces, key=lambda piece: piece.begin) for pieces in found]
-    return [
+    scores = [
         (torch.cat([p.log_likelihood for p in ps]), torch.cat([p.greedy for p in ps]))
         for ps in ordered
     ]
+    finite = (bool(values.isfinite().all()) for values, _ in scores)
+    check_finite("logits", ((f"document {i}", good) for i, good in enumerate(finite)))
+    return scores
 
 
 def document_ids(tokenizer: Tokenizer, text: str) -> Tensor:

@@ -36,8 +36,10 @@ FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve
 STRIDED = 7
 """The number of the only layout of tensors that is supported."""
 
-OPERATIONS = ("eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "mul", "add", "sub")
-OPERATIONS += ("floordiv", "truediv", "mod", "and_", "or_")
+OPERATIONS = (
+    *("eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "mul", "add", "sub"),
+    *("floordiv", "truediv", "mod", "and_", "or_"),
+)
 
 SYMBOLS: dict[str, Callable[..., Any]] = {
     **{f"_operator.{name}": getattr(operator, name) for name in OPERATIONS},

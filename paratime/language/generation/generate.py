@@ -8,12 +8,15 @@ from typing import Literal
 
 import torch
 
-from paratime.errors import InputError, check_at_least
+from paratime.errors import InputError, check_at_least, check_finite
 from paratime.language.generation.sampling import Sampler, Sampling, fresh_seed, sequence_seed
 from paratime.language.generation.stepping import prefill, stepper
 from paratime.language.model.network import LanguageNetwork, tokenizer_of
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.layers.state import select
+
+PROMPT = 40
+"""Most characters of a prompt in a message."""
 
 _log = logging.getLogger(__name__)
 
@@ -176,9 +179,9 @@ class _Text:
     def add(self, tokens: list[int]) -> str:
         """Return the text that tokens complete; ignore tokens after the end."""
         if min(tokens) < 0:
-            raise InputError(
-                "logits", "finite values", "inf or NaN", "use a checkpoint before training diverged"
-            )
+            number = self.tokens + 1 + [token < 0 for token in tokens].index(True)
+            name = f"token {number} after prompt {self.prompt[:PROMPT]!r}"
+            check_finite("logits", [(name, False)])
         return "".join(self._add(token) for token in tokens if self.reason is None)
 
     def completion(self, text: str) -> Completion:

@@ -18,6 +18,7 @@ from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.batches.sharing import mean_of_all
 from paratime.training.carry import Carry
+from paratime.training.predictions import check_rows
 
 
 class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a property
@@ -116,7 +117,9 @@ class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a 
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the log-probability of each target, (B, T), in nats."""
-        return -self._nats(batch)
+        found = -self._nats(batch)
+        check_rows("log-probabilities", found.isfinite(), f"batch {batch_idx} window")
+        return found
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation documents."""

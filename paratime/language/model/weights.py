@@ -91,7 +91,7 @@ def checksum(weights: Mapping[str, Tensor], about: Any) -> str:
     for name in sorted(weights):
         x = weights[name].detach().cpu().contiguous()
         found = zlib.crc32(f"{name} {x.dtype} {tuple(x.shape)}".encode(), found)
-        found = zlib.crc32(x.reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(x.reshape(-1).view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
 
 

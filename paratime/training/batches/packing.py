@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ class PackedStream(Dataset[dict[str, Tensor]], ABC):
         sizes: Steps of each item, (N,).
         length: Steps from the start of a window to the start of the next.
     """
+
+    item_name: ClassVar[str]
+    """What lies end to end, in one word."""
 
     def __init__(self, sizes: ArrayLike, length: int) -> None:
         self._sizes, self._length = np.asarray(sizes, dtype=np.int64), length
@@ -45,6 +48,12 @@ class PackedStream(Dataset[dict[str, Tensor]], ABC):
         parts = [self.read(item, steps) for item, steps in self._spans(seed, first)]
         about = {"follows": torch.tensor(follows), "place": torch.tensor([seed, first])}
         return self.join(parts) | about
+
+    def describe(self, index: tuple[int, int, bool]) -> str:
+        """Return which steps of which items a window reads."""
+        spans = [*self._spans(index[0], index[1] * self._length)]
+        named = [f"{self.item_name} {i} steps {x.start} to {x.stop - 1}" for i, x in spans]
+        return " + ".join(named if len(named) < 3 else [named[0], "...", named[-1]])
 
     def _spans(self, seed: int, first: int) -> Iterator[tuple[int, slice]]:
         """Yield the items of a window, and which of their steps are in it."""

@@ -28,6 +28,8 @@ class PackedWindows(PackedStream):
         InputError: There are no episodes, or the length is below 1.
     """
 
+    item_name = "episode"
+
     def __init__(self, episodes: Sequence[Rows], length: int) -> None:
         if length < 1 or not episodes:
             raise InputError(
@@ -65,6 +67,10 @@ class Whole(Dataset[dict[str, Tensor]]):
 
     def __len__(self) -> int:
         return len(self._episodes)
+
+    def describe(self, index: int | tuple[int, int, bool]) -> str:
+        """Return which episode an index means."""
+        return f"episode {index if isinstance(index, int) else index[1]}"
 
     def __getitem__(self, index: int | tuple[int, int, bool]) -> dict[str, Tensor]:
         episode = self._episodes[index if isinstance(index, int) else index[1]]

@@ -85,7 +85,8 @@ class Categorical(Latent):
     def sample(self, raw: Tensor) -> Tensor:
         """Draw a class of each group, with the gradient of the probabilities."""
         chances = self._log(raw).exp()
-        choice = torch.multinomial(chances.detach().flatten(0, -2), 1)
+        known = chances.detach().nan_to_num(1.0)  # of nan the draw stays nan, by the sum below
+        choice = torch.multinomial(known.flatten(0, -2), 1)
         drawn = functional.one_hot(choice.view(chances.shape[:-1]), self.classes).to(raw)
         return (drawn + chances - chances.detach()).flatten(-2)
 

@@ -13,6 +13,7 @@ from paratime.errors import check_at_least
 from paratime.layers.encoder import Encoder
 from paratime.training.base import AdamW, Task
 from paratime.training.batches.sharing import mean_of_all
+from paratime.training.predictions import check_rows
 from paratime.world.data.episode import VECTOR
 from paratime.world.data.spec import TrajectorySpec
 from paratime.world.model.base import State, WorldModel
@@ -97,6 +98,7 @@ class TrajectoryTask(Task):
         known = {VECTOR: found.observation, **found.images}
         for key, x in known.items():
             gone = ~valid.view(*valid.shape, *[1] * (x.dim() - 2))
+            check_rows("prediction", x.isfinite() | gone, f"batch {batch_idx} episode")
             known[key] = x.masked_fill(gone, torch.nan)
         return known if found.images else known[VECTOR]
 
@@ -366,7 +368,12 @@ class WorldTask(TrajectoryTask):
 
 
 def _entropy(chance: Tensor, cont: Tensor) -> Tensor:
-    """Return the cross-entropy of probabilities, which autocast to half precision refuses."""
-    dtype = torch.promote_types(chance.dtype, torch.float32)
+    """Return the cross-entropy of probabilities, which autocast to half precision refuses.
+
+    Torch refuses NaN, which stays NaN here.
+    """
+    chance = chance.to(torch.promote_types(chance.dtype, torch.float32))
+    known, cont = torch.where(chance.isnan(), 0.5, chance), cont.to(chance)
     with torch.autocast(chance.device.type, enabled=False):
-        return functional.binary_cross_entropy(chance.to(dtype), cont.to(dtype), reduction="none")
+        found = functional.binary_cross_entropy(known, cont, reduction="none")
+    return torch.where(chance.isnan(), chance, found)

@@ -174,6 +174,7 @@ class Agent:
         if seed is not None:
             self._random.manual_seed(seed)
         self._state: tuple[Any, ...] | None = None
+        self._taken = 0
         self._plan = self._blank(self._planner.horizon)
 
     @torch.inference_mode()
@@ -192,6 +193,7 @@ class Agent:
         action = best[0] if self.discrete else self._scaled(best[0])
         _, self._state = self._network.step(seen, action[None], self._state)
         rest = self._blank(1)
+        self._taken += 1
         self._plan = Plan(torch.cat([plan.mean[1:], rest.mean]), self._blank(len(best)).spread)
         return action
 
@@ -207,7 +209,10 @@ class Agent:
         finite = returns.isfinite()
         if not finite.any():
             raise InputError(
-                "returns of rollouts", "finite numbers", "none", "train longer, or check the cost"
+                f"returns of rollouts at step {self._taken}",
+                expected="finite values",
+                got="none",
+                remedy="train longer, or check the cost; see paratime doctor",
             )
         self.outside += int((found.outside.any(1) | ~finite).sum())
         self.tried += count

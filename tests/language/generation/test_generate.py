@@ -233,7 +233,7 @@ def test_a_model_without_a_tokenizer():
 def test_a_model_that_has_diverged(mixer):
     task = make_task(mixer)
     task.head.weight.data[3] = torch.nan
-    with pytest.raises(InputError, match="logits: expected finite values"):
+    with pytest.raises(InputError, match="logits of token 1 after prompt 'a': expected"):
         next(generate(task, "a"))
     assert task.training
 

@@ -112,7 +112,7 @@ def test_what_is_not_finite_is_never_planned(name):
     assert agent.act(torch.zeros(1)) <= 0.5
     assert 0 < agent.outside < agent.tried
     agent = Agent(Line(0.0), CEM(), False, cost=lambda found, _: found.reward * torch.nan)
-    with pytest.raises(InputError, match="returns of rollouts: expected finite numbers"):
+    with pytest.raises(InputError, match="returns of rollouts at step 0: expected finite values"):
         agent.act(torch.zeros(1))
 
 

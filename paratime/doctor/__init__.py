@@ -1,0 +1,1 @@
+"""``paratime doctor``: the state of a trained model's layers, with advice."""

@@ -1,0 +1,1 @@
+"""Keeps runs finite: steps that are skipped, weights that are not saved, scores that count."""
