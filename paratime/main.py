@@ -1,5 +1,6 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,12 @@ from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import SaveWhenStopped, check_checkpoint
+from paratime.training.checkpoint import (
+    SaveWhenStopped,
+    check_checkpoint,
+    newest_whole,
+    run_folders,
+)
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import TrainingProgress, readable
@@ -35,6 +41,8 @@ SLICES = (
     *(DynamicsTask, WorldTask, TrajectoryData, *TRAJECTORIES),
 )
 """Classes that configs may name without their modules, because they are imported here."""
+
+_log = logging.getLogger("paratime")
 
 FINDER = "LearningRateFinder"
 
@@ -75,6 +83,18 @@ class Cli(LightningCLI):
             kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
             self.trainer_defaults["callbacks"] = kept
         _check_ckpt_path(self.subcommand, config)
+
+    def before_fit(self) -> None:
+        """Replace ``--ckpt_path last`` by the newest checkpoint of this config that is whole.
+
+        Lightning looks in the folder of the new run alone, and takes a damaged one.
+        """
+        options = self.config_init[self.subcommand]
+        if options.get("ckpt_path") == "last":
+            folders = run_folders(self.trainer)
+            options["ckpt_path"] = found = newest_whole(folders)
+            nothing = f"none below {', '.join(map(str, folders))}; the run begins anew"
+            _log.warning("ckpt_path last: %s", found or nothing)
 
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""

@@ -25,7 +25,7 @@ MARK = ".paratime-"
 LONGEST = 100
 """Characters of a target's name that the name of its draft's folder repeats."""
 
-FRESH = 60.0
+FRESH = 5.0
 """Seconds in which a draft's folder is never removed, as it may not be locked yet."""
 
 _LEFT = re.compile(rf"\..*{re.escape(MARK)}[a-z0-9_]{{8}}", re.DOTALL)

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from paratime.errors import InputError
 from paratime.layers.recurrent import Recurrent
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import check_weights
+from paratime.training.checkpoint import check_weights, write_whole
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -108,7 +108,8 @@ class Task(LightningModule, ABC):
         return [] if known else [Throughput()]
 
     def setup(self, stage: str) -> None:
-        """Warn of a precision that this processor is slow in."""
+        """Write checkpoints whole; warn of a precision that this processor is slow in."""
+        write_whole(self.trainer)
         warn_if_slow(self.trainer.strategy.root_device, str(self.trainer.precision))
 
     def save_plain_hyperparameters(self) -> None:

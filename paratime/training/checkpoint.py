@@ -1,24 +1,59 @@
-"""Checkpoints of ``paratime fit``: of a run that a signal ends, what one holds, and its task."""
+"""Checkpoints of ``paratime fit``: how they are written, which is the last, and what one holds."""
 
+import logging
 import signal
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
+from fsspec.utils import get_protocol
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
+from paratime.io.atomic import replacing
+
+_log = logging.getLogger("paratime")
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
 
+STOPPED = "stopped.ckpt"
+"""Of a run that a signal has ended, next to the folder of its checkpoints."""
+
+DISTRIBUTED = ".metadata"
+"""In the same folder: what torch.distributed.checkpoint writes there last."""
+
 TaskT = TypeVar("TaskT", bound=LightningModule)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all.
+
+    Lightning's own stages them in TMPDIR, and copies them from another file system in parts.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Stage a checkpoint next to its place, with a checksum of each tensor; rename it then."""
+        if storage_options is not None or get_protocol(str(path)) != "file":
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with replacing(path) as draft:
+            torch.save(checkpoint, draft)
+
+
+def write_whole(trainer: Trainer) -> None:
+    """Let a trainer write checkpoints whole, unless it was given another way to write them."""
+    if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+        trainer.strategy.checkpoint_io = WholeCheckpoints()
 
 
 class Stopped(SIGTERMException):
@@ -92,7 +127,60 @@ class SaveWhenStopped(Callback):
 
     def _path(self, trainer: Trainer) -> str | None:
         folder = getattr(trainer.checkpoint_callback, "dirpath", None)
-        return self.path or (folder and str(Path(folder).with_name("stopped.ckpt")))
+        return self.path or (folder and str(Path(folder).with_name(STOPPED)))
+
+
+def run_folders(trainer: Trainer) -> list[Path]:
+    """Return the folders in which runs with the options of a trainer keep their checkpoints."""
+    own = [Path(x) for c in trainer.checkpoint_callbacks if (x := getattr(c, "dirpath", None))]
+    if own:
+        return sorted({*own, *(folder.with_name(STOPPED) for folder in own)})
+    roots = [x for logger in trainer.loggers if (x := getattr(logger, "root_dir", None))]
+    return sorted({Path(x) for x in roots or [Path(trainer.default_root_dir, "checkpoints")]})
+
+
+def newest_whole(places: Iterable[str | Path]) -> Path | None:
+    """Return the newest whole checkpoint below some places; name damaged ones that are newer.
+
+    Args:
+        places: Folders of runs or of checkpoints, and files.
+
+    Returns:
+        Its path, or None if there are no checkpoints at all.
+
+    Raises:
+        InputError: All checkpoints are damaged.
+    """
+    paths = {x.resolve() for place in places for x in (Path(place), *Path(place).rglob("*.ckpt"))}
+    written = {x: x.stat().st_mtime_ns for x in paths if x.suffix == ".ckpt" and x.exists()}
+    found = sorted(written, key=lambda x: written[x], reverse=True)
+    for path in found:
+        if (damage := damage_of(path)) is None:
+            return path
+        _log.warning("passed over %s: %s", path, damage)
+    if found:
+        raise InputError(
+            "ckpt_path last",
+            expected="a whole checkpoint",
+            got=f"{len(found)} damaged, the newest {found[0]}",
+            remedy="move them away to begin anew",
+        )
+    return None
+
+
+def damage_of(path: Path) -> str | None:
+    """Return why a checkpoint is not whole, or None if it is, to the last byte of its tensors."""
+    if path.is_dir():
+        lacking = [x for x in (META, DISTRIBUTED) if not (path / x).is_file()]
+        return f"no {lacking[0]} in it" if lacking else None
+    if not path.stat().st_size:
+        return "an empty file"
+    try:
+        with ZipFile(path) as file:
+            bad = file.testzip()
+    except (BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        return f"another or a cut file: {one_line(error)}"
+    return None if bad is None else f"changed bytes in {bad}"
 
 
 def check_checkpoint(path: str) -> None:

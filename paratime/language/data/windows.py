@@ -13,7 +13,7 @@ from paratime.errors import InputError
 from paratime.language.data.corpus.shards import Shards
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.training.packing import PackedStream
-from paratime.training.samplers import EpochSampler
+from paratime.training.samplers import EpochSampler, shuffled
 
 
 class TokenWindows(Dataset[dict[str, Tensor]]):
@@ -120,5 +120,9 @@ class ShuffledWindows(EpochSampler):
         generator = torch.Generator().manual_seed(int(seed))
         slack = self._positions - 1 - (len(self) - 1) * self._length
         offset = int(torch.randint(slack + 1, (), generator=generator))
-        for index in torch.randperm(len(self), generator=generator).tolist():
+
+        def order(count: int) -> Tensor:
+            return torch.randperm(count, generator=generator)
+
+        for index in shuffled(len(self), order, self.random()):
             yield offset + index * self._length
