@@ -93,3 +93,23 @@ def test_a_process_that_is_terminated(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in err
     (step,) = re.findall(r"paratime: stopped at step (\d+), saved; continue with --resume", err)
     assert torch.load(last, weights_only=True)["global_step"] == int(step)
+
+
+def test_of_runs_that_write_into_one_folder_one_wins(tmp_path):
+    frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
+    fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", "3", "--out", "m")
+    small = ("--recipe.hidden_size", "8", "--recipe.num_layers", "1", "--max_steps", "5")
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "paratime", *fit, *small],
+            **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
+            text=True,
+            cwd=tmp_path,
+        )
+        for _ in range(3)
+    ]
+    found = [run.communicate(timeout=300) for run in runs]
+    assert sorted(run.returncode for run in runs) == [0, 2, 2], found
+    for run, (_, err) in zip(runs, found, strict=True):
+        others = ("expected a folder that no other process writes into", "a folder without a run")
+        assert run.returncode == 0 or any(x in err.splitlines()[-1] for x in others), err
