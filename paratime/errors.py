@@ -1,6 +1,9 @@
-"""The one exception for values that a caller can mend."""
+"""The one exception for values that a caller can mend, and texts of one line."""
 
 from numbers import Real
+
+LONGEST = 1000
+"""Characters of a part of a message."""
 
 
 class InputError(ValueError):
@@ -17,13 +20,29 @@ class InputError(ValueError):
         super().__init__(what, expected, got, remedy)
 
     def __str__(self) -> str:
-        what, expected, got, remedy = self.args
+        what, expected, got, remedy = (in_line(str(x), LONGEST) for x in self.args)
         return f"{what}: expected {expected}, got {got}; {remedy}"
 
 
 def one_line(error: Exception) -> str:
     """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_line(text: str, longest: int | None = None) -> str:
+    """Return a text for a terminal: one line, in which what cannot be printed is escaped.
+
+    So a name in data can neither move the cursor nor begin a line of its own.
+
+    Args:
+        text: Any text.
+        longest: Characters, of which the middle ones are left out if there are more.
+    """
+    if longest is not None and len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-(longest // 2) :]}"
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
 
 
 def describe_error(error: Exception) -> str:

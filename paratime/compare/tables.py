@@ -23,6 +23,7 @@ from paratime.compare.results import (
 )
 from paratime.io.atomic import replacing
 from paratime.io.html import aligned
+from paratime.io.text import in_cell
 
 Row = list[str]
 
@@ -46,7 +47,8 @@ def write_tables(summary: Summary, out: Path) -> None:
             replacing(out / name) as draft,
             draft.open("w", encoding="utf-8", errors="replace") as file,
         ):
-            csv.writer(file, lineterminator="\n").writerows(rows(summary))
+            cells = ([in_cell(x) for x in row] for row in rows(summary))
+            csv.writer(file, lineterminator="\n").writerows(cells)
     with replacing(out / FILES[-1]) as draft:
         draft.write_text(markdown(summary), encoding="utf-8", errors="replace")
 

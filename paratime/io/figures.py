@@ -1,7 +1,9 @@
 """Figures on disk and in pages, and what all of them share: colours, and labels apart."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from itertools import pairwise
@@ -47,8 +49,17 @@ def save_figure(figure: "Figure", path: str) -> None:
         InputError: The format is unknown.
     """
     kind = check_figure(path)
-    with replacing(path) as draft:
+    with replacing(path) as draft, without_glyphs():
         figure.savefig(draft, format=kind, dpi=130)
+
+
+@contextmanager
+def without_glyphs() -> Iterator[None]:
+    """Draw characters that the font lacks as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
+        yield
 
 
 def spread(places: Sequence[float], gap: float, most: float) -> list[float]:
