@@ -21,7 +21,7 @@ from paratime.compare.domains import Build
 from paratime.compare.results import Key, Result
 from paratime.compare.run import Job, work
 from paratime.io.atomic import replacing
-from paratime.io.locks import holding
+from paratime.io.processes import holding
 
 CONTEXT = multiprocessing.get_context("forkserver")
 

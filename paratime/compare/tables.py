@@ -22,8 +22,8 @@ from paratime.compare.results import (
     standings,
 )
 from paratime.io.atomic import replacing
+from paratime.io.frames import in_cell
 from paratime.io.html import aligned
-from paratime.io.text import in_cell
 
 Row = list[str]
 

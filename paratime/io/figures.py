@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from itertools import pairwise
+from textwrap import fill
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from paratime.errors import InputError
+from paratime.errors import InputError, in_line
 from paratime.io.atomic import replacing
 from paratime.io.html import printable
 from paratime.io.packages import import_package
@@ -51,6 +52,19 @@ def save_figure(figure: "Figure", path: str) -> None:
     kind = check_figure(path)
     with replacing(path) as draft, without_glyphs():
         figure.savefig(draft, format=kind, dpi=130)
+
+
+def in_figure(text: str, wide: int | None = None, longest: int = 100) -> str:
+    """Return a text that matplotlib draws as it is: no mathematics, and no hidden label.
+
+    Args:
+        text: Any text.
+        wide: Characters of a line.
+        longest: Characters, of which the middle ones are left out if there are more.
+    """
+    text = in_line(text, longest)
+    text = fill(text, wide) if wide else text
+    return (" " * text.startswith("_") + text).replace("$", r"\$")
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from paratime.errors import InputError, in_line
 from paratime.forecast.data.labels import label_text
-from paratime.io.figures import save_figure, without_glyphs
+from paratime.io.figures import in_figure, save_figure, without_glyphs
+from paratime.io.frames import from_cell, in_cell, read_texts, write_csv
 from paratime.io.html import aligned, escaped
-from paratime.io.text import from_cell, in_cell, in_figure, read_texts, write_csv
 
 NASTY = st.text(
     st.one_of(
@@ -27,7 +27,7 @@ NASTY = st.text(
 )
 KNOWN = ["$", "$a$", "$\\frac$", "\\$", "_x", "a_b^c", "\\alpha", "a\nb", "\x1b[2J", "\ud800", "="]
 FORMULAS = ["=1+1", "+a", "-a", "@x", "\t=x", "\r=x", "'=1", "''=1", "\uff1dx"]
-PLAIN = ["-1", "+3", "-1.5e-3", "1", "a=b", "'a", "", "-.5"]
+PLAIN = ["-1", "-inf", "+3", "-1.5e-3", "1", "a=b", "'a", "", "-.5"]
 
 
 @settings(deadline=None, max_examples=300, derandomize=True)

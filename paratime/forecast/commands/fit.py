@@ -11,7 +11,7 @@ from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.data.summary import summarize
 from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.model.calibration import doubts
-from paratime.io.locks import alone_in
+from paratime.io.processes import alone_in
 
 LAST = Path("checkpoints", "last.ckpt")
 

@@ -17,8 +17,8 @@ from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.calibration import doubts
 from paratime.io.atomic import replacing
+from paratime.io.frames import write_csv
 from paratime.io.packages import import_package
-from paratime.io.text import write_csv
 
 FORMATS = (".csv", ".parquet")
 

@@ -22,8 +22,7 @@ from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.evaluation.backtest import Backtest
-from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, spread, without_glyphs
-from paratime.io.text import in_figure
+from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, in_figure, spread, without_glyphs
 
 HISTORY = 3
 """Horizons of history in a chart of a forecast, which shows two seasons at least."""

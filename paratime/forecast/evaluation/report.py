@@ -12,8 +12,8 @@ from paratime.forecast.evaluation import charts
 from paratime.forecast.evaluation.backtest import Backtest
 from paratime.forecast.evaluation.metrics import METRICS
 from paratime.io.atomic import replacing
+from paratime.io.frames import write_csv
 from paratime.io.html import aligned, document, escaped
-from paratime.io.text import write_csv
 
 SHOWN = 8
 """Series in each of the tables of the best and of the worst."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from paratime.errors import InputError
 from paratime.io import figures
 from paratime.io.atomic import check_new, making
+from paratime.io.frames import write_csv
 from paratime.io.packages import import_package
-from paratime.io.text import write_csv
 from paratime.language.data.corpus.shards import PreparedCorpus
 from paratime.language.data.sources.base import Document, Source
 from paratime.language.data.sources.text import TextFiles

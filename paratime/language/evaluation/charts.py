@@ -8,8 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from paratime.io.figures import COLORS, GRID, PALE
-from paratime.io.text import in_figure
+from paratime.io.figures import COLORS, GRID, PALE, in_figure
 from paratime.language.evaluation.evaluate import Evaluation, perplexity
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from paratime.io.atomic import replacing
 from paratime.io.cache import user_cache
-from paratime.io.locks import holding
+from paratime.io.processes import holding
 
 _log = logging.getLogger("paratime")
 

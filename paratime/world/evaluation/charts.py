@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from paratime.io.figures import COLORS, GRID, INK, PALE, without_glyphs
-from paratime.io.text import in_figure
+from paratime.io.figures import COLORS, GRID, INK, PALE, in_figure, without_glyphs
 from paratime.world.evaluation.scenes import Scenes
 from paratime.world.evaluation.video import Frame
 

@@ -160,8 +160,8 @@ BUILD = """
 import sys
 from dataclasses import replace
 from paratime.ops.native import build, targets
-from paratime.io import locks
-locks.PATIENCE = 0
+from paratime.io import processes
+processes.PATIENCE = 0
 target = replace(targets.cpu("baseline"), compiler=(sys.argv[1],), sources=("cpu/scan.cpp",))
 print(build.find_or_build(target), flush=True)
 """

@@ -48,8 +48,7 @@ from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.windows import LARGEST
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
-from paratime.io.frames import as_pandas
-from paratime.io.text import read_texts
+from paratime.io.frames import as_pandas, read_texts
 
 Floats = NDArray[np.float32]
 

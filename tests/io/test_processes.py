@@ -7,12 +7,12 @@ import time
 import pytest
 
 from paratime.errors import InputError
-from paratime.io import locks
-from paratime.io.locks import alone_in, holding
+from paratime.io import processes
+from paratime.io.processes import alone_in, holding
 
 HOLD = """
 import sys, time
-from paratime.io.locks import alone_in, holding
+from paratime.io.processes import alone_in, holding
 path, seconds, kind = sys.argv[1:]
 with holding(path, "builds it") if kind == "file" else alone_in(path):
     print("held", flush=True)
@@ -29,7 +29,7 @@ def holder(path, seconds, kind="file"):
 def test_a_process_waits_and_says_so_once_if_it_takes_long(
     tmp_path, caplog, monkeypatch, patience, messages
 ):
-    monkeypatch.setattr(locks, "PATIENCE", patience)
+    monkeypatch.setattr(processes, "PATIENCE", patience)
     other = holder(tmp_path / "a.lock", 1)
     assert other.stdout.readline() == b"held\n"
     begun = time.monotonic()
