@@ -8,11 +8,11 @@ import pytest
 
 from paratime.errors import InputError
 from paratime.io import processes
-from paratime.io.processes import alone_in, holding
+from paratime.io.processes import alone_in, holding, read_on_trial
 
 HOLD = """
 import sys, time
-from paratime.io.processes import alone_in, holding
+from paratime.io.processes import alone_in, holding, read_on_trial
 path, seconds, kind = sys.argv[1:]
 with holding(path, "builds it") if kind == "file" else alone_in(path):
     print("held", flush=True)
@@ -70,3 +70,56 @@ def test_locks_are_released_by_errors_and_links_are_not_followed(tmp_path):
     with pytest.raises(OSError), alone_in(tmp_path / "new"):
         raise AssertionError
     assert not (tmp_path / "elsewhere").exists()
+
+
+TRIALS = """
+import ctypes, os, signal, time
+from pathlib import Path
+
+def fine(path):
+    with open(Path(path).with_name("count"), "a") as file:
+        file.write("x")
+
+def crash(path):
+    ctypes.string_at(0)
+
+def bus(path):
+    os.kill(os.getpid(), signal.SIGBUS)
+
+def hang(path):
+    time.sleep(600)
+
+def greedy(path):
+    bytearray(2**40)
+
+def error(path):
+    raise ValueError("no such thing")
+"""
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("crash", "one that ends the process that reads it, by signal 11"),
+        ("bus", "by signal 7"),
+        ("hang", "one that cannot be read in time"),
+        ("greedy", "cannot be read: MemoryError"),
+        ("error", "cannot be read: ValueError: no such thing"),
+        ("fine", None),
+    ],
+)
+def test_a_file_that_ends_its_reader_is_refused(tmp_path, monkeypatch, name, message):
+    (tmp_path / "trials_of_files.py").write_text(TRIALS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(processes, "SECONDS", 10 if name == "hang" else 100)
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"x")
+    if message:
+        with pytest.raises(InputError, match=message):
+            read_on_trial(file, "trials_of_files", name)
+        return
+    for content in (b"x", b"x", b"xy"):
+        if content != b"x":
+            file.write_bytes(content)
+        read_on_trial(file, "trials_of_files", name)
+    assert (tmp_path / "count").read_text() == "xx", "a file that has not changed is read once"
