@@ -57,7 +57,18 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
         return self.item(self._ids[position:stop].astype(np.int64))
 
     def item(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Return inputs, targets, resets and number of bytes of a window (length + 1,)."""
+        """Return inputs, targets, resets and number of bytes of a window (length + 1,).
+
+        Raises:
+            InputError: A token is beyond the vocabulary, as in shards of another tokenizer.
+        """
+        if (last := int(window.max())) >= len(self._byte_counts):
+            raise InputError(
+                "tokens",
+                expected=f"ids below {len(self._byte_counts)}, the size of the vocabulary",
+                got=str(last),
+                remedy="name the tokenizer that made them, or write the corpus again",
+            )
         inputs, targets = torch.from_numpy(window[:-1]), torch.from_numpy(window[1:])
         return {
             "inputs": inputs,

@@ -20,14 +20,14 @@ def write(path, stream):
 def test_a_whole_file_passes_and_a_damaged_one_does_not(tmp_path, stream):
     path = tmp_path / "a.arrow"
     write(path, stream)
-    arrow.read_all(str(path))
+    arrow.validate_file(str(path))
     offsets = pyarrow.array([0, 2, 3], pyarrow.int32()).buffers()[1].to_pybytes()
     whole = path.read_bytes()
     assert whole.count(offsets) == 1
     wrong = pyarrow.array([0, 2**30, 3], pyarrow.int32()).buffers()[1].to_pybytes()
     path.write_bytes(whole.replace(offsets, wrong))
     with pytest.raises(pyarrow.ArrowInvalid):
-        arrow.read_all(str(path))
+        arrow.validate_file(str(path))
     with pytest.raises(InputError, match=r"a\.arrow: expected a whole file"):
         [*read_entries(path)]
     path.write_bytes(whole[: len(whole) // 2])

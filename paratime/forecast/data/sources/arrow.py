@@ -1,7 +1,7 @@
 """A trial of Arrow files, in a process that a damaged one may end in place of ours."""
 
 
-def read_all(path: str) -> None:
+def validate_file(path: str) -> None:
     """Read and validate all batches of a file, or of a stream.
 
     Raises:

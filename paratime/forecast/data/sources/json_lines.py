@@ -24,7 +24,7 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
         InputError: The file is empty, or a line is not a JSON object.
     """
     if path.name.endswith(".arrow"):
-        read_on_trial(path, "paratime.forecast.data.sources.arrow", "read_all")
+        read_on_trial(path, "paratime.forecast.data.sources.arrow", "validate_file")
     line = 0
     try:
         loader = infer_file_type(path)

@@ -7,7 +7,7 @@ BYTES = 2**26
 """Of a dataset, at a time."""
 
 
-def read_all(path: str) -> None:
+def visit_file(path: str) -> None:
     """Visit all that a file holds, as reading it does; what raises errors is left to the reader."""
     import h5py  # of the trial's own process
 

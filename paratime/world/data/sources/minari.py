@@ -109,7 +109,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             got="none there",
             remedy=f"paths are taken from the working directory, {Path.cwd()}",
         )
-    read_on_trial(path, "paratime.world.data.sources.hdf5", "read_all")
+    read_on_trial(path, "paratime.world.data.sources.hdf5", "visit_file")
     try:
         with h5py.File(path, "r") as file:
             yield file

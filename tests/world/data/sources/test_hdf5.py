@@ -20,7 +20,7 @@ def test_everything_is_read_once(tmp_path, monkeypatch):
         file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
         file["nowhere"] = h5py.SoftLink("/none")
         file.attrs["text"] = "about"
-    hdf5.read_all(str(tmp_path / "a.hdf5"))
+    hdf5.visit_file(str(tmp_path / "a.hdf5"))
     assert sorted(read) == ["/a/b/c", "/a/text"]
 
 
@@ -29,14 +29,14 @@ def test_rows_of_any_layout_are_read(tmp_path, options):
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file.create_dataset("a", data=np.ones((10, 2)), **options)
         file["scalar"], file["empty"] = 3.0, h5py.Empty("f")
-    hdf5.read_all(str(tmp_path / "a.hdf5"))
+    hdf5.visit_file(str(tmp_path / "a.hdf5"))
     with open_hdf5(tmp_path / "a.hdf5") as file:
         assert file["a"][()].sum() == 20
 
 
 def test_damage_is_left_to_the_reader(tmp_path):
     (tmp_path / "a.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    hdf5.read_all(str(tmp_path / "a.hdf5"))
+    hdf5.visit_file(str(tmp_path / "a.hdf5"))
     with pytest.raises(InputError, match="whole HDF5 file"), open_hdf5(tmp_path / "a.hdf5"):
         raise AssertionError
 
