@@ -37,6 +37,9 @@ PANELS = 12
 LONGEST = 50
 """Letters of a title."""
 
+SHORT = 30
+"""Letters of a label next to the axes, which make room for it."""
+
 LETTERS = 80
 """Letters of a line of the note, for each column of panels."""
 
@@ -189,7 +192,7 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]], apart: float) ->
     places = spread([(height - low) / (high - low) for height, _ in ends.values()], apart, 1)
     for name, place in zip(ends, places, strict=True):
         axes.annotate(
-            in_figure(name),
+            in_figure(name, longest=SHORT),
             (1, place),
             xytext=(5, 0),
             xycoords="axes fraction",

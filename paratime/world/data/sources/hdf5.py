@@ -1,6 +1,7 @@
 """A trial of HDF5 files, in a process that a damaged one may end in place of ours."""
 
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 BYTES = 2**26
@@ -9,8 +10,7 @@ BYTES = 2**26
 
 def visit_file(path: str) -> None:
     """Visit all that a file holds, as reading it does; what raises errors is left to the reader."""
-    import h5py  # of the trial's own process
-
+    h5py = import_module("h5py")
     with suppress(Exception), h5py.File(path, "r") as file:
         _visit(file, h5py, set())
 
