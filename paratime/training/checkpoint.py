@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from paratime.errors import InputError, one_line
-from paratime.io.atomic import replacing
+from paratime.io.atomic import MARK, replacing
 
 _log = logging.getLogger("paratime")
 
@@ -152,7 +152,8 @@ def newest_whole(places: Iterable[str | Path]) -> Path | None:
         InputError: All checkpoints are damaged.
     """
     paths = {x.resolve() for place in places for x in (Path(place), *Path(place).rglob("*.ckpt"))}
-    written = {x: x.stat().st_mtime_ns for x in paths if x.suffix == ".ckpt" and x.exists()}
+    paths = {x for x in paths if x.suffix == ".ckpt" and MARK not in x.parent.name}  # no draft
+    written = {x: x.stat().st_mtime_ns for x in paths if x.exists()}
     found = sorted(written, key=lambda x: written[x], reverse=True)
     for path in found:
         if (damage := damage_of(path)) is None:

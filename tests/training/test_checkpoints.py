@@ -126,6 +126,7 @@ def test_the_last_is_the_newest_whole_one(tmp_path, caplog, damaged):
     write(tmp_path / "v0" / "old.ckpt", 0)
     good = write(tmp_path / "v1" / "good.ckpt", 1)
     bad = write(tmp_path / "v2" / "bad.ckpt", 2, damaged(good))
+    write(tmp_path / "v2" / ".bad.ckpt.paratime-abcdefgh" / "bad.ckpt", 3, b"")
     (tmp_path / "v3").mkdir()
     (tmp_path / "v3" / "last.ckpt").symlink_to("nowhere")
     assert newest_whole([tmp_path, tmp_path / "missing"]) == good

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
+from paratime.io.processes import alone_in
 from paratime.training.checkpoint import SaveWhenStopped, Stopped
 
 
@@ -95,6 +96,17 @@ def test_a_process_that_is_terminated(tmp_path):
     assert torch.load(last, weights_only=True)["global_step"] == int(step)
 
 
+def test_a_folder_that_another_run_writes_is_refused(paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame_of(steps=60).to_csv("sales.csv", index=False)
+    fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", 3, "--out", "m")
+    with alone_in("m"):
+        status, _, err = paratime(*fit)
+    assert status == 2 and "out m: expected a folder that no other process writes into" in err
+    assert [x.name for x in (tmp_path / "m").iterdir()] == [".lock"]
+
+
+@pytest.mark.slow
 def test_of_runs_that_write_into_one_folder_one_wins(tmp_path):
     frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
     fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", "3", "--out", "m")
