@@ -1,4 +1,4 @@
-"""The one exception for values that a caller can mend."""
+"""The one exception for values that a caller can mend, and texts of one line."""
 
 from collections.abc import Iterable
 from numbers import Real
@@ -26,9 +26,8 @@ class InputError(ValueError):
 
 
 def abridged(text: str, limit: int = LONGEST) -> str:
-    """Return a text in one line, without its middle if it is longer than a limit."""
-    if "\n" in text:
-        text = r"\n".join(text.split("\n"))
+    """Return a text in one line, as ``in_line``, without its middle if that exceeds a limit."""
+    text = in_line(text)
     if len(text) <= limit:
         return text
     left = limit - limit // 4
@@ -38,6 +37,16 @@ def abridged(text: str, limit: int = LONGEST) -> str:
 def one_line(error: Exception) -> str:
     """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def in_line(text: str) -> str:
+    """Return a text for a terminal: one line, in which what cannot be printed is escaped.
+
+    So a name in data can neither move the cursor nor begin a line of its own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
 
 
 def describe_error(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The Lightning CLI: ``paratime fit | validate | test | predict``."""
 
+import logging
 import sys
 from argparse import SUPPRESS
 from contextlib import suppress
@@ -29,11 +30,12 @@ from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import SaveWhenStopped, run_folder
 from paratime.training.compile import CompileBlocks
+from paratime.training.folders import newest_whole, run_folder, run_folders
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import DataSummary, TrainingProgress, readable
 from paratime.training.quiet import quieten
+from paratime.training.stopping import SaveWhenStopped
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.catalog import SOURCES as TRAJECTORIES
 from paratime.world.evaluation.tensorboard import RolloutVideos
@@ -45,6 +47,8 @@ SLICES = (
     *(DynamicsTask, WorldTask, TrajectoryData, *TRAJECTORIES),
 )
 """Classes that configs may name without their modules, because they are imported here."""
+
+_log = logging.getLogger("paratime")
 
 FINDER = "LearningRateFinder"
 
@@ -156,6 +160,18 @@ class Cli(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger._default_hp_metric = False
+
+    def before_fit(self) -> None:
+        """Replace ``--ckpt_path last`` by the newest checkpoint of this config that is whole.
+
+        Lightning looks in the folder of the new run alone, and takes a damaged one.
+        """
+        options = self.config_init[self.subcommand]
+        if options.get("ckpt_path") == "last":
+            folders = run_folders(self.trainer)
+            options["ckpt_path"] = found = newest_whole(folders)
+            nothing = f"none below {', '.join(map(str, folders))}; the run begins anew"
+            _log.warning("ckpt_path last: %s", found or nothing)
 
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""

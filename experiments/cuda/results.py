@@ -9,6 +9,8 @@ import pandas as pd
 from contestants import METHODS, PARA
 from crossover import Key, crossover, rounded
 
+from paratime.io import replacing
+
 CELL = "gru1"
 """Whose crossovers go into the package's table."""
 
@@ -141,7 +143,8 @@ def draw(times: Table, path: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
 
 

@@ -20,6 +20,8 @@ from machines import MACHINES, assumptions
 from matplotlib.axes import Axes
 from model import KERNELS, Prediction, Problem
 
+from paratime.io import replacing
+
 HERE = Path(__file__).parent
 SHAPES = (
     (1, 512, 256),
@@ -53,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table, met = predictions(), crossovers()
     except Missing as error:
         raise SystemExit(str(error)) from error
-    table.to_csv(HERE / "roofline.csv", index=False, float_format="%.4g")
+    with replacing(HERE / "roofline.csv") as draft:
+        table.to_csv(draft, index=False, float_format="%.4g")
     draw(HERE / "roofline.png")
     for title, part in (
         ("Assumptions", assumptions()),
@@ -225,7 +228,8 @@ def draw(path: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=120)
     plt.close(figure)
 
 

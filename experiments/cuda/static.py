@@ -33,6 +33,7 @@ from limits import LIMITS, STAGED, Limit
 from loops import NO_STAGING
 from occupancy import resident_warps
 
+from paratime.io import replacing
 from paratime.ops.native import build, targets
 from paratime.ops.native.build import CannotBuild
 
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(str(error)) from error
     table = pd.DataFrame(rows)
     if set(chosen) == set(ARCHITECTURES):
-        table.to_csv(HERE / "static.csv", index=False)
+        with replacing(HERE / "static.csv") as draft:
+            table.to_csv(draft, index=False)
     print(table.to_string(index=False))
     print("\n".join(["", *violations, f"{len(rows)} kernels, {len(violations)} violations"]))
     if violations:

@@ -29,6 +29,7 @@ from gluonts.dataset.split import split
 from tqdm import tqdm
 
 from paratime.forecast import Collection, Competition, Source, TsData, rolling
+from paratime.io import replacing
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -102,7 +103,8 @@ def keep(row: dict[str, Any]) -> None:
     table = pd.read_csv(RESULTS) if RESULTS.exists() else pd.DataFrame(columns=[*row])
     same = (table[KEYS] == pd.Series({key: row[key] for key in KEYS})).all(axis=1)
     table = pd.DataFrame([*table[~same].to_dict("records"), row]).sort_values(KEYS)
-    table.to_csv(RESULTS, index=False, float_format="%.6g")
+    with replacing(RESULTS) as draft:
+        table.to_csv(draft, index=False, float_format="%.6g")
 
 
 def measure(data: str, model: str, seed: int) -> dict[str, float]:

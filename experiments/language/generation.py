@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from paratime import Encoder, ParaGRU, ParaLSTM
 from paratime.baselines import Attention, Mamba2
+from paratime.io import replacing
 from paratime.language import (
     ByteTokenizer,
     LanguageTask,
@@ -56,7 +57,8 @@ def main() -> None:
     positions = pd.DataFrame(rows_of_positions())
     prompts = pd.DataFrame(rows_of_prompts())
     for name, table in (("rates", rates), ("positions", positions), ("prompts", prompts)):
-        table.to_csv(HERE / f"generation_{name}.csv", index=False, float_format="%.4g")
+        with replacing(HERE / f"generation_{name}.csv") as draft:
+            table.to_csv(draft, index=False, float_format="%.4g")
     draw(rates, positions)
     print(rates.round(0).to_string(index=False), "\n")
     print(prompts.round(1).to_string(index=False), "\n")
@@ -204,7 +206,8 @@ def draw(rates: pd.DataFrame, positions: pd.DataFrame) -> None:
     right.plot(positions.position / 1000, positions.us_a_token)
     right.set(xlabel="position, thousands", ylabel="µs a token", ylim=(0, None))
     right.set_title("ParaGRU of width 64, one block", fontsize="medium")
-    figure.savefig(HERE / "generation.png", dpi=130)
+    with replacing(HERE / "generation.png") as draft:
+        figure.savefig(draft, dpi=130)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from paratime.io import replacing
 from paratime.language import next_token_loss, next_token_loss_reference
 
 RESULTS = Path(__file__).parent / "logits.csv"
@@ -39,7 +40,8 @@ def main() -> None:
         for way, (seconds, added, *_) in zip(WAYS, found, strict=True)
     ]
     table = pd.DataFrame(rows)
-    table.to_csv(RESULTS, index=False, float_format="%.3g")
+    with replacing(RESULTS) as draft:
+        table.to_csv(draft, index=False, float_format="%.3g")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
 
 

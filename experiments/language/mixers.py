@@ -117,7 +117,8 @@ def draw(table: pd.DataFrame) -> None:
     for panel in panels:
         panel.grid(alpha=0.3)
     panels[1].legend(frameon=False)
-    figure.savefig(HERE / "mixers.png", dpi=130)
+    with replacing(HERE / "mixers.png") as draft:
+        figure.savefig(draft, dpi=130)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from paratime import Encoder, Mamba2, Mixer, ParaGRU, ParaLSTM, Sequential
 from paratime.baselines import TorchGRU
+from paratime.io import replacing
 from paratime.language import LanguageTask, TokenSpec
 from paratime.training import AdamW, parameter_groups, peak_flops
 
@@ -69,7 +70,8 @@ def main() -> None:
     difference = check()
     rows = [row for size in BATCHES for row in measure(size, difference)]
     table = pd.DataFrame(rows)
-    table.to_csv(RESULTS, index=False, float_format="%.4g")
+    with replacing(RESULTS) as draft:
+        table.to_csv(draft, index=False, float_format="%.4g")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
 
 

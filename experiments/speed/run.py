@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from paratime import Newton, ParaGRU, ParaLSTM, Recurrent, Sequential
+from paratime.io import replacing
 from paratime.ops.native import targets
 from paratime.testing import compare_solvers
 
@@ -43,9 +44,11 @@ def main() -> None:
     """Time all shapes and lengths, write tables and figure, and print how they compare."""
     keep_pages()
     lengths = scaling()
-    lengths.to_csv(HERE / "lengths.csv", index=False, float_format="%.4g")
+    with replacing(HERE / "lengths.csv") as draft:
+        lengths.to_csv(draft, index=False, float_format="%.4g")
     table = pd.DataFrame([row for shape in SHAPES for row in measure(shape)])
-    table.to_csv(HERE / "results.csv", index=False, float_format="%.4g")
+    with replacing(HERE / "results.csv") as draft:
+        table.to_csv(draft, index=False, float_format="%.4g")
     draw(table, lengths)
     print(machine(), "\n")
     print(summary(table).to_string(), "\n")
@@ -226,7 +229,8 @@ def draw(table: pd.DataFrame, lengths: pd.DataFrame) -> None:
     right.grid(alpha=0.3)
     right.legend()
     figure.tight_layout()
-    figure.savefig(HERE / "figure.png", dpi=120)
+    with replacing(HERE / "figure.png") as draft:
+        figure.savefig(draft, dpi=120)
 
 
 def machine() -> str:

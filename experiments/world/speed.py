@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from paratime import Encoder
+from paratime.io import replacing
 from paratime.world import Categorical, Moments, TrajectorySpec, WorldTask
 
 RESULTS = Path(__file__).parent / "results.csv"
@@ -50,7 +51,8 @@ def main() -> None:
             }
         )
     table = pd.DataFrame(rows)
-    table.to_csv(RESULTS, index=False, float_format="%.4g")
+    with replacing(RESULTS) as draft:
+        table.to_csv(draft, index=False, float_format="%.4g")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
 
 

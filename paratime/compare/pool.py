@@ -7,20 +7,21 @@ import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from paratime.compare.domains import Build
 from paratime.compare.results import Key, Result
 from paratime.compare.run import Job, work
 from paratime.io.atomic import replacing
+from paratime.io.processes import holding
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -53,10 +54,9 @@ class Claim:
         self._lock.release()
 
 
-def alone(folder: Path) -> BaseFileLock:
+def alone(folder: Path) -> AbstractContextManager[None]:
     """Return a lock on the files that all runs of a folder share."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+    return holding(folder / ".lock", f"writes into {folder}")
 
 
 class View(ABC):

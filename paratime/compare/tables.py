@@ -22,6 +22,7 @@ from paratime.compare.results import (
     standings,
 )
 from paratime.io.atomic import replacing
+from paratime.io.frames import in_cell
 from paratime.io.html import aligned
 
 Row = list[str]
@@ -46,7 +47,8 @@ def write_tables(summary: Summary, out: Path) -> None:
             replacing(out / name) as draft,
             draft.open("w", encoding="utf-8", errors="replace") as file,
         ):
-            csv.writer(file, lineterminator="\n").writerows(rows(summary))
+            cells = ([in_cell(x) for x in row] for row in rows(summary))
+            csv.writer(file, lineterminator="\n").writerows(cells)
     with replacing(out / FILES[-1]) as draft:
         draft.write_text(markdown(summary), encoding="utf-8", errors="replace")
 

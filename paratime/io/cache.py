@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from paratime.errors import InputError
+
 
 def cache_root(cache_dir: str | None = None) -> Path:
     """Return the folder of caches.
@@ -11,9 +13,20 @@ def cache_root(cache_dir: str | None = None) -> Path:
     Args:
         cache_dir: The folder; by default ``$PARATIME_CACHE``, or the platform's folder for caches,
             such as ``~/.cache/paratime`` on Linux.
+
+    Raises:
+        InputError: It is in a home directory, and none is known.
     """
     given = cache_dir or os.environ.get("PARATIME_CACHE")
-    return Path(given).expanduser() if given else user_cache()
+    found = Path(os.path.expanduser(given)) if given else user_cache()
+    if found.parts[:1] == ("~",):
+        raise InputError(
+            f"cache {found}",
+            expected="a home directory",
+            got="none",
+            remedy="set PARATIME_CACHE to a folder",
+        )
+    return found
 
 
 def user_cache() -> Path:

@@ -1,14 +1,17 @@
 """Figures on disk and in pages, and what all of them share: colours, and labels apart."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from itertools import pairwise
+from textwrap import fill
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from paratime.errors import InputError
+from paratime.errors import InputError, abridged
 from paratime.io.atomic import replacing
 from paratime.io.html import printable
 from paratime.io.packages import import_package
@@ -47,8 +50,30 @@ def save_figure(figure: "Figure", path: str) -> None:
         InputError: The format is unknown.
     """
     kind = check_figure(path)
-    with replacing(path) as draft:
+    with replacing(path) as draft, without_glyphs():
         figure.savefig(draft, format=kind, dpi=130)
+
+
+def in_figure(text: str, wide: int | None = None, longest: int = 100) -> str:
+    """Return a text that matplotlib draws as it is: no mathematics, and no hidden label.
+
+    Args:
+        text: Any text.
+        wide: Characters of a line.
+        longest: Characters, of which the middle ones are left out if there are more.
+    """
+    text = abridged(text, longest)
+    text = fill(text, wide) if wide else text
+    return (" " * text.startswith("_") + text).replace("$", r"\$")
+
+
+@contextmanager
+def without_glyphs() -> Iterator[None]:
+    """Draw characters that the font lacks as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
+        yield
 
 
 def spread(places: Sequence[float], gap: float, most: float) -> list[float]:

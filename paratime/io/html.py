@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from paratime.errors import abridged
+
+LONGEST = 60
+"""Characters of a cell of plain text."""
+
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 """What all pages look like, in light and dark, on screens and on paper."""
 
@@ -43,6 +48,7 @@ def document(title: str, body: str, *, style: str = "", script: str = "") -> str
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return a table of plain text: the first column is left-aligned, the others right-aligned."""
+    rows = [[abridged(cell, LONGEST) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:

@@ -28,12 +28,13 @@ from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import LastStep, build_saved, check_weights
+from paratime.training.checkpoint import build_saved, check_weights
 from paratime.training.finite.steps import SkipNonFinite
 from paratime.training.finite.weights import check_checkpoint_is_finite
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
+from paratime.training.writing import LastStep, write_whole
 
 _log = logging.getLogger("paratime")
 
@@ -173,11 +174,12 @@ class Task(LightningModule, ABC):
         return [kind() for kind in own if not any(isinstance(x, kind) for x in given)]
 
     def setup(self, stage: str) -> None:
-        """Leave data exact in half precision; warn of one that this processor is slow in.
+        """Write checkpoints whole, and leave data exact in half precision.
 
         A network rounds what it reads. Targets of scores, and values that scales are computed
-        from, are not rounded.
+        from, are not rounded. It warns of a precision that this processor is slow in.
         """
+        write_whole(self.trainer)
         plugin = self.trainer.precision_plugin
         vars(plugin)["convert_input"] = partial(_convert_input, type(plugin).convert_input, plugin)
         self._of_callbacks = [(x, replaced_options(x)) for x in self._callbacks()]

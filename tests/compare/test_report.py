@@ -133,7 +133,7 @@ def test_a_failure_leaves_the_old_page(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "page", lambda summary: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_page(out)
-    assert (out / "report.html").read_text() == "old" and not [*out.glob("*.draft")]
+    assert (out / "report.html").read_text() == "old" and not [*out.glob(".*.paratime-*")]
 
 
 def test_runs_without_a_solver_or_pictures_have_a_page(tmp_path):

@@ -203,7 +203,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert seen[4:] == [points[0]]
     table = pd.read_csv(tmp_path / "one.csv")
     assert table.value.tolist() == [0, 1] * 3 and table.scale.tolist()[::2] == [0.1, 2.0, 0.1]
-    assert not [*tmp_path.glob("*.draft")]
+    assert not [*tmp_path.glob(".*.paratime-*")]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from paratime.errors import InputError
 from paratime.io.cache import cache_root, user_cache
 
 
@@ -35,3 +36,14 @@ def test_the_environment_names_a_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("PARATIME_CACHE", str(tmp_path / "own"))
     assert cache_root() == tmp_path / "own"
     assert cache_root("~/mine") == Path("~/mine").expanduser()
+
+
+@pytest.mark.parametrize("given", (None, "~/mine", "~"))
+def test_without_a_home_it_says_what_to_set(given, monkeypatch):
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.delenv("PARATIME_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(InputError, match="expected a home directory, got none; set PARATIME_CACHE"):
+        cache_root(given)
+    monkeypatch.setenv("PARATIME_CACHE", "/mine")
+    assert cache_root() == Path("/mine")

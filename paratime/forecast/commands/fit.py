@@ -1,5 +1,6 @@
 """``paratime forecast fit``: train a forecaster on whole histories."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from paratime.cli.arguments import chosen
@@ -10,6 +11,7 @@ from paratime.forecast.data.sources.catalog import series_source
 from paratime.forecast.data.summary import summarize
 from paratime.forecast.gluonts.recipe import ABOUT, Recipe
 from paratime.forecast.model.calibration import doubts
+from paratime.io.processes import alone_in
 
 LAST = Path("checkpoints", "last.ckpt")
 
@@ -48,10 +50,11 @@ def run(
         overwrite: Whether to replace a forecaster, or a run that makes one.
     """
     from lightning.pytorch.loggers import TensorBoardLogger
+    from lightning.pytorch.utilities import rank_zero_only
 
     from paratime.forecast.data.datamodule import SeriesData
     from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-    from paratime.training.checkpoint import SaveWhenStopped
+    from paratime.training.stopping import SaveWhenStopped
 
     check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
@@ -79,12 +82,13 @@ def run(
             "callbacks": [SaveWhenStopped(str(Path(out, LAST)), "continue with --resume true")],
         },
     )
-    if not resume:
-        clear(out, overwrite)
-    print(summarize(series.collection))
-    print_note(series.left_out)
-    predictor = estimator.train_on(series, ckpt_path=last)
-    predictor.serialize(Path(out))
+    with alone_in(out) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
+        if not resume:
+            clear(out, overwrite)
+        print(summarize(series.collection))
+        print_note(series.left_out)
+        predictor = estimator.train_on(series, ckpt_path=last)
+        predictor.serialize(Path(out))
     print("\n".join(f"{name:<20} {value}" for name, value in predictor.selection.summary()))
     print(f"{'forecaster':<20} {out}")
     print_note(doubts(predictor.task.network.calibration))
@@ -103,6 +107,10 @@ def clear(out: str, overwrite: bool) -> None:
 
 def interrupted(out: str) -> Path:
     """Return the last checkpoint of a run that was interrupted."""
-    if not (Path(out) / LAST).is_file():
-        raise InputError("resume", f"{LAST} in {out}", "none", "run without resume")
-    return Path(out) / LAST
+    from paratime.training.folders import damage_of
+
+    last = Path(out) / LAST
+    got = damage_of(last) if last.is_file() else "none"
+    if got is not None:
+        raise InputError("resume", f"{LAST} in {out}", got, "run without resume")
+    return last

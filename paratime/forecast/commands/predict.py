@@ -17,6 +17,7 @@ from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.inference.forecast_type import REPORTED, AsQuantiles
 from paratime.forecast.model.calibration import doubts
 from paratime.io.atomic import replacing
+from paratime.io.frames import write_csv
 from paratime.io.packages import import_package
 
 FORMATS = (".csv", ".parquet")
@@ -100,11 +101,11 @@ def check_format(path: str) -> None:
 def write_table(table: pd.DataFrame, path: str) -> None:
     """Write a table in the format of its suffix, whole or not at all."""
     check_format(path)
+    if path.endswith(".csv"):
+        write_csv(_rounded(table), path, float_format="%.15g")
+        return
     with replacing(path) as draft:
-        if path.endswith(".csv"):
-            _rounded(table).to_csv(draft, index=False, float_format="%.15g")
-        else:
-            table.to_parquet(draft, index=False)
+        table.to_parquet(draft, index=False)
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from paratime.errors import abridged
+
+LONGEST = 60
+"""Characters of a name in a message."""
+
 WHOLE = re.compile(r"[+-]?\d+\.0*")
 """A whole number that a column of floats wrote."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character, which no file can hold."""
 
 
 def label_text(value: Any) -> str:
@@ -43,11 +51,13 @@ def score(value: float) -> str:
 
 def shorten(names: Sequence[str]) -> str:
     """Return the first names, for messages."""
-    return ", ".join([*names[:3], *["..."] * (len(names) > 3)])
+    return ", ".join(
+        [*(abridged(name, LONGEST) for name in names[:3]), *["..."] * (len(names) > 3)]
+    )
 
 
 def _plain(text: str) -> str:
-    text = text.strip()
+    text = _SURROGATE.sub("\ufffd", text.strip())
     if text.lower() in ("true", "false"):
         return text.capitalize()
     if WHOLE.fullmatch(text):

@@ -2,11 +2,15 @@
 
 import numpy as np
 
+from paratime.errors import abridged
 from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.labels import amount
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.data.support import support
+
+LONGEST = 1000
+"""Characters of a line."""
 
 
 def summarize(data: Collection) -> str:
@@ -32,7 +36,9 @@ def summarize(data: Collection) -> str:
         "columns not used": ", ".join(data.unused),
         "official horizon": str(data.prediction_length or ""),
     }
-    return "\n".join(f"{name:<20} {value}" for name, value in rows.items() if value)
+    return "\n".join(
+        f"{name:<20} {abridged(value, LONGEST)}" for name, value in rows.items() if value
+    )
 
 
 def _channels(data: Collection) -> str:

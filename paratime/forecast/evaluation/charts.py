@@ -8,7 +8,6 @@ import base64
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
-from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -23,7 +22,7 @@ from paratime.forecast.data.calendar import quiet_periods
 from paratime.forecast.data.series import Collection
 from paratime.forecast.data.stamps import STARTS
 from paratime.forecast.evaluation.backtest import Backtest
-from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, spread
+from paratime.io.figures import COLORS, GRID, INK, PALE, RULE, in_figure, spread, without_glyphs
 
 HISTORY = 3
 """Horizons of history in a chart of a forecast, which shows two seasons at least."""
@@ -37,6 +36,9 @@ PANELS = 12
 
 LONGEST = 50
 """Letters of a title."""
+
+SHORT = 30
+"""Letters of a label next to the axes, which make room for it."""
 
 LETTERS = 80
 """Letters of a line of the note, for each column of panels."""
@@ -74,9 +76,8 @@ def fans(backtest: Backtest, note: str = "") -> Figure:
         for i, place in enumerate(places):
             _fan(figure.add_subplot(rows, columns, i + 1), backtest, *place)
         if note:
-            figure.supxlabel(
-                "\n".join(wrap(note, LETTERS * columns)), x=0.01, ha="left", color=PALE
-            )
+            text = in_figure(note, LETTERS * columns, longest=1000)
+            figure.supxlabel(text, x=0.01, ha="left", color=PALE)
     return figure
 
 
@@ -91,7 +92,8 @@ def _fan(axes: Axes, backtest: Backtest, window: int, channel: int) -> None:
     dated = isinstance(dates, pd.DatetimeIndex)
     dates = (dates.tz_localize(None) if dated else dates).to_numpy()  # as on the zone's clock
     split = origin + 1 - first
-    axes.set_title(shorten_title(w.item_id[window]) + _channel(w.collection, channel))
+    name = shorten_title(w.item_id[window]) + _channel(w.collection, channel)
+    axes.set_title(in_figure(name))
     axes.plot(dates[:split], values[first : origin + 1], color=PALE, lw=1)
     _bands(axes, backtest, window, channel, dates[split:])
     axes.plot(dates[split - 1 :], values[origin : origin + h + 1], color=INK, lw=1.1)
@@ -105,7 +107,7 @@ def _channel(data: Collection, channel: int) -> str:
     """Return the channel's part of a title, empty for a single channel."""
     if len(names := data.channel_names) < 2:
         return ""
-    return f", {names[channel]}" if data.channels else f", channel {channel}"
+    return f", {shorten_title(names[channel])}" if data.channels else f", channel {channel}"
 
 
 def _bands(axes: Axes, backtest: Backtest, window: int, channel: int, dates: np.ndarray) -> None:
@@ -167,7 +169,7 @@ def shorten_title(name: str) -> str:
 def svg(figure: Figure) -> str:
     """Return a figure as a data address, for a self-contained page."""
     buffer = BytesIO()
-    with _style():
+    with _style(), without_glyphs():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
@@ -176,7 +178,7 @@ def _canvas(height: float, title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDE, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(title)
+    axes.set_title(in_figure(title))
     return figure, axes
 
 
@@ -190,7 +192,7 @@ def _label_ends(axes: Axes, ends: dict[str, tuple[float, str]], apart: float) ->
     places = spread([(height - low) / (high - low) for height, _ in ends.values()], apart, 1)
     for name, place in zip(ends, places, strict=True):
         axes.annotate(
-            name,
+            in_figure(name, longest=SHORT),
             (1, place),
             xytext=(5, 0),
             xycoords="axes fraction",

@@ -12,6 +12,7 @@ from paratime.forecast.evaluation import charts
 from paratime.forecast.evaluation.backtest import Backtest
 from paratime.forecast.evaluation.metrics import METRICS
 from paratime.io.atomic import replacing
+from paratime.io.frames import write_csv
 from paratime.io.html import aligned, document, escaped
 
 SHOWN = 8
@@ -27,7 +28,7 @@ def write_series(backtests: dict[str, Backtest], path: str | Path) -> None:
     """Write the metrics of every series by every model as CSV, whole or not at all."""
     frames = [b.per_series.assign(model=name) for name, b in backtests.items()]
     columns = ["model", "item_id", "windows", *METRICS]
-    _write(path, pd.concat(frames)[columns].to_csv(index=False, float_format="%.6g"))
+    write_csv(pd.concat(frames)[columns], path, float_format="%.6g")
 
 
 def write_backtest_report(
@@ -199,7 +200,7 @@ def _figures(figures: list[charts.Figure]) -> str:
 
 
 def _title(figure: charts.Figure) -> str:
-    return figure.axes[0].get_title(loc="left")
+    return figure.axes[0].get_title(loc="left").replace(r"\$", "$")  # as in_figure wrote it
 
 
 def _write(path: str | Path, text: str) -> None:

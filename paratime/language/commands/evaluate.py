@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from paratime.errors import InputError
 from paratime.io import figures
 from paratime.io.atomic import check_new, making
+from paratime.io.frames import write_csv
 from paratime.io.packages import import_package
 from paratime.language.data.corpus.shards import PreparedCorpus, manifest
 from paratime.language.data.sources.base import Document, Source
@@ -102,8 +103,8 @@ def write_scores(result: "Evaluation", folder: str, title: str) -> None:
 
     with making(folder) as draft:
         draft.mkdir()
-        result.documents_table().to_csv(draft / "documents.csv", index=False, float_format="%.7g")
-        result.positions_table().to_csv(draft / "positions.csv", index=False, float_format="%.7g")
+        write_csv(result.documents_table(), draft / "documents.csv", float_format="%.7g")
+        write_csv(result.positions_table(), draft / "positions.csv", float_format="%.7g")
         figures.save_figure(position_chart(result, title), str(draft / "positions.png"))
 
 

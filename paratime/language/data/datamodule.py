@@ -77,7 +77,7 @@ class TokenData(DataModule):
         self.source, self.mode = source, mode
         self.context_length, self.batch_size = context_length, batch_size
         self.seed, self.num_workers = seed, num_workers
-        self.cache_dir = cache_root(cache_dir)
+        self.cache_dir = cache_dir
         self._recipe, self._hold_out = tokenizer or ByteTokenizer(), hold_out
         self._folder: Path | None = None
 
@@ -150,7 +150,7 @@ class TokenData(DataModule):
 
     @cached_property
     def _cached(self) -> Path:
-        return self.cache_dir / "language" / self._builder.identity[:16]
+        return cache_root(self.cache_dir) / "language" / self._builder.identity[:16]
 
     def _corpus(self) -> Path:
         """Return the corpus's folder; write it unless that was done before."""

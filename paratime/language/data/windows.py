@@ -13,6 +13,7 @@ from paratime.errors import InputError
 from paratime.language.data.corpus.shards import Shards
 from paratime.language.tokenizers.base import Tokenizer
 from paratime.training.batches.packing import PackedStream
+from paratime.training.batches.permutation import shuffled
 from paratime.training.batches.samplers import EpochSampler
 
 BLANK = -1
@@ -68,8 +69,19 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
         return self.item(self.read(position, position + self._length + 1))
 
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return some tokens, and the number of the text's bytes of each, (N, 2)."""
+        """Return some tokens, and the number of the text's bytes of each, (N, 2).
+
+        Raises:
+            InputError: A token is beyond the vocabulary, as in shards of another tokenizer.
+        """
         ids = self._ids[start:stop].astype(np.int64)
+        if (last := int(ids.max(initial=0))) >= len(self._byte_counts):
+            raise InputError(
+                "tokens",
+                expected=f"ids below {len(self._byte_counts)}, the size of the vocabulary",
+                got=str(last),
+                remedy="name the tokenizer that made them, or write the corpus again",
+            )
         counts = self._byte_counts[ids]
         if isinstance(self._ids, Shards):
             where, more = self._ids.corrections(start, stop).T
@@ -145,5 +157,9 @@ class ShuffledWindows(EpochSampler):
         generator = torch.Generator().manual_seed(int(seed))
         slack = self._positions - 1 - (len(self) - 1) * self._length
         offset = int(torch.randint(slack + 1, (), generator=generator))
-        for index in torch.randperm(len(self), generator=generator).tolist():
+
+        def order(count: int) -> Tensor:
+            return torch.randperm(count, generator=generator)
+
+        for index in shuffled(len(self), order, self.random()):
             yield offset + index * self._length

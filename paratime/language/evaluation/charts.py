@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from paratime.io.figures import COLORS, GRID, PALE
+from paratime.io.figures import COLORS, GRID, PALE, in_figure
 from paratime.language.evaluation.evaluate import Evaluation, perplexity
 
 
@@ -27,7 +27,7 @@ def position_chart(evaluation: Evaluation, title: str) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     top, low = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.set_title(title, loc="left", fontsize=10, weight="bold")
+    top.set_title(in_figure(title), loc="left", fontsize=10, weight="bold")
     _curve(top, evaluation, places)
     low.step(places, [p.documents for p in bins], where="mid", color=PALE, lw=1.4)
     low.set(ylabel="documents", ylim=(0, 1.1 * bins[0].documents), xscale="log")

@@ -11,32 +11,26 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
-import tempfile
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from paratime.io.atomic import replacing
 from paratime.io.cache import user_cache
+from paratime.io.processes import holding
 
 _log = logging.getLogger("paratime")
 
 PACKAGE = Path(__file__).parents[2]
-WORKSHOP = ".build-"
-"""How the name of a folder begins in which a library is being built."""
-
 SETTINGS = (
     *("CPATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH"),
     *("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN"),
 )
 """Variables by which the user changes what the compilers make."""
-
-STALE = 3600
-"""Seconds after which such a folder is abandoned."""
 
 
 class CannotBuild(RuntimeError):
@@ -84,8 +78,12 @@ def find_or_build(target: Target) -> Path:
         return found
     if target.compiler is None:
         raise CannotBuild(target.missing)
-    _log.warning("compiling the %s, once; this takes up to a minute", target.kernels)
-    return build_library(target, _cached(target))
+    path = _cached(target)
+    with _writing(path), holding(path.with_suffix(".lock"), f"compiles the {target.kernels}"):
+        if _is_whole(path):  # since another process was faster
+            return path
+        _log.warning("compiling the %s, once; this takes up to a minute", target.kernels)
+        return build_library(target, path)
 
 
 def status(target: Target) -> str:
@@ -105,17 +103,24 @@ def find_library(target: Target) -> Path | None:
     if target.compiler is None:
         return None
     cached = _cached(target)
-    return cached if cached.exists() else None
+    return cached if _is_whole(cached) else None
 
 
 def build_library(target: Target, path: Path) -> Path:
     """Compile the library to ``path``, which appears complete or not at all."""
     if target.compiler is None:
         raise CannotBuild(target.missing)
+    with _writing(path):
+        _build(target, path)
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Report in one line why a library cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        return _build(target, path)
+        yield
     except OSError as error:
         raise CannotBuild(
             f"cannot write {path.parent}: {error.strerror}; "
@@ -123,17 +128,35 @@ def build_library(target: Target, path: Path) -> Path:
         ) from error
 
 
-def _build(target: Target, path: Path) -> Path:
+def _build(target: Target, path: Path) -> None:
     compiler = target.compiler or ()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=WORKSHOP) as folder:
-        objects, made = _compile(target, Path(folder)), Path(folder) / _file(target.name)
+    with replacing(path) as made:
+        objects = _compile(target, made.parent)
         _run(compiler, *shlex.split(target.link), "-shared", *objects, "-o", str(made))
         if not made.exists():
             raise CannotBuild(f"{' '.join(compiler)} made no library")
-        with made.open("rb") as file:
-            os.fsync(file.fileno())  # before the name, so that no crash leaves half a library
-        made.replace(path)
-    return path
+        with replacing(_checksum(path)) as noted:
+            noted.write_text(_digest(made), encoding="ascii")
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a library of the cache is as it was made: to load a cut one ends the process.
+
+    It and its checksum are replaced one after the other, so that no other pair agrees.
+    """
+    try:
+        return _checksum(path).read_text(encoding="ascii") == _digest(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _compile(target: Target, folder: Path) -> list[str]:
@@ -176,14 +199,6 @@ def _started(compiler: tuple[str, ...], *arguments: str) -> subprocess.Completed
         )
     except OSError as error:
         raise CannotBuild(f"{compiler[0]} cannot be run: {error.strerror}") from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what builds have left that were killed; a build takes minutes, not an hour."""
-    for left in folder.glob(f"{WORKSHOP}*"):
-        with suppress(FileNotFoundError):  # a build that has just ended
-            if time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 def sources() -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from paratime.errors import InputError
+from paratime.training.batches.permutation import shuffled
 
 Taken = Sequence[tuple[int, int]]
 """Items that an epoch has given so far: how many, and the rows of their batches, run by run."""
@@ -82,8 +83,8 @@ class ShuffledSampler(EpochSampler):
     def __iter__(self) -> Iterator[Any]:
         random = self.random()
         seed = int(random.integers(2**63))
-        for window in random.permutation(len(self)):
-            yield seed, int(window), False
+        for window in shuffled(len(self), random.permutation, random):
+            yield seed, window, False
 
 
 class ContiguousSampler(EpochSampler):

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from paratime.cli.arguments import chosen
+from paratime.errors import abridged
 from paratime.world.data.dependence import describe_dependence, explained_changes
 from paratime.world.data.episode import Layout
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.catalog import trajectory_source
+
+LONGEST = 1000
+"""Characters of a line."""
 
 
 def run(data: str | None = None, source: Source | None = None) -> None:
@@ -38,7 +42,7 @@ def describe_recording(recording: Recording) -> str:
         "observation": ", ".join(f"{k} {shape_text(x)}" for k, x in layout.observation.items()),
         "names": ", ".join((*recording.names, *recording.action_names)),
     }
-    lines = [f"{name:<20} {value}" for name, value in rows.items() if value]
+    lines = [f"{name:<20} {abridged(value, LONGEST)}" for name, value in rows.items() if value]
     lines += _block("each action", describe_dependence(explained_changes(episodes, layout)))
     return "\n".join([*lines, *_block("reading", recording.reading)])
 

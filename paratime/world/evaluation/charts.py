@@ -1,6 +1,5 @@
 """Charts of imagination: true and imagined observations over time."""
 
-import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from paratime.io.figures import COLORS, GRID, INK, PALE
+from paratime.io.figures import COLORS, GRID, INK, PALE, in_figure, without_glyphs
 from paratime.world.evaluation.scenes import Scenes
 from paratime.world.evaluation.video import Frame
 
@@ -41,7 +40,7 @@ def draw_scenes(scenes: Scenes, most: int = ROWS) -> Figure:
     for row in range(size):
         for column in range(columns):
             _panel(axes[row][column], scenes, column, shown[row])
-        axes[row][0].set_ylabel(textwrap.fill(scenes.labels[shown[row]], WIDE))
+        axes[row][0].set_ylabel(in_figure(scenes.labels[shown[row]], WIDE))
     for column in range(columns):
         axes[0][column].set_title(f"episode {column}", loc="left", fontsize=10, weight="bold")
         axes[-1][column].set_xlabel("steps ahead")
@@ -58,7 +57,7 @@ def draw_images(scenes: Scenes) -> Figure:
     last = max(1, int(scenes.steps[0]))
     steps = sorted({*np.linspace(0, last - 1, STEPS).round().astype(int).tolist()})
     rows = [
-        (f"{kind}\n{textwrap.fill(key, WIDE)}", x)
+        (f"{kind}\n{in_figure(key, WIDE)}", x)
         for key, pair in scenes.images.items()
         for kind, x in zip(("true", "imagined"), pair, strict=True)
     ]
@@ -107,7 +106,8 @@ def chart_frames(scenes: Scenes, most: int = ROWS) -> Iterator[Frame]:
 
 
 def _pixels(figure: Figure) -> Frame:
-    figure.canvas.draw()
+    with without_glyphs():
+        figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
 
 
@@ -122,10 +122,10 @@ def _panel(axis: Axes, scenes: Scenes, episode: int, component: int) -> None:
     if scenes.band is not None:
         low, high = (_after(seen, x[episode, :, component].numpy()) for x in scenes.band)
         look: dict[str, Any] = {"color": IMAGINED, "alpha": 0.25, "lw": 0}
-        axis.fill_between(ahead, low, high, gid=AHEAD, label=scenes.names[1], **look)
+        axis.fill_between(ahead, low, high, gid=AHEAD, label=in_figure(scenes.names[1]), **look)
     axis.plot(ahead, _after(seen, truth), color=TRUE, lw=1.4, gid=AHEAD)
     look = {"color": IMAGINED, "lw": 1.8, "ls": (0, (3, 1.5))}
-    axis.plot(ahead, _after(seen, found), gid=AHEAD, label=scenes.names[0], **look)
+    axis.plot(ahead, _after(seen, found), gid=AHEAD, label=in_figure(scenes.names[0]), **look)
     axis.set_xlim(past[0], ahead[-1])
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.spines[["top", "right"]].set_visible(False)

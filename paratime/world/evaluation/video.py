@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from paratime.errors import abridged
 from paratime.io.atomic import replacing
 from paratime.world.evaluation.scenes import Scenes
 
@@ -19,6 +20,10 @@ Frame = NDArray[np.uint8]
 TILE, GAP, TITLE, COLORS = 96, 4, 28, 128
 PACE, REST = 80, 1500
 """Milliseconds that a frame is shown, and the last one."""
+
+
+LONGEST = 200
+"""Characters of a name that are measured."""
 
 
 def image_frames(scenes: Scenes) -> Iterator[Frame]:
@@ -60,7 +65,8 @@ def _titled(picture: Frame, names: Sequence[tuple[str, str]], below: str) -> Fra
 
 
 def fitting(pen: ImageDraw.ImageDraw, text: str, width: float) -> str:
-    """Return a text, cut short where it is wider than some pixels."""
+    """Return a text in one line, cut short where it is wider than some pixels."""
+    text = abridged(text, LONGEST)
     if pen.textlength(text) <= width:
         return text
     count = len(text)

@@ -41,7 +41,7 @@ def test_from_a_table_to_forecasts(paratime, table, tmp_path):
         assert len(found) == 15 and (found["0.1"] <= found["0.5"]).all()
         first = pd.to_datetime(found["timestamp"])[0]
         assert first == pd.Timestamp("2024-02-20") + pd.Timedelta(days=60)
-    assert not [*tmp_path.rglob("*.draft")]
+    assert not [*tmp_path.rglob(".*.paratime-*")]
 
 
 def test_a_checkpoint_of_the_lightning_command_forecasts_too(paratime, tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ from lightning.pytorch import Callback
 
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-from paratime.training.checkpoint import SaveWhenStopped, Stopped
+from paratime.io.processes import alone_in
 from paratime.training.progress import TrainingProgress
+from paratime.training.stopping import SaveWhenStopped, Stopped
 
 
 class Signal(Callback):
@@ -140,3 +141,34 @@ def test_a_process_that_is_terminated(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in err
     (step,) = re.findall(r"paratime: stopped at step (\d+), saved; continue with --resume", err)
     assert torch.load(last, weights_only=True)["global_step"] == int(step)
+
+
+def test_a_folder_that_another_run_writes_is_refused(paratime, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame_of(steps=60).to_csv("sales.csv", index=False)
+    fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", 3, "--out", "m")
+    with alone_in("m"):
+        status, _, err = paratime(*fit)
+    assert status == 2 and "out m: expected a folder that no other process writes into" in err
+    assert [x.name for x in (tmp_path / "m").iterdir()] == [".lock"]
+
+
+@pytest.mark.slow
+def test_of_runs_that_write_into_one_folder_one_wins(tmp_path):
+    frame_of(steps=60).to_csv(tmp_path / "sales.csv", index=False)
+    fit = ("forecast", "fit", "--data", "sales.csv", "--prediction_length", "3", "--out", "m")
+    small = ("--recipe.hidden_size", "8", "--recipe.num_layers", "1", "--max_steps", "5")
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "paratime", *fit, *small],
+            **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
+            text=True,
+            cwd=tmp_path,
+        )
+        for _ in range(3)
+    ]
+    found = [run.communicate(timeout=300) for run in runs]
+    assert sorted(run.returncode for run in runs) == [0, 2, 2], found
+    for run, (_, err) in zip(runs, found, strict=True):
+        others = ("expected a folder that no other process writes into", "a folder without a run")
+        assert run.returncode == 0 or any(x in err.splitlines()[-1] for x in others), err

@@ -54,6 +54,13 @@ class TestWindows:
             assert ordered[0] >= 0 and ordered[-1] < len(w)
         assert len({s % 16 for s in (first[0], second[0])}) == 2
 
+    def test_a_token_beyond_the_vocabulary(self):
+        stream = np.arange(40) + TOKENIZER.vocab_size - 20
+        w = TokenWindows(stream, TOKENIZER, 10, split="train")
+        w[9]
+        with pytest.raises(InputError, match=r"tokens: expected ids below .*, got"):
+            w[10]
+
     def test_a_window_longer_than_the_data(self, tmp_path):
         with pytest.raises(InputError, match=r"context_length: expected 1 to \d+, .* got 100000; "):
             windows(tmp_path, 100_000)

@@ -53,7 +53,7 @@ def test_without_a_home_directory_it_says_what_to_set(monkeypatch):
 def test_a_library_that_was_cut_is_made_again(tmp_path):
     python(USED, XDG_CACHE_HOME=str(tmp_path))
     (made,) = tmp_path.rglob("*.so")
-    made.write_bytes(b"")
+    made.write_bytes(made.read_bytes()[:20_000])  # to load it ends the process
     assert python(USED, XDG_CACHE_HOME=str(tmp_path)).stdout == "True\n"
     assert made.stat().st_size > 10_000
 
@@ -150,16 +150,79 @@ def test_the_header_is_for_single_numbers_too(tmp_path):
     assert abs(found - expected) <= 1e-15
 
 
-def test_what_a_killed_build_has_left_is_removed(tmp_path):
-    target = targets.cpu("baseline")
-    now, ages = time.time(), {".build-old": 2 * build.STALE, ".build-new": 60, "other": 1e6}
-    for name, age in ages.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half.o").write_bytes(b"")
-        os.utime(tmp_path / name, (now - age, now - age))
-    with pytest.raises(build.CannotBuild, match="false failed"):
-        build.build_library(replace(target, compiler=("false",)), tmp_path / "lib.so")
-    assert {path.name for path in tmp_path.iterdir()} == {".build-new", "other"}
+COMPILER = """#!/bin/sh
+while [ "$1" != -o ] && [ $# -gt 1 ]; do shift; done
+echo run >> {log}
+sleep {seconds}
+[ "$1" = -o ] && echo made > "$2" || true
+"""
+BUILD = """
+import sys
+from dataclasses import replace
+from paratime.ops.native import build, targets
+from paratime.io import processes
+processes.PATIENCE = 0
+target = replace(targets.cpu("baseline"), compiler=(sys.argv[1],), sources=("cpu/scan.cpp",))
+print(build.find_or_build(target), flush=True)
+"""
+
+
+def build_slowly(folder, seconds):
+    """Start a process that builds a library with a slow compiler, which counts its runs."""
+    script = folder / "compiler"
+    script.write_text(COMPILER.format(log=folder / "log", seconds=seconds))
+    script.chmod(0o755)
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(script)],
+        env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def runs(folder):
+    return len((folder / "log").read_text().splitlines()) if (folder / "log").exists() else 0
+
+
+def test_of_four_processes_one_builds_and_the_others_wait(tmp_path):
+    running = [build_slowly(tmp_path, 2) for _ in range(4)]
+    found = [process.communicate(timeout=120) for process in running]
+    assert len({out for out, _ in found}) == 1 and found[0][0].endswith(".so\n")
+    told = "".join(err for _, err in found)
+    assert told.count("compiling the native kernels for baseline, once") == 1
+    assert told.count("waiting for another process that compiles the native kernels") == 3
+    assert runs(tmp_path) == 4 + 2, "each asked for the version; one compiled and linked"
+    again = build_slowly(tmp_path, 2).communicate(timeout=120)
+    assert again == (found[0][0], "")
+
+
+def test_a_killed_build_holds_nobody_up(tmp_path):
+    first = build_slowly(tmp_path, 30)
+    while not runs(tmp_path):
+        time.sleep(0.05)
+    while not [*tmp_path.rglob("*.lock")]:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    first.kill()
+    first.communicate(timeout=60)
+    out, _ = build_slowly(tmp_path, 0).communicate(timeout=60)
+    made = Path(out.strip())
+    assert made.read_text() == "made\n"
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda x: x[: len(x) // 2], lambda x: x[:-1], lambda x: x + b" "]
+)
+def test_a_library_that_is_not_whole_is_never_loaded(tmp_path, damage):
+    made = Path(build_slowly(tmp_path, 0).communicate(timeout=60)[0].strip())
+    before = runs(tmp_path)
+    made.write_bytes(damage(made.read_bytes()))
+    build_slowly(tmp_path, 0).communicate(timeout=60)
+    assert made.read_text() == "made\n" and runs(tmp_path) == 2 * before
+    made.with_suffix(".sha256").unlink()
+    build_slowly(tmp_path, 0).communicate(timeout=60)
+    assert runs(tmp_path) == 3 * before
 
 
 def nvcc_that_knows(folder: Path, *architectures: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import Source
 from paratime.io.files import PARQUET, find
 from paratime.io.paths import expanded
+from paratime.io.processes import read_on_trial
 
 JSON_LINES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
@@ -23,6 +24,8 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: The file is empty, or a line is not a JSON object.
     """
+    if path.name.endswith(".arrow"):
+        read_on_trial(path, "paratime.forecast.data.sources.arrow", "validate_file")
     line = 0
     try:
         loader = infer_file_type(path)

@@ -48,7 +48,7 @@ from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.windows import LARGEST
 from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
-from paratime.io.frames import as_pandas
+from paratime.io.frames import as_pandas, read_texts
 
 Floats = NDArray[np.float32]
 
@@ -355,7 +355,7 @@ def _sample(path: Path) -> pd.DataFrame:
     if path.name.endswith(PARQUET):
         return _parquet(path)
     with reading_csv(path):
-        return pd.read_csv(path, nrows=SAMPLE, **CSV_OPTIONS)
+        return read_texts(pd.read_csv(path, nrows=SAMPLE, **CSV_OPTIONS))
 
 
 def _csv(path: Path, columns: Columns) -> pd.DataFrame:
@@ -363,7 +363,7 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
     missing |= {column: [*MISSING] for column in columns.numbers}
     with reading_csv(path):
         columns.check([*pd.read_csv(path, nrows=0, **CSV_OPTIONS)], path.name)
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             dtype=dict.fromkeys(columns.text, "str"),
             na_values=missing,
@@ -372,6 +372,7 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
             float_precision="round_trip",
             **CSV_OPTIONS,
         )
+    return read_texts(table)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

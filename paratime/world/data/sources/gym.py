@@ -17,6 +17,7 @@ from tqdm import tqdm
 from paratime.errors import InputError, check_at_least, one_line
 from paratime.io.atomic import making
 from paratime.io.cache import cache_root
+from paratime.io.processes import holding
 from paratime.world.data.environment import (
     EnvironmentOptions,
     action_choices,
@@ -73,20 +74,27 @@ class Gym(Source):
         )
         world = make_environment(self.environment, options)
         choices, folder = action_choices(world), self._folder(world, options)
-        if folder.exists() and not self.renew:
-            _log.warning(
-                "%d episodes of %s come from the cache, %s; renew collects them anew",
-                self.episodes,
-                self.environment,
-                folder,
-            )
-        else:
-            self._collect(world, options, folder)
+        if not self._is_cached(folder):
+            _check_writable(folder.parent)
+            lock = folder.with_name(f".{folder.name}.lock")
+            with holding(lock, f"collects episodes of {self.environment}"):
+                if not self._is_cached(folder):  # since another process was faster
+                    self._collect(world, options, folder)
         found = Minari(str(folder)).read()
         return replace(found, environment=self.environment, actions=choices, options=options)
 
+    def _is_cached(self, folder: Path) -> bool:
+        if not folder.exists() or self.renew:
+            return False
+        _log.warning(
+            "%d episodes of %s come from the cache, %s; renew collects them anew",
+            self.episodes,
+            self.environment,
+            folder,
+        )
+        return True
+
     def _collect(self, world: Any, options: EnvironmentOptions, folder: Path) -> None:
-        _check_writable(folder.parent)
         seeds = range(self.seed, self.seed + self.episodes)
         about = f"collecting {self.environment}"
         episodes = random_episodes(self.environment, seeds, world)
@@ -100,14 +108,10 @@ class Gym(Source):
                     got=f"{folder}, which cannot be deleted",
                     remedy="delete it yourself, or choose another cache_dir",
                 )
-        try:
-            with making(folder) as draft:
-                write_minari(
-                    Recording(made, self.environment, action_choices(world), options=options), draft
-                )
-        except OSError:
-            if not folder.exists():  # else another process was faster
-                raise
+        with making(folder) as draft:
+            write_minari(
+                Recording(made, self.environment, action_choices(world), options=options), draft
+            )
 
     def _folder(self, world: Any, options: EnvironmentOptions) -> Path:
         about = {"format": FORMAT, "episodes": self.episodes, "seed": self.seed}

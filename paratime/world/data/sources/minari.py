@@ -16,6 +16,7 @@ import numpy as np
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
 from paratime.io.paths import expanded
+from paratime.io.processes import read_on_trial
 from paratime.world.data.environment import options_of, spec_json
 from paratime.world.data.episode import (
     VECTOR,
@@ -109,6 +110,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             got="none there",
             remedy=f"paths are taken from the working directory, {Path.cwd()}",
         )
+    read_on_trial(path, "paratime.world.data.sources.hdf5", "visit_file")
     try:
         with h5py.File(path, "r") as file:
             file.visititems_links(_check_link)

@@ -50,7 +50,8 @@ def test_collections_at_a_time_do_not_meet(tmp_path):
         first, *others = pool.map(lambda _: source.read().episodes, range(4))
     for episodes in others:
         same(episodes, first)
-    assert len([*(tmp_path / "world").iterdir()]) == 1, "no drafts are left"
+    names = sorted(x.name for x in (tmp_path / "world").iterdir())
+    assert len(names) == 2 and names[0] == f".{names[1]}.lock", "no drafts are left"
 
 
 def test_what_cannot_be_read_is_refused():
