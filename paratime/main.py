@@ -30,12 +30,12 @@ from paratime.language.generation.callback import TextSamples
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
+from paratime.training.checkpoints.folders import newest_whole, run_folder, run_folders
+from paratime.training.checkpoints.stopping import SaveWhenStopped
 from paratime.training.compile import CompileBlocks
-from paratime.training.folders import newest_whole, run_folder, run_folders
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import DataSummary, TrainingProgress, readable
 from paratime.training.quiet import quieten
-from paratime.training.stopping import SaveWhenStopped
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.sources.catalog import SOURCES as TRAJECTORIES
 from paratime.world.evaluation.tensorboard import RolloutVideos

@@ -32,7 +32,7 @@ from paratime.language.model.task import LanguageTask
 from paratime.language.model.weights import read_weights
 from paratime.layers.encoder import Encoder
 from paratime.training.base import Task
-from paratime.training.checkpoint import restore_task
+from paratime.training.checkpoints.restoring import restore_task
 from paratime.world.data.environment import EnvironmentOptions, check_trusted
 from paratime.world.data.sources.catalog import trajectory_source
 from paratime.world.model.task import DynamicsTask, WorldTask

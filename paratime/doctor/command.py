@@ -32,13 +32,13 @@ def run(
     from paratime.doctor.examine import examine
     from paratime.doctor.findings import findings
     from paratime.doctor.report import draw_layers, layer_table
-    from paratime.doctor.subject import load_model, moments_of, reader, training_config
+    from paratime.doctor.subject import load_subject, moments_of, reader, training_config
     from paratime.io.figures import check_figure, save_figure
     from paratime.training.finite.weights import not_finite
 
     if out is not None:
         check_figure(out)
-    task = load_model(ckpt_path)
+    task = load_subject(ckpt_path)
     training = training or (training_config(ckpt_path) if data is None else None)
     layers = examine(task, reader(task, data, training))
     bad = sum(not_finite(task.named_parameters()).values())

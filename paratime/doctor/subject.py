@@ -31,7 +31,7 @@ from paratime.language.model.task import LanguageTask
 from paratime.language.model.weights import CONFIG
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
-from paratime.training.checkpoint import restore_task
+from paratime.training.checkpoints.restoring import restore_task
 from paratime.training.finite.weights import moments, not_finite
 from paratime.world.data.datamodule import TrajectoryData
 from paratime.world.data.episode import Layout, align_episode
@@ -49,7 +49,7 @@ ROWS, STEPS = 8, 256
 """Windows of a batch, and their steps."""
 
 
-def load_model(path: str) -> Task:
+def load_subject(path: str) -> Task:
     """Return the model of a checkpoint, of a forecaster's folder, or of an exported one.
 
     Raises:

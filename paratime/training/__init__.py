@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paratime.training.batches.samplers import ContiguousSampler as ContiguousSampler
     from paratime.training.batches.samplers import EpochSampler as EpochSampler
     from paratime.training.batches.samplers import ShuffledSampler as ShuffledSampler
-    from paratime.training.checkpoint import restore_task as restore_task
+    from paratime.training.checkpoints.restoring import restore_task as restore_task
     from paratime.training.compile import CompileBlocks as CompileBlocks
     from paratime.training.optimizer import AdamW as AdamW
     from paratime.training.optimizer import Cosine as Cosine

@@ -28,13 +28,13 @@ from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
 from paratime.training.carry import Carry
-from paratime.training.checkpoint import build_saved, check_weights
+from paratime.training.checkpoints.restoring import build_saved, check_weights
+from paratime.training.checkpoints.writing import LastStep, write_whole
 from paratime.training.finite.steps import SkipNonFinite
 from paratime.training.finite.weights import check_checkpoint_is_finite
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
-from paratime.training.writing import LastStep, write_whole
 
 _log = logging.getLogger("paratime")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paratime.errors import check_finite
 from paratime.io.atomic import replacing
-from paratime.training.folders import run_folder
+from paratime.training.checkpoints.folders import run_folder
 
 
 def check_rows(what: str, finite: Tensor, row: str) -> None:

@@ -14,16 +14,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from paratime.errors import InputError
 from paratime.io.saved.checkpoint import read_checkpoint
-from paratime.training.folders import damage_of, newest_whole, run_folders
-from paratime.training.writing import WholeCheckpoints
+from paratime.training.checkpoints.folders import damage_of, newest_whole, run_folders
+from paratime.training.checkpoints.writing import WholeCheckpoints
 
 KILLED = """
 import json, os, random, signal, sys, time, warnings
 warnings.simplefilter("ignore")
 import torch
 from pathlib import Path
-from paratime.training.folders import damage_of
-from paratime.training.writing import WholeCheckpoints
+from paratime.training.checkpoints.folders import damage_of
+from paratime.training.checkpoints.writing import WholeCheckpoints
 torch.set_num_threads(1)
 path, tries = Path(sys.argv[1]), int(sys.argv[2])
 content = {"state_dict": {str(i): torch.full((2**16,), float(i)) for i in range(32)}}

@@ -54,7 +54,7 @@ def run(
 
     from paratime.forecast.data.datamodule import SeriesData
     from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-    from paratime.training.stopping import SaveWhenStopped
+    from paratime.training.checkpoints.stopping import SaveWhenStopped
 
     check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
@@ -107,7 +107,7 @@ def clear(out: str, overwrite: bool) -> None:
 
 def interrupted(out: str) -> Path:
     """Return the last checkpoint of a run that was interrupted."""
-    from paratime.training.folders import damage_of
+    from paratime.training.checkpoints.folders import damage_of
 
     last = Path(out) / LAST
     got = damage_of(last) if last.is_file() else "none"

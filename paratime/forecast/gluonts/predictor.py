@@ -22,7 +22,7 @@ from paratime.forecast.inference.forecast_type import AsQuantiles, ForecastType
 from paratime.forecast.model.task import ForecastTask
 from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.io.saved.trust import make
-from paratime.training.checkpoint import build_saved
+from paratime.training.checkpoints.restoring import build_saved
 
 
 class ParaRNNPredictor(RepresentablePredictor):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from paratime.errors import InputError
-from paratime.training.checkpoint import restore_task
+from paratime.training.checkpoints.restoring import restore_task
 from paratime.world.data.episode import Layout, align_episode, episode_digest
 from paratime.world.data.identity import PROJECTIONS, coarseness, fingerprints, is_among
 from paratime.world.data.sources.base import Recording

@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.io.processes import alone_in
+from paratime.training.checkpoints.stopping import SaveWhenStopped, Stopped
 from paratime.training.progress import TrainingProgress
-from paratime.training.stopping import SaveWhenStopped, Stopped
 
 
 class Signal(Callback):

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from paratime.training.folders import STOPPED, last_checkpoint, run_folder
+from paratime.training.checkpoints.folders import STOPPED, last_checkpoint, run_folder
 
 
 class Stopped(SIGTERMException):
