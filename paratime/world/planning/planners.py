@@ -141,8 +141,8 @@ class Agent:
         legal: From actions (..., A) to the nearest that the environment accepts; all by default.
         idle: An action (A,), such as zeros, whose repetition is among the candidates; None if it
             has no meaning, as for choices.
-        floor: Worth of each step after a rollout has left the range of the training data, where the
-            model guesses (after MOReL, arXiv 2005.05951); None to trust it.
+        floor: Worth of each step after a rollout has left the range of the training data before its
+            end, where the model guesses (after MOReL, arXiv 2005.05951); None to trust it.
     """
 
     def __init__(
@@ -205,7 +205,8 @@ class Agent:
         gain = found.reward if self._cost is None else found.reward - self._costs(found, actions)
         alive = torch.cat([torch.ones(count, 1), found.cont[:, :-1]], dim=1).cumprod(1)
         worth = self._planner.discount ** torch.arange(gain.shape[1])
-        returns = self._worth(gain * alive, found.outside, worth)
+        outside = found.outside & (alive > 0.5)  # what follows an end means nothing
+        returns = self._worth(gain * alive, outside, worth)
         finite = returns.isfinite()
         if not finite.any():
             raise InputError(
@@ -214,7 +215,7 @@ class Agent:
                 got="none",
                 remedy="train longer, or check the cost; see paratime doctor",
             )
-        self.outside += int((found.outside.any(1) | ~finite).sum())
+        self.outside += int((outside.any(1) | ~finite).sum())
         self.tried += count
         return returns.where(finite, returns[finite].min())
 
@@ -252,6 +253,7 @@ class Agent:
         return drawn
 
     def _moved(self, plan: Plan, candidates: Tensor, weights: Tensor) -> Plan:
+        weights = weights.to(candidates)
         mean = torch.einsum("n,nha->ha", weights, candidates)
         if self.discrete:
             allowed = self._allowed

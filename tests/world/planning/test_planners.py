@@ -210,3 +210,24 @@ def test_an_episode_with_a_seed_depends_on_no_other():
         agent.reset(7)
         first.append(agent.act(torch.zeros(1)))
     assert torch.equal(*first)
+
+
+class Goal(Line):
+    """The episode ends with a reward at a place; what is predicted after it is beyond the data."""
+
+    def imagine(self, observation: Tensor, actions: Tensor, state: object) -> tuple:
+        found, state = super().imagine(observation, actions, state)
+        ended = (found.cont < 0.5).long().cumsum(1)
+        reward = torch.where(found.cont < 0.5, 1.0, 0.0)
+        return replace(found, reward=reward, outside=(ended > 0) & (found.cont > 0.5)), state
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_what_follows_the_end_of_an_episode_is_no_guess(name):
+    agent = Agent(Goal(3.0, ends=True), PLANNERS[name], discrete=False, floor=-10.0)
+    place = torch.zeros(1)
+    for _ in range(4):
+        if abs(float(place) - 3) < 0.5:
+            return
+        place = place + agent.act(place)
+    raise AssertionError(f"stays at {float(place):.1f}")
