@@ -1,0 +1,59 @@
+"""What surrounds the code agrees with itself: metadata, citation, workflows, hooks."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SOURCE = PROJECT["urls"]["Source"]
+YAML = [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml", ROOT / "CITATION.cff"]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda p: p.name)
+def test_a_file_of_settings_is_yaml(path):
+    assert yaml.safe_load(path.read_text())
+
+
+def test_the_citation_is_of_this_version_and_place():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["repository-code"] == SOURCE
+    assert citation["authors"] == PROJECT["authors"]
+    papers = {paper["url"].rpartition("/")[2] for paper in citation["references"]}
+    readme = (ROOT / "README.md").read_text()
+    assert set(re.findall(r"arxiv\.org/abs/([\d.]+)", readme)) <= papers
+
+
+def test_the_tests_run_on_every_python_that_is_supported():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
+    tested = jobs["test"]["strategy"]["matrix"]["python"]
+    allowed = SpecifierSet(PROJECT["requires-python"])
+    assert tested == [v for v in (f"3.{minor}" for minor in range(9, 20)) if v in allowed]
+    named = [x.rpartition(" ")[2] for x in PROJECT["classifiers"] if "Python :: 3." in x]
+    assert named == tested
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
+def test_a_workflow_calls_what_exists(path):
+    text, makefile = path.read_text(), (ROOT / "Makefile").read_text()
+    for target in re.findall(r"run: make ([\w-]+)", text):
+        assert f"\n{target}:" in makefile, target
+    for script in re.findall(r"\.ci/[\w.]+", text):
+        assert (ROOT / script).exists(), script
+    for extra in re.findall(r'-e "\.\[([\w,]+)\]"', text):
+        assert set(extra.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_a_commit_is_checked_by_what_make_check_runs():
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^check: .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+    commands = [line.strip().removeprefix("$(BIN)/").removesuffix(" .") for line in recipe.splitlines()]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == commands
