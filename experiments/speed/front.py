@@ -99,7 +99,7 @@ def draw(table: pd.DataFrame, theme: str) -> None:
         axes.set_title("One layer on a CPU: training time against sequence length", loc="left")
         axes.set_xticks(LENGTHS, [f"{n:,}" for n in LENGTHS])
         axes.minorticks_off()
-        axes.set_xlim(LENGTHS[0] * 0.85, LENGTHS[-1] * 4.5)
+        axes.set_xlim(LENGTHS[0] * 0.85, LENGTHS[-1] * 3)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(FIGURES / f"front-{theme}.png", dpi=110)
