@@ -1,6 +1,7 @@
 # make demo    train eight mixers on tokens, series and trajectories, and compare them (3 minutes)
 # make test    run all tests that need no GPU
 # make check   lint, types and layer rules
+# make docs    build the site into runs/site, warnings are errors
 # make slow    the tests and experiments that take minutes
 # make sanitize  the tests of the native kernels under the address and undefined-behaviour sanitizers
 # make static  judge the machine code of the CUDA kernels; needs nvcc, and no GPU
@@ -16,7 +17,7 @@ READY := .venv/ready
 KERNELS := $(addprefix tests/ops/test_,activations.py conv.py norm.py recurrence.py scan.py selective.py ssd.py) \
 	tests/layers/test_capture.py
 
-.PHONY: demo test check slow sanitize static gpu-report gpu bench clean
+.PHONY: demo test check docs slow sanitize static gpu-report gpu bench clean
 
 demo: $(READY)
 	$(BIN)/paratime compare -c configs/compare/quick.yaml
@@ -29,6 +30,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
+
+docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 slow: $(READY)
 	$(BIN)/pytest -m "slow and not gpu"

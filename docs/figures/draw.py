@@ -1,6 +1,6 @@
 """Draw the figures that explain Newton's method over time, light and dark: seconds on one core.
 
-    python docs/figures/draw.py
+python docs/figures/draw.py
 """
 
 from collections.abc import Callable, Iterator

@@ -13,7 +13,6 @@ command line; the first section only makes a table to work with.
 
 import numpy as np
 import pandas as pd
-
 from tools import picture, shell
 
 rng = np.random.default_rng(0)

@@ -58,7 +58,7 @@ print("def " + text)
 #
 # `evaluate` reads each document from its beginning to its end, with the state carried on.
 
-from paratime.language import Document, InMemory
+from paratime.language import Document
 
 held_out = Path(folder / "textwrap.py").read_text()
 result = evaluate(task, [Document("textwrap", held_out)])
