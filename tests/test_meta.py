@@ -54,6 +54,7 @@ def test_a_workflow_calls_what_exists(path):
 def test_a_commit_is_checked_by_what_make_check_runs():
     makefile = (ROOT / "Makefile").read_text()
     recipe = re.search(r"^check: .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
-    commands = [line.strip().removeprefix("$(BIN)/").removesuffix(" .") for line in recipe.splitlines()]
+    lines = (line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines())
+    commands = [line.removesuffix(" .") for line in lines]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == commands

@@ -64,8 +64,7 @@ def gru(width: int = 1) -> GRUCell:
 def iterations(cell: Cell, u: Tensor, h0: Tensor, chunk: int, count: int) -> Iterator[Iterate]:
     """Yield some iterations of Newton's method, without gradients."""
     with torch.no_grad():
-        for now in islice(iterate(cell, u, h0, None, chunk), count):
-            yield now
+        yield from islice(iterate(cell, u, h0, None, chunk), count)
 
 
 def truth(cell: Cell, u: Tensor, h0: Tensor) -> Tensor:
@@ -139,8 +138,8 @@ def failure() -> Figure:
     """Show two stable states a channel: correct information moves by one segment an iteration."""
     cell = ElmanCell(32, 32)
     cell.drive_size = 32
-    other = gru(32)
-    return errors({"GRU, scale 1": (other, 1.0), "Elman, scale 2": (cell, 2.0)}, (1, 8, 32, 128), 40)
+    cells = {"GRU, scale 1": (gru(32), 1.0), "Elman, scale 2": (cell, 2.0)}
+    return errors(cells, (1, 8, 32, 128), 40)
 
 
 def adjoint() -> Figure:

@@ -5,9 +5,7 @@ from html import unescape
 
 from latex2mathml.converter import convert
 
-FORMULA = re.compile(
-    r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.DOTALL
-)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\[(\[](.*?)\\[)\]]\s*</\1>', re.DOTALL)
 
 
 def render(html: str) -> str:

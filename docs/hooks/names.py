@@ -14,9 +14,8 @@ def make(package: str) -> str:
     sections: dict[str, list[str]] = {}
     for room, name in public(package):
         sections.setdefault(room, []).append(f"::: {package}.{name}")
-    return "\n".join(
-        f"## {room.capitalize()}\n\n" + "\n\n".join(found) + "\n" for room, found in sections.items()
-    )
+    texts = ((room.capitalize(), "\n\n".join(found)) for room, found in sections.items())
+    return "\n".join(f"## {title}\n\n{text}\n" for title, text in texts)
 
 
 def public(package: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The tables of the site and of the README, each made of the files that experiments have written."""
+"""The tables of the site and of the README, made of the files that experiments have written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,8 +73,10 @@ def language() -> str:
     """Return the scores and the costs of four language models of one size."""
     head = ["mixer", "tokens/s", "minutes", "bits per byte, validation", "test"]
     rows = [
-        [m, f"{r.tokens_per_s:,.0f}", f"{r.minutes:.1f}", f"{r.val_bits_per_byte:.3f}"]
-        + [f"{r.test_bits_per_byte:.3f}"]
+        [
+            *(m, f"{r.tokens_per_s:,.0f}", f"{r.minutes:.1f}"),
+            *(f"{r.val_bits_per_byte:.3f}", f"{r.test_bits_per_byte:.3f}"),
+        ]
         for m, r in _language().iterrows()
     ]
     return pipes([head, *rows])
@@ -83,7 +85,8 @@ def language() -> str:
 def generation() -> str:
     """Return tokens a second of generation, by mixer and batch."""
     table = pd.read_csv(EXPERIMENTS / "language" / "generation_rates.csv")
-    wide = table[table.way == "default"].pivot(index="mixer", columns="batch", values="tokens_per_s")
+    table = table[table.way == "default"]
+    wide = table.pivot(index="mixer", columns="batch", values="tokens_per_s")
     head = ["mixer", *(f"{batch} at a time" for batch in wide.columns)]
     return pipes([head, *([str(m), *(f"{x:,.0f}" for x in r)] for m, r in wide.iterrows())])
 
@@ -101,8 +104,10 @@ def planning() -> str:
     table = pd.read_csv(EXPERIMENTS / "world" / "compare.csv")
     head = ["config: model", "training, s", "return", "random actions", "nRMSE, 10 steps"]
     rows = [
-        [f"{r.config}: {r.model}", f"{r.training_s:.0f}", f"{r.planned:.1f}", f"{r.random:.1f}"]
-        + [f"{r['nrmse@10']:.3f}"]
+        [
+            *(f"{r.config}: {r.model}", f"{r.training_s:.0f}"),
+            *(f"{r.planned:.1f}", f"{r.random:.1f}", f"{r['nrmse@10']:.3f}"),
+        ]
         for _, r in table.iterrows()
     ]
     return pipes([head, *rows])
@@ -112,13 +117,14 @@ def speed() -> str:
     """Return milliseconds of a forward and backward pass, by layer and shape."""
     wide = _read("speed").pivot(index="layer", columns="shape", values="both")
     order = _read("speed").layer.unique()
-    rows = [[str(n), *(f"{x:,.0f}" if x >= 10 else f"{x:.1f}" for x in wide.loc[n])] for n in order]
+    rows = [[n, *(f"{x:,.0f}" if x >= 10 else f"{x:.1f}" for x in wide.loc[n])] for n in order]
     return pipes([["layer; B x T x D", *wide.columns], *rows])
 
 
 def iterations() -> str:
     """Return the bounds and the iterations of ten recurrences at scale 1."""
-    columns = ["cell", "bound", "exponent", "chunk 1", "chunk 32", "in training", "loop in training"]
+    columns = ["cell", "bound", "exponent", "chunk 1", "chunk 32", "in training"]
+    columns += ["loop in training"]
     table = pd.read_csv(EXPERIMENTS / "convergence" / "verdict.csv", dtype=str)[columns]
     return pipes([columns, *table.to_numpy().tolist()])
 
@@ -126,13 +132,16 @@ def iterations() -> str:
 def comparison(file: str) -> str:
     """Return the main score of each kind of data, all seeds, by mixer."""
     table = pd.read_csv(EXPERIMENTS / "compare" / file)
-    scores = {"bits_per_byte": "text, bits per byte", "mean_wQL": "series, mean wQL"}
-    scores["error@10"] = "trajectories, error@10"
-    rows = []
+    scores = {
+        "bits_per_byte": ("text, bits per byte", ".3f"),
+        "mean_wQL": ("series, mean wQL", ".4f"),
+        "error@10": ("trajectories, error@10", ".4f"),
+    }
+    rows = [["mixer", *(head for head, _ in scores.values())]]
     for mixer, runs in table.groupby("mixer", sort=False):
-        forms = [(runs[name].dropna(), ".3f" if name == "bits_per_byte" else ".4f") for name in scores]
-        rows.append([str(mixer), *(", ".join(f"{x:{form}}" for x in values) for values, form in forms)])
-    return pipes([["mixer", *scores.values()], *rows])
+        cells = (", ".join(f"{x:{f}}" for x in runs[n].dropna()) for n, (_, f) in scores.items())
+        rows.append([str(mixer), *cells])
+    return pipes(rows)
 
 
 def _read(experiment: str) -> pd.DataFrame:

@@ -59,8 +59,8 @@ class MovingAverage(Mixer):
 # %%
 # ## Check the contract
 #
-# `check_mixer` compares streaming with whole sequences, hands states over, resets, pads, and checks that
-# no gradient leaks. It raises with the name of the promise that is broken.
+# `check_mixer` compares streaming with whole sequences, hands states over, resets, pads, and checks
+# that no gradient leaks. It raises with the name of the promise that is broken.
 
 torch.manual_seed(0)
 check_mixer(lambda: MovingAverage(8), torch.randn(3, 20, 8))
@@ -70,8 +70,8 @@ print("all promises kept")
 # ## Compare
 #
 # Three mixers in the same encoder read rare pulses, up or down. At every step they must tell the
-# direction of the last pulse. The average forgets at a fixed rate; gates can hold a value for as long
-# as it takes.
+# direction of the last pulse. The average forgets at a fixed rate; gates can hold a value for as
+# long as it takes.
 
 from paratime import Encoder, MinGRU, ParaGRU
 
@@ -109,8 +109,8 @@ for mixer in (MovingAverage, MinGRU, ParaGRU):
 # Saved as `mine.py`, the class trains wherever ParaGRU does:
 #
 # ```text
-# paratime fit -c configs/language/quickstart.yaml --model.encoder.mixer mine.MovingAverage
-# paratime compare -c configs/compare/quick.yaml --mixers "[ParaGRU, mine.MovingAverage]" --out runs/mine
+# paratime fit -c configs/language/quickstart.yaml --model.encoder.mixer mine.MovingAverage paratime
+# compare -c configs/compare/quick.yaml --mixers "[ParaGRU, mine.MovingAverage]" --out runs/mine
 # ```
 #
 # `compare` gives all mixers the same batches in the same order, and the same parameter count; see

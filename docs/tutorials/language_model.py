@@ -1,15 +1,15 @@
 """# A language model
 
-Train a small model on text files, sample from it, score it, and export it. Everything runs on a CPU in
-about a minute; the same code trains larger models.
+Train a small model on text files, sample from it, score it, and export it. Everything runs on a CPU
+in about a minute; the same code trains larger models.
 """
 
 # %%
 # ## Text
 #
-# Any UTF-8 files will do: each is a document. Here they are modules of Python's standard library, which
-# every installation has. Documents lie end to end in training windows, with a reset at each start, so
-# there is no padding and no state leaks from one document to the next.
+# Any UTF-8 files will do: each is a document. Here they are modules of Python's standard library,
+# which every installation has. Documents lie end to end in training windows, with a reset at each
+# start, so there is no padding and no state leaks from one document to the next.
 
 import sysconfig
 from pathlib import Path

@@ -66,8 +66,8 @@ for scale in (0.5, 1.0, 2.0, 4.0):
 # %%
 # ## Train it
 #
-# A layer is an `nn.Module`. This one learns to remember: the input is zero but for rare pulses up or
-# down, and every output must say which way the last pulse went. A channel can latch once its
+# A layer is an `nn.Module`. This one learns to remember: the input is zero but for rare pulses up
+# or down, and every output must say which way the last pulse went. A channel can latch once its
 # recurrent weight exceeds 1.
 
 torch.manual_seed(0)

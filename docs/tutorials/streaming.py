@@ -8,8 +8,8 @@ weights stay as they are.
 # %%
 # ## A forecaster
 #
-# Train on what exists. `ParaRNNEstimator` takes the place of GluonTS's `DeepAREstimator`; it needs no
-# `context_length`, since training and forecasts see the whole history.
+# Train on what exists. `ParaRNNEstimator` takes the place of GluonTS's `DeepAREstimator`; it needs
+# no `context_length`, since training and forecasts see the whole history.
 
 import numpy as np
 import pandas as pd

@@ -1,14 +1,14 @@
 """# A world model, and planning in it
 
-Collect random episodes of a pendulum, learn what actions do, imagine, and plan. It takes about a minute
-on a CPU; a few more minutes of training make the plans as good as they get.
+Collect random episodes of a pendulum, learn what actions do, imagine, and plan. It takes about a
+minute on a CPU; a few more minutes of training make the plans as good as they get.
 """
 
 # %%
 # ## Episodes
 #
-# A source yields episodes. `Gym` collects random ones from any Gymnasium environment, once, and caches
-# them. Recorded data works the same: Dreamer's `.npz`, Minari, D4RL, LeRobot and tables.
+# A source yields episodes. `Gym` collects random ones from any Gymnasium environment, once, and
+# caches them. Recorded data works the same: Dreamer's `.npz`, Minari, D4RL, LeRobot and tables.
 
 from lightning.pytorch import Trainer
 
@@ -21,8 +21,8 @@ data = TrajectoryData(Gym("Pendulum-v1", episodes=60), sequence_length=64, batch
 # %%
 # ## Train
 #
-# `DynamicsTask` predicts the next observation and the reward from all observations and actions so far.
-# `WorldTask` does so with stochastic latents.
+# `DynamicsTask` predicts the next observation and the reward from all observations and actions so
+# far. `WorldTask` does so with stochastic latents.
 
 encoder = Encoder(32, depth=1, mlp_size=64)
 task = DynamicsTask(encoder, optimizer=AdamW(lr=3e-3, weight_decay=0.01))
@@ -55,8 +55,8 @@ picture("imagined.png", "Observations and rewards of real episodes, and as the m
 # %%
 # ## Plan
 #
-# The cross-entropy method tries candidate action sequences in the model, keeps the best, and repeats.
-# All candidates are one batch. Random actions earn about -1,200 in this environment.
+# The cross-entropy method tries candidate action sequences in the model, keeps the best, and
+# repeats. All candidates are one batch. Random actions earn about -1,200 in this environment.
 
 shell(
     "paratime world plan --ckpt_path pendulum.ckpt --episodes 1 --planner CEM "

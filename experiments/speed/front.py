@@ -1,9 +1,9 @@
 """The figure on the front page: what a training step costs by sequence length, on this machine.
 
-One layer, batch 1, width 256, float32, forward and backward: the recurrence of ParaGRU as a loop in
-Python, torch.nn.GRU, Mamba (mambapy's where it is installed, else ours), and ParaGRU. All take turns
-in one process after the gate of ``run.py``. Times are processor time of one thread, so that other
-work on the machine matters little. A layer that takes longer than ``PATIENCE`` stops there.
+One layer, batch 1, width 256, float32, forward and backward: the recurrence of ParaGRU as a loop
+in Python, torch.nn.GRU, our Mamba, and ParaGRU. All take turns in one process after the gate of
+``run.py``. Times are processor time of one thread, so that other work on the machine matters
+little. A layer that takes longer than ``PATIENCE`` stops there.
 """
 
 import statistics
@@ -12,13 +12,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import peers
 import run
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from paratime import ParaGRU, Recurrent, Sequential
+from paratime import Mamba, ParaGRU, Recurrent, Sequential
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parents[1] / "docs" / "figures"
@@ -43,12 +42,10 @@ def main() -> None:
 def layers() -> dict[str, run.Contestant]:
     """Return what is timed, the slowest first."""
     own = ParaGRU(WIDTH)
-    others = peers.baselines(WIDTH)
-    mamba = "mambapy Mamba" if "mambapy Mamba" in others else "Mamba"
     return {
         "Python loop": run._first(Recurrent(own.cell, Sequential())),
         "torch.nn.GRU": run._first(nn.GRU(WIDTH, WIDTH, batch_first=True)),
-        {"mambapy Mamba": "Mamba (mambapy)"}.get(mamba, mamba): run._first(others[mamba]),
+        "Mamba": run._first(Mamba(WIDTH)),
         "ParaGRU": run._first(own),
     }
 
