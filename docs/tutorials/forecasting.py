@@ -62,9 +62,7 @@ shell("paratime forecast backtest --model shops --data sales.csv --windows 1 --o
 shell("paratime forecast predict --model shops --data sales.csv --out forecasts.csv")
 print(pd.read_csv("forecasts.csv").head(3).to_string(index=False))
 shell("paratime forecast plot --model shops --data sales.csv --out fan.png")
-picture(
-    "fan.png", "Sales of six shops with forecasts: medians, and intervals of 50 and 80 per cent"
-)
+picture("fan.png", "Sales of six shops and their forecasts: medians, 80 % and 95 % intervals")
 
 # %%
 # ## Next

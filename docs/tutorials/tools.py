@@ -7,14 +7,18 @@ from pathlib import Path
 
 
 def shell(command: str) -> None:
-    """Run a command, and print it with what it prints; ``paratime`` is that of this Python."""
+    """Run a command, and print it with what a terminal shows at its end.
+
+    ``paratime`` is that of this Python.
+    """
     words = shlex.split(command)
     if words[0] == "paratime":
         words[:1] = [sys.executable, "-m", "paratime"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    print(f"$ {command}\n{done.stdout.rstrip()}")
+    done = subprocess.run(words, capture_output=True, check=False)
+    lines = done.stdout.decode().rstrip().split("\n")
+    print(f"$ {command}", *(line.rstrip("\r").rpartition("\r")[2] for line in lines), sep="\n")
     if done.returncode:
-        raise SystemExit(done.stderr)
+        raise SystemExit(done.stderr.decode())
 
 
 def picture(path: str, alt: str) -> None:
