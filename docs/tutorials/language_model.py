@@ -50,7 +50,7 @@ print(f"{sum(p.numel() for p in task.parameters()):,} parameters")
 # The prompt is read in parallel over time. Then each token is one step from the carried state, at a
 # constant cost.
 
-text = "".join(generate(task, "def ", Sampling(temperature=0.7, max_tokens=160, seed=0)))
+text = "".join(generate(task, "def ", Sampling(temperature=0.7, max_new_tokens=160, seed=0)))
 print("def " + text)
 
 # %%
@@ -62,19 +62,20 @@ from paratime.language import Document
 
 held_out = Path(folder / "textwrap.py").read_text()
 result = evaluate(task, [Document("textwrap", held_out)])
-print(result)
+print(result.documents_table().round(3).to_string(index=False))
 
 # %%
 # ## Export
 #
-# An export holds safetensors, a config and the tokenizer. It comes back bit for bit, and loads in
-# transformers.
+# An export holds safetensors, a config that says how to build the encoder, and the tokenizer. It
+# comes back bit for bit, and loads in transformers. Checkpoints of `paratime fit` know their own
+# config: `paratime language export` writes it.
 
 from paratime.language import export_task, from_exported
 
-export_task(task, "exported")
+export_task(task, "exported", {"width": 96, "depth": 2})
 again = from_exported("exported")
-same = "".join(generate(again, "def ", Sampling(temperature=0.7, max_tokens=160, seed=0)))
+same = "".join(generate(again, "def ", Sampling(temperature=0.7, max_new_tokens=160, seed=0)))
 print(sorted(path.name for path in Path("exported").iterdir()), same == text)
 
 # %%

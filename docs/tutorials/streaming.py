@@ -33,7 +33,7 @@ predictor = estimator.train(data)
 # %%
 # ## Read the history once
 #
-# `add` reads a series and keeps its state. From then on nobody needs the history.
+# `add` reads a series and keeps its state. From then on the history is not needed.
 
 forecaster = Forecaster(predictor.task)
 for entry in data:
