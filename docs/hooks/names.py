@@ -4,6 +4,8 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FIRST = ("layers", "cells", "solvers", "data", "tokenizers", "model")
+"""Rooms that a reader looks for first; the others follow in alphabetical order."""
 
 
 def make(package: str) -> str:
@@ -14,8 +16,10 @@ def make(package: str) -> str:
     sections: dict[str, list[str]] = {}
     for room, name in public(package):
         sections.setdefault(room, []).append(f"::: {package}.{name}")
-    texts = ((room.capitalize(), "\n\n".join(found)) for room, found in sections.items())
-    return "\n".join(f"## {title}\n\n{text}\n" for title, text in texts)
+    rooms = sorted(sections, key=lambda room: (FIRST.index(room) if room in FIRST else 99, room))
+    heads = (f"## {room.capitalize()}\n\n" if room else "" for room in rooms)
+    texts = ("\n\n".join(sections[room]) for room in rooms)
+    return "\n".join(f"{head}{text}\n" for head, text in zip(heads, texts, strict=True))
 
 
 def public(package: str) -> list[tuple[str, str]]:
@@ -31,5 +35,5 @@ def public(package: str) -> list[tuple[str, str]]:
 
 
 def _room(package: str, parts: list[str]) -> str:
-    """Return the folder of a slice that a module lies in; the core has one a file."""
-    return parts[-1] if package.count(".") and len(parts) == 1 else parts[0]
+    """Return the folder that a module lies in; nothing where each module is a folder's file."""
+    return parts[0] if len(parts) > 1 or package == "paratime" else ""

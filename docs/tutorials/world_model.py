@@ -7,35 +7,31 @@ minute on a CPU; a few more minutes of training make the plans as good as they g
 # %%
 # ## Episodes
 #
-# A source yields episodes. `Gym` collects random ones from any Gymnasium environment, once, and
+# A source yields episodes. `gym:ID` collects random ones from any Gymnasium environment, once, and
 # caches them. Recorded data works the same: Dreamer's `.npz`, Minari, D4RL, LeRobot and tables.
+# `inspect` prints what is in it, and which action explains the next observation.
 
-from lightning.pytorch import Trainer
+from pathlib import Path
 
-from paratime import Encoder
-from paratime.training import AdamW
-from paratime.world import DynamicsTask, Gym, TrajectoryData
+from tools import picture, shell
 
-data = TrajectoryData(Gym("Pendulum-v1", episodes=60), sequence_length=64, batch_size=16)
+shell("paratime world inspect --source Gym --source.environment Pendulum-v1 --source.episodes 60")
 
 # %%
 # ## Train
 #
 # `DynamicsTask` predicts the next observation and the reward from all observations and actions so
-# far. `WorldTask` does so with stochastic latents.
+# far. `WorldTask` does so with stochastic latents. The config
+# `configs/world/pendulum_dynamics.yaml` has 200 episodes and 2,000 steps; these options are smaller.
 
-encoder = Encoder(32, depth=1, mlp_size=64)
-task = DynamicsTask(encoder, optimizer=AdamW(lr=3e-3, weight_decay=0.01))
-trainer = Trainer(
-    max_steps=700,
-    gradient_clip_val=1.0,
-    limit_val_batches=0,
-    logger=False,
-    enable_progress_bar=False,
-    enable_model_summary=False,
+shell(
+    "paratime fit --model DynamicsTask --model.encoder.width 32 --model.encoder.depth 1 "
+    "--model.encoder.mlp_size 64 --model.optimizer.lr 3e-3 --data TrajectoryData "
+    "--data.source Gym --data.source.environment Pendulum-v1 --data.source.episodes 60 "
+    "--data.sequence_length 64 --data.batch_size 16 --trainer.max_steps 600 "
+    "--trainer.val_check_interval 600 --trainer.gradient_clip_val 1.0"
 )
-trainer.fit(task, data)
-trainer.save_checkpoint("pendulum.ckpt")
+next(Path("lightning_logs").rglob("*.ckpt")).rename("pendulum.ckpt")
 
 # %%
 # ## How far ahead can it be trusted?
@@ -44,10 +40,9 @@ trainer.save_checkpoint("pendulum.ckpt")
 # forecast that nothing changes. The last columns use the actions of another episode: if they do not
 # hurt, the model ignores actions.
 
-from tools import picture, shell
-
 shell(
-    "paratime world openloop --ckpt_path pendulum.ckpt --data gym:Pendulum-v1 --horizon 30 "
+    "paratime world openloop --ckpt_path pendulum.ckpt --source Gym "
+    "--source.environment Pendulum-v1 --source.episodes 60 --horizon 30 "
     "--out imagined.png"
 )
 picture("imagined.png", "Observations and rewards of real episodes, and as the model imagines them")
