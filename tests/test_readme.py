@@ -25,6 +25,7 @@ TARGET = re.compile(r"(?:^ *|`)make ([a-z-]+)(?=`|\s+#|$)", re.M)
 EXAMPLES = re.compile(r"^```text\n(.*?)^```|^    (paratime .*)$", re.M | re.S)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # GluonTS's use of pandas
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_code_block_runs(name, capsys):
     exec(compile(BLOCKS[name], name, "exec"), {"__name__": "readme"})
