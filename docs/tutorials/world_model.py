@@ -22,7 +22,7 @@ shell("paratime world inspect --source Gym --source.environment Pendulum-v1 --so
 #
 # `DynamicsTask` predicts the next observation and the reward from all observations and actions so
 # far. `WorldTask` does so with stochastic latents. The config
-# `configs/world/pendulum_dynamics.yaml` has 200 episodes and 2,000 steps; these options are smaller.
+# `configs/world/pendulum_dynamics.yaml` trains for longer on more episodes.
 
 shell(
     "paratime fit --model DynamicsTask --model.encoder.width 32 --model.encoder.depth 1 "
@@ -51,7 +51,7 @@ picture("imagined.png", "Observations and rewards of real episodes, and as the m
 # ## Plan
 #
 # The cross-entropy method tries candidate action sequences in the model, keeps the best, and
-# repeats. All candidates are one batch. Random actions earn about -1,200 in this environment.
+# repeats. All candidates are one batch. `plan` prints random actions, and none, on the same seeds.
 
 shell(
     "paratime world plan --ckpt_path pendulum.ckpt --episodes 1 --planner CEM "
