@@ -29,7 +29,8 @@ shell(
     "--model.encoder.mlp_size 64 --model.optimizer.lr 3e-3 --data TrajectoryData "
     "--data.source Gym --data.source.environment Pendulum-v1 --data.source.episodes 60 "
     "--data.sequence_length 64 --data.batch_size 16 --trainer.max_steps 600 "
-    "--trainer.val_check_interval 600 --trainer.gradient_clip_val 1.0"
+    "--trainer.val_check_interval 600 --trainer.gradient_clip_val 1.0 "
+    "--trainer.enable_progress_bar false --trainer.enable_model_summary false"
 )
 next(Path("lightning_logs").rglob("*.ckpt")).rename("pendulum.ckpt")
 
