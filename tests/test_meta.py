@@ -1,6 +1,8 @@
 """What surrounds the code agrees with itself: metadata, citation, workflows, hooks."""
 
+import os
 import re
+import subprocess
 import tomllib
 from collections import deque
 from importlib.metadata import PackageNotFoundError, requires
@@ -102,3 +104,35 @@ def test_extras_are_named_by_what_people_do():
     named = re.findall(r"paratime\[([\w,]+)\]", (ROOT / "docs/start/install.md").read_text())
     named += re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/start/install.md").read_text(), re.M)
     assert {name for text in named for name in text.split(",")} <= extras
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script of bash")
+@pytest.mark.parametrize(
+    ("gpu", "reachable", "why"),
+    [
+        (True, True, "the default build, for an NVIDIA GPU"),
+        (False, True, "the build for CPUs"),
+        (False, False, "cannot be reached"),
+    ],
+)
+def test_the_set_up_takes_the_torch_that_a_machine_can_use(tmp_path, gpu, reachable, why):
+    scripts = {
+        "nvidia-smi": f"exit {0 if gpu else 9}",
+        "python": f'echo "$*" >> {tmp_path}/log\n[[ $1 == -c ]] && echo 2.0 && exit\n'
+        f"[[ $* == *--index-url* ]] && exit {0 if reachable else 1}\nexit 0",
+    }
+    for name, text in scripts.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    path = os.pathsep.join((str(tmp_path), os.environ["PATH"]))
+    done = subprocess.run(
+        [ROOT / ".ci" / "torch", tmp_path / "python"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("torch 2.0: ") and why in done.stdout
+    last = (tmp_path / "log").read_text().splitlines()[-2]  # before the version
+    assert ("--index-url" in last) == (not gpu and reachable)
+    assert last.endswith("torch") and "--no-deps" in last
