@@ -4,11 +4,13 @@ import contextlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-WIDTH = "96"
+WIDTH = "84"
+"""Characters that a page has room for."""
 
 
 def make(_: str) -> str:
@@ -43,7 +45,7 @@ def _help(name: str) -> str:
     sys.argv, out = ["paratime", *name.split(), "--help"], io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main()
-    return out.getvalue().rstrip() + "\n"
+    return re.sub(r"[^\S\n]*\x08", "", out.getvalue()).rstrip() + "\n"
 
 
 def _path() -> str:
