@@ -7,7 +7,7 @@ command line; the first section only makes a table to work with.
 # %%
 # ## A table
 #
-# One row per series and date, with the columns `item_id`, `timestamp` and `target`. Here: two years
+# One row per series and date, with the columns `item_id`, `timestamp` and `target`. Here: 400 days
 # of daily sales of six shops, with a weekly season. Yours may be CSV or Parquet, in any row order,
 # and with gaps; see [the data formats](../../datasets/forecast/README.md).
 
