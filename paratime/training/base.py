@@ -27,6 +27,7 @@ from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
+from paratime.training.batches.sharing import of_all
 from paratime.training.carry import Carry
 from paratime.training.checkpoints.restoring import build_saved, check_weights
 from paratime.training.checkpoints.writing import LastStep, write_whole
@@ -37,6 +38,10 @@ from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
 
 _log = logging.getLogger("paratime")
+
+
+OWN, OF_PROCESSES = ("random_state", "carried_state"), "of_processes"
+"""In a checkpoint: what each process has of its own, and the list of it of all processes."""
 
 
 class DataModule(LightningDataModule, ABC):
@@ -342,6 +347,7 @@ class Task(LightningModule, ABC):
         checkpoint.update(self._random_and_carried())
         if self._trainer is not None:
             self._last_step.replace(self.trainer, checkpoint)
+        checkpoint[OF_PROCESSES] = of_all({name: checkpoint[name] for name in OWN})
         check_checkpoint_is_finite(self, checkpoint)
 
     def _random_and_carried(self) -> dict[str, Any]:
@@ -356,12 +362,28 @@ class Task(LightningModule, ABC):
         saved = self.spec_type.saved_in(checkpoint.get("hyper_parameters", {}))
         if not self.is_built and saved is not None:
             self.specify(saved)
+        own = self._own(checkpoint)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            self.random_state = checkpoint.get("random_state")
+            self.random_state = own.get("random_state")
             self._resume_optimizer(checkpoint)
-        self.carry.kept = checkpoint.get("carried_state")
+        self.carry.kept = own.get("carried_state")
         if (weights := checkpoint.get("state_dict")) is not None:
             check_weights(self.state_dict(), weights)
+
+    def _own(self, checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what a checkpoint keeps of this process; say if it is of other processes."""
+        several = checkpoint.get(OF_PROCESSES) or [checkpoint]
+        count = 1 if self._trainer is None else self.trainer.world_size
+        if len(several) == count:
+            return several[self.global_rank]
+        fitting = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and self.trainer.is_global_zero:
+            _log.warning(
+                "the checkpoint is of %d processes, this run of %d: the data continue, random values"
+                " and carried states do not",
+                *(len(several), count),
+            )
+        return {}
 
     def _resume_optimizer(self, checkpoint: Mapping[str, Any]) -> None:
         """Keep a rate that was found for these options; report those that differ."""

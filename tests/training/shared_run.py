@@ -121,9 +121,45 @@ def run(name: str, processes: int, folder: Path) -> dict[str, object]:
     return found
 
 
+class Save(Callback):
+    """Saves a run at a step, and continues."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
+        if trainer.global_step == self.step and not self.path.exists():
+            trainer.strategy.barrier()
+            trainer.save_checkpoint(self.path)
+
+
+def resumed(processes: int, folder: Path) -> list[list[list[float]]]:
+    """Return the weights of a run with dropout, and of one that resumed it half-way."""
+    weights, path = [], folder / "half.ckpt"
+    for given in (None, path):
+        seed_everything(0)
+        _, data = forecast(ROWS // processes, folder)
+        task = ForecastTask(Encoder(8, 1, mlp_size=8), dropout=0.3)
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=processes,
+            strategy="ddp",
+            max_steps=2 * STEPS,
+            callbacks=[Save(path, STEPS)],
+            limit_val_batches=0,
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            **QUIET,
+        )
+        trainer.fit(task, data, ckpt_path=given)
+        weights.append([p.detach().flatten().tolist() for p in task.parameters()])
+    return weights
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes, path = int(sys.argv[1]), Path(sys.argv[2])
     everything = {name: run(name, processes, path / name) for name in SLICES}
+    everything["resumed"] = resumed(processes, path)
     if os.environ["LOCAL_RANK"] == "0":
         (path / "found.json").write_text(json.dumps(everything))

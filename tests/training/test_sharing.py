@@ -121,6 +121,8 @@ def test_several_processes_find_what_one_finds(processes, tmp_path):
             torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-9, equal_nan=True)
         assert not [*(tmp_path / "several").rglob("predictions.pt.*")]
     assert ROWS % processes == 0
+    whole, resumed = found["resumed"]
+    assert resumed == whole, "a run of several processes resumes to the bit"
 
 
 def _flat(value):

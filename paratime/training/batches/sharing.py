@@ -31,6 +31,15 @@ def mean_of_all(total: Tensor, count: Tensor) -> Tensor:
     return total * distributed.get_world_size() / whole.clamp(min=1).to(total.dtype)
 
 
+def of_all(value: Item) -> list[Item]:
+    """Return the values of all processes, by rank."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [value]
+    found: list[Item] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, value)
+    return found
+
+
 class WholeBatches(DistributedSampler[int], SequentialSampler):
     """The indices of one process: whole batches in turn, as one process alone would have them.
 
