@@ -379,7 +379,7 @@ class Task(LightningModule, ABC):
         fitting = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
         if fitting and self.trainer.is_global_zero:
             _log.warning(
-                "the checkpoint is of %d processes, this run of %d: the data continue, random values"
+                "the checkpoint is of %d processes, this run of %d: data continue, random values"
                 " and carried states do not",
                 *(len(several), count),
             )
