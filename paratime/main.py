@@ -102,7 +102,7 @@ class RunFolder(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the config, from which a run begins anew."""
         config, path = self.config.clone(), run_folder(trainer) / self.config_filename
-        if trainer.state.fn == TrainerFn.FITTING:
+        if trainer.state.fn == TrainerFn.FITTING and "ckpt_path" in config:
             config.ckpt_path = None
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(config, str(path), skip_none=False, overwrite=True)

@@ -65,6 +65,7 @@ def elsewhere(tmp_path, monkeypatch):
     """Work in a folder with a module that nobody trusts; nothing may have run at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
     Path("mine.py").write_text(MODULE)
     yield
     assert not Path(MARK).exists()

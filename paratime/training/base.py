@@ -101,6 +101,10 @@ class Task(LightningModule, ABC):
         self._first_random = torch.get_rng_state()
         self._last_step = LastStep()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to a run."""
+        return super().__getstate__() | {"_schedule": None, "_of_callbacks": []}
+
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
         cls,

@@ -7,7 +7,7 @@ import torch
 
 from paratime.cli.arguments import trusted
 from paratime.errors import InputError
-from paratime.io import trust
+from paratime.io.saved import trust
 from paratime.language.data.spec import TokenSpec
 from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.characters import ByteTokenizer

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 
-from paratime.errors import InputError, in_line
+from paratime.errors import InputError, abridged, in_line
 from paratime.forecast.data.labels import label_text
 from paratime.io.figures import in_figure, save_figure, without_glyphs
 from paratime.io.frames import from_cell, in_cell, read_texts, write_csv
@@ -41,7 +41,7 @@ def test_a_text_for_a_terminal_is_one_line(text):
 
 
 def test_long_texts_lose_their_middle():
-    assert in_line("a" * 10**6 + "b", 10) == "aaaaa ... aaaab"
+    assert abridged("a" * 10**6 + "b", 12) == "aaaaaaaaa ... aab (1,000,001 characters)"
     assert all(len(x) < 200 for x in aligned([["x" * 10**5, "1"], ["a\nb", "2"]]).splitlines())
     assert aligned([["a\n\x1b[2Jb", "1"]]) == "a\\n\\x1b[2Jb  1"
 

@@ -11,7 +11,7 @@ from paratime import ParaGRU, trust
 from paratime.errors import InputError
 from paratime.forecast.gluonts.recipe import Recipe
 from paratime.forecast.model.outputs import Output, Quantiles
-from paratime.io import trust as room
+from paratime.io.saved import trust as room
 from paratime.io.saved.trust import annotations, find_class, inside, make, make_value
 from paratime.layers.encoder import Encoder
 from paratime.layers.mixer import Mixer

@@ -16,8 +16,12 @@ SOURCE = InMemory(DOCUMENTS)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return what is in a corpus, but for the notes on its files' times."""
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != shards.VERIFIED}
+    """Return the files of a corpus, but for the notes on their times, and drafts of killed runs."""
+    return {
+        p.name: p.read_bytes()
+        for p in folder.iterdir()
+        if p.is_file() and p.name != shards.VERIFIED
+    }
 
 
 def write(folder: Path, source=SOURCE, recipe=None, **options) -> Path:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training.shared_run import ROWS, SLICES, run
+from shared_run import ROWS, SLICES, run
 
 from paratime.errors import InputError
 from paratime.training.batches.samplers import Share, ShuffledSampler, share_of
@@ -88,7 +88,7 @@ def together(processes: int, folder: Path) -> dict[str, dict[str, object]]:
         "NODE_RANK": "0",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(TESTS / "training" / "shared_run.py"), str(processes), folder]
+    command = [sys.executable, str(TESTS / "shared_run.py"), str(processes), folder]
     running = [
         subprocess.Popen(
             command,

@@ -24,6 +24,9 @@ from paratime.training.predictions import check_rows
 WORTH_A_NOTE = 10**9
 """Bytes of memory above which training reports what it takes."""
 
+LARGEST_LOSS = 1e30
+"""Of a value, in units of its series; float32 could not sum those of values that are larger."""
+
 LEARNT = ("season", "variation", "nonnegative")
 """What a network reads its series by, apart from their sizes and covariates."""
 
@@ -154,7 +157,7 @@ class ForecastTask(Task):
     def _sum(self, memory: Memory, future: Tensor, target: Tensor) -> Tensor:
         raw, loc, scale = self.network.forecast(memory, future)
         losses = self.network.output.loss(raw, target.nan_to_num(0.0), loc, scale)
-        return torch.where(target.isnan(), 0.0, losses).sum()
+        return torch.where(target.isnan(), 0.0, losses.clamp(max=LARGEST_LOSS)).sum()
 
     def _score(self, split: str, scores: ForecastScores, batch: dict[str, Tensor]) -> None:
         memory = self.network.remember(batch, batch["origin"])

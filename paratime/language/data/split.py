@@ -180,7 +180,7 @@ def _borrow(splits: dict[bytes, str]) -> list[str]:
     """Give each split a document, the first or the last of the draw; return those that had none.
 
     A document that is added can only send a borrowed one back, or be borrowed instead of it: none
-    that was trained on is held out later.
+    that was trained on is held out later, unless it was borrowed for training.
     """
     order, lacking = sorted(splits), []
     for name, last in (("train", True), ("test", False), ("val", True)):

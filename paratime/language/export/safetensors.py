@@ -89,8 +89,7 @@ def from_exported(folder: str | Path) -> "LanguageTask":
         InputError: Files are missing or damaged, do not match, or name classes that data may not
             name (``paratime.trust``).
     """
-    recipe, weights = _exported(folder)
-    return _filled(build_task(recipe), weights, f"weights of {folder}", "export the model again")
+    return _of_folder(folder, build_task)
 
 
 def load_task(path: str, device: str = "cpu") -> "LanguageTask":
@@ -113,10 +112,12 @@ def load_model(path: str, device: str = "cpu") -> LanguageNetwork:
 
 def _load(path: str, device: str, build: Callable[[dict[str, Any]], NetworkT]) -> NetworkT:
     if (Path(path) / CONFIG).is_file():
-        (recipe, weights), remedy = _exported(path), "export the model again"
+        task = _of_folder(path, build)
     else:
-        (recipe, weights), remedy = _in_checkpoint(path), "train it anew"
-    task = _filled(build(recipe), weights, f"weights of {path}", remedy)
+        recipe, weights = _in_checkpoint(path)
+        task = build(recipe)
+        _fill(task, weights, f"weights of {path}", "train it anew")
+        task.eval()
     try:
         return task.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -249,27 +250,25 @@ def config_of(task: "LanguageTask", recipe: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _exported(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the recipe and the weights of an exported folder."""
+def _of_folder(folder: str | Path, build: Callable[[dict[str, Any]], NetworkT]) -> NetworkT:
+    """Return the model of an exported folder."""
     config = read_json(Path(folder) / CONFIG)
     if (kind := config.get("model_type")) != MODEL_TYPE:
         raise InputError(
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
     weights, recipe = read_weights(Path(folder)), config.get("model", {})
+    task = build(recipe)
+    named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
+    _fill(task, named, f"weights of {folder}", "export the model again")
     check_weights_of(Path(folder), weights, recipe)
-    return recipe, {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
+    return task.eval()
 
 
 def _in_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the recipe and the weights of a checkpoint."""
     saved = read_checkpoint(path)
     return recipe_of(saved.get("hyper_parameters", {}), path), saved["state_dict"]
-
-
-def _filled(task: NetworkT, weights: dict[str, Tensor], what: str, remedy: str) -> NetworkT:
-    _fill(task, weights, what, remedy)
-    return task.eval()
 
 
 def _fill(task: LanguageNetwork, weights: dict[str, Tensor], what: str, remedy: str) -> None:

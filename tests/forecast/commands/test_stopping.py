@@ -16,7 +16,7 @@ from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.io.processes import alone_in
 from paratime.training.checkpoints.stopping import SaveWhenStopped, Stopped
-from paratime.training.progress import TrainingProgress
+from paratime.training.predictions import SavePredictions
 
 
 class Signal(Callback):
@@ -109,7 +109,7 @@ def test_signals_outside_of_steps(number, paratime, tmp_path, monkeypatch):
                 os.kill(os.getpid(), number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(TrainingProgress, hook, send)
+            patch.setattr(SavePredictions, hook, send)
             status, _, err = paratime("fit", *config)
         assert status == 128 + number and text in err, err
         if "saved; " in text:
@@ -117,7 +117,7 @@ def test_signals_outside_of_steps(number, paratime, tmp_path, monkeypatch):
             assert scores("--ckpt_path", path) == whole
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "on_test_start", lambda *_: os.kill(os.getpid(), number))
+        patch.setattr(SavePredictions, "on_test_start", lambda *_: os.kill(os.getpid(), number))
         assert paratime("test", *config, "--ckpt_path", path)[0] == 128 + number
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

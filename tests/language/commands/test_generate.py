@@ -145,7 +145,7 @@ def test_a_reader_that_has_read_enough(paratime, monkeypatch):
     def broken(*_, **__):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("paratime.language.export.safetensors.load_task", broken)
+    monkeypatch.setattr("paratime.language.export.safetensors.load_model", broken)
     monkeypatch.setattr("os.dup2", lambda *_: None)  # the output is that of pytest
     status, out, err = paratime("language", "generate", "--ckpt_path", "a.ckpt")
     assert (status, out, err) == (141, "", "")

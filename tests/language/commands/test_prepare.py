@@ -40,7 +40,7 @@ def test_the_command(paratime, tmp_path, monkeypatch):
     )
     trial = (
         "--data.context_length",
-        16,
+        6,
         "--trainer.fast_dev_run",
         1,
         "--trainer.accelerator",
@@ -51,4 +51,4 @@ def test_the_command(paratime, tmp_path, monkeypatch):
     status, out, err = paratime(
         "language", "prepare", "--source", "TextFiles", "--source.paths", "[x]", "--out", "y"
     )
-    assert status == 2 and "existing file or pattern" in err and err.count("\n") == 1
+    assert status == 2 and "existing file, folder or pattern" in err and err.count("\n") == 1

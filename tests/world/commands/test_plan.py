@@ -55,7 +55,7 @@ def home(tmp_path, monkeypatch):
 
 
 def plan(paratime, path, *options, episodes=2):
-    given = ("--ckpt_path", path, "--episodes", episodes, *FAST, *options)
+    given = ("--ckpt_path", path, "--episodes", episodes, *FAST, "--trust", "strict", *options)
     status, out, err = paratime("world", "plan", *given)
     assert status == 0, err
     rows = [line.split() for line in out.splitlines()]
