@@ -50,6 +50,7 @@ def test_without_a_home_directory_it_says_what_to_set(monkeypatch):
         build.find_or_build(target)
 
 
+@pytest.mark.slow
 def test_a_library_that_was_cut_is_made_again(tmp_path):
     python(USED, XDG_CACHE_HOME=str(tmp_path))
     (made,) = tmp_path.rglob("*.so")
