@@ -27,7 +27,7 @@ from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.layers.recurrent import Recurrent
 from paratime.ops.precision import precise
 from paratime.training.batches.loading import begin_training
-from paratime.training.batches.sharing import of_all
+from paratime.training.batches.sharing import averages, of_all
 from paratime.training.carry import Carry
 from paratime.training.checkpoints.restoring import build_saved, check_weights
 from paratime.training.checkpoints.writing import LastStep, write_whole
@@ -333,6 +333,16 @@ class Task(LightningModule, ABC):
         """
         for name, value in scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name in shown)
+
+    def log_step(self, values: Mapping[str, Tensor], shown: Sequence[str] = ()) -> None:
+        """Log values of a training step, averaged over processes.
+
+        Args:
+            values: Values by name, without ``train/``.
+            shown: Names that the progress bar shows.
+        """
+        for name, value in averages(values).items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name in shown)
 
     def log_means(self, means: Mapping[str, Any], count: int) -> None:
         """Log means of a batch of evaluation, as parts of the means of an epoch.

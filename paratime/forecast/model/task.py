@@ -115,7 +115,7 @@ class ForecastTask(Task):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the mean loss over all observed future values."""
         loss = self._loss(batch, self.network.remember(batch, batch["origin"]))
-        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
+        self.log_step({"loss": loss}, shown=("loss",))
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

@@ -101,10 +101,10 @@ class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a 
         loss, nats, state = self.losses(batch, self.carry.before(batch))
         self.carry.keep(state, batch, batch["inputs"].shape[1])
         count = nats.new_tensor(nats.numel())
-        bits = mean_of_all(nats.sum(), batch["num_bytes"].sum()) / math.log(2)
         share = mean_of_all(count, count)  # of this process in the targets of all, 1 on average
-        self.log("train/loss", share * nats.mean(), prog_bar=True, sync_dist=True)
-        self.log("train/bits_per_byte", bits, prog_bar=True, sync_dist=True)
+        bits = mean_of_all(nats.sum(), batch["num_bytes"].sum()) / math.log(2)
+        shown = {"loss": share * nats.mean(), "bits_per_byte": bits}
+        self.log_step(shown, shown=tuple(shown))
         return share * loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

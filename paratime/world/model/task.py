@@ -75,8 +75,7 @@ class TrajectoryTask(Task):
         if self.overshoot:
             parts["ahead"] = self.ahead(batch)
             loss = loss + parts["ahead"]
-        self.log_dict({f"train/{name}": x.detach() for name, x in parts.items()}, sync_dist=True)
-        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
+        self.log_step(parts | {"loss": loss}, shown=("loss",))
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
