@@ -1,6 +1,7 @@
 """The rules that keep the package readable: who may import whom, and how large things may be."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -174,6 +175,17 @@ def test_solvers_know_no_concrete_cell_and_nobody_knows_tests_or_experiments(pat
         }
     roots = {target.split(".")[0] for target in targets}
     assert not roots & {"tests", "experiments", "cases", "pytorch_lightning"}
+
+
+def test_a_name_on_the_path_of_tests_means_one_file():
+    """Tests import each other's helpers and what experiments consist of by their bare names."""
+    spec = importlib.util.spec_from_file_location("_", ROOT / "tests/experiments/conftest.py")
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    folders = [ROOT / "tests", *(ROOT / "experiments" / name for name in conftest.NAMES)]
+    rooms = [path.name for path in (ROOT / "tests").iterdir() if path.is_dir()]
+    names = Counter(rooms + [path.stem for folder in folders for path in folder.glob("*.py")])
+    assert {name for name, count in names.items() if count > 1} == {"run"}
 
 
 def test_rooms_files_and_functions_are_small():

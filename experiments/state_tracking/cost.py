@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from learning import BATCH, LENGTHS, batches, descend
 from tasks import TASKS
 from torch.optim import AdamW
 from tqdm import tqdm
 from trackers import MIXERS, WIDTH, Tracker
-from training import BATCH, LENGTHS, batches, descend
 
 from paratime.io import replacing
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from learning import LENGTHS, SETTINGS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tasks import TASKS
 from trackers import BLOCKS, MIXERS, WIDTH, name_of
-from training import LENGTHS, SETTINGS
 
 from paratime.io import save_figure
 

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import torch
 from figures import draw_blocks, draw_lengths
+from learning import LENGTHS, SETTINGS, measure
 from tasks import TASKS
 from tqdm import tqdm
 from trackers import MIXERS
-from training import LENGTHS, SETTINGS, measure
 
 from paratime.compare import pipes
 from paratime.errors import InputError

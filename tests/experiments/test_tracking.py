@@ -4,16 +4,16 @@ import importlib.util
 from itertools import pairwise, permutations
 from pathlib import Path
 
+import learning
 import pandas as pd
 import pytest
 import torch
-import training
+from learning import LENGTHS, SETTINGS, accuracy, train
 from tasks import TASKS, Arithmetic, Copying, Hops, Recall, cyclic
 from trackers import MIXERS, Tracker
-from training import LENGTHS, SETTINGS, accuracy, train
 
 SCRIPT = importlib.util.spec_from_file_location(
-    "tracking", Path(training.__file__).with_name("run.py")
+    "tracking", Path(learning.__file__).with_name("run.py")
 )
 run = importlib.util.module_from_spec(SCRIPT)
 SCRIPT.loader.exec_module(run)
@@ -213,7 +213,7 @@ def test_an_unknown_name_is_refused_in_one_line(option, known, capsys):
 
 
 def test_the_readme_has_the_table():
-    here = Path(training.__file__).parent
+    here = Path(learning.__file__).parent
     table = run.markdown(pd.read_csv(here / "results.csv"))
     assert table in (here / "README.md").read_text()
     assert len(table.splitlines()) == len(MIXERS) + 3
