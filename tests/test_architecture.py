@@ -24,6 +24,7 @@ LAYERS = (
     ("io",),
     ("ops",),
     ("cells",),
+    ("codegen",),
     ("solvers",),
     ("layers", "testing"),
     ("baselines",),
@@ -49,7 +50,7 @@ ENTRIES = ("__init__", "__main__")
 """They import lazily what is asked for."""
 
 HEAVY = {"lightning", "torchmetrics", "gluonts", "pandas", "jsonargparse", "tensorboard"}
-NUMERICS = {"errors", "ops", "cells", "solvers", "layers", "baselines", "testing"}
+NUMERICS = {"errors", "ops", "cells", "codegen", "solvers", "layers", "baselines", "testing"}
 
 MODULES_A_FOLDER, LINES_A_FILE, LINES_A_FUNCTION = 12, 600, 60
 

@@ -10,6 +10,7 @@ from paratime.cells.base import Cell, Fused
 from paratime.cells.gru import GRUCell
 from paratime.cells.init import Init, PaperInit
 from paratime.cells.lstm import LSTMCell
+from paratime.codegen import compiled_cell
 from paratime.errors import InputError
 from paratime.layers.mixer import (
     Mixer,
@@ -145,13 +146,18 @@ class Recurrent(Mixer):
             InputError: Shapes do not fit.
         """
         check_sequence(x, reset, lengths)
-        fused = self.cell.fused(x.device) if self.solver is None else None
+        may_fuse = self.solver is None and self.cell.fused is not False
+        fused = self.cell.fused(x.device) if may_fuse else None
         if fused is not None:
             return self._fuse(fused, x, h0, reset, lengths)
         solver = Newton() if self.solver is None else self.solver
         _check_export(solver, x.shape[1])
         drive = self.cell.drive(x)
         h0 = self._start(drive, h0)
+        run = compiled_cell(self.cell, drive) if may_fuse else None
+        if run is not None:
+            self._report = SolveReport()
+            return run(drive, h0, reset, None if lengths is None else lengths.long())
         with without_autocast(x.device):
             solution = solver.solve(self.cell, drive.to(h0.dtype), h0, reset)
         self._report = SolveReport.of_solution(solution)

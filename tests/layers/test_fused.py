@@ -221,6 +221,7 @@ def without_compiler(monkeypatch):
     def forget():
         for known in (library._load, library._symbol, library._of_cpu):
             known.cache_clear()
+        library._reasons.clear()
 
     monkeypatch.setattr(targets, "compiler", lambda: None)
     forget()

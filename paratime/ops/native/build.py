@@ -12,10 +12,11 @@ import platform
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class Target:
         flags: Options for compiling.
         link: Options for linking.
         sources: Patterns of its sources below ``csrc``.
+        text: One more source, which includes headers of ``csrc``.
         package_name: What a wheel calls it, when one library there serves several targets.
     """
 
@@ -59,6 +61,7 @@ class Target:
     flags: str
     link: str
     sources: tuple[str, ...]
+    text: str = ""
     package_name: str | None = None
 
 
@@ -82,8 +85,13 @@ def find_or_build(target: Target) -> Path:
     with _writing(path), holding(path.with_suffix(".lock"), f"compiles the {target.kernels}"):
         if _is_whole(path):  # since another process was faster
             return path
-        _log.warning("compiling the %s, once; this takes up to a minute", target.kernels)
-        return build_library(target, path)
+        if not target.text:
+            _log.warning("compiling the %s, once; this takes up to a minute", target.kernels)
+        began = time.perf_counter()
+        build_library(target, path)
+        if target.text:
+            _log.warning("compiled the %s in %.1f s", target.kernels, time.perf_counter() - began)
+        return path
 
 
 def status(target: Target) -> str:
@@ -162,8 +170,11 @@ def _digest(path: Path) -> str:
 def _compile(target: Target, folder: Path) -> list[str]:
     """Compile every source to an object, as many at a time as there are cores."""
     found = sorted(path for pattern in target.sources for path in sources().glob(pattern))
+    if target.text:
+        found.append(folder / "text.cpp")
+        found[-1].write_text(target.text, encoding="utf-8")
     objects = [str(folder / f"{path.stem}.o") for path in found]
-    flags = [*shlex.split(target.flags), "-c"]
+    flags = [*shlex.split(target.flags), "-I", str(sources()), "-c"]
     workers = ThreadPoolExecutor(os.cpu_count())
     runs = [
         workers.submit(_run, target.compiler or (), *flags, str(source), "-o", made)
@@ -225,7 +236,8 @@ def _fingerprint(target: Target) -> str:
             digest.update(str(path.relative_to(sources())).encode() + path.read_bytes())
     version = _started(target.compiler or (), "--version").stdout
     settings = [f"{name}={os.environ.get(name, '')}" for name in SETTINGS]
-    digest.update(f"{version}{target} {platform.machine()} {platform.libc_ver()}".encode())
+    same = replace(target, kernels="")
+    digest.update(f"{version}{same} {platform.machine()} {platform.libc_ver()}".encode())
     digest.update(" ".join(settings).encode())
     return digest.hexdigest()[:16]
 

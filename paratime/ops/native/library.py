@@ -64,14 +64,27 @@ def force_backend(backend: str) -> Iterator[None]:
         _forced[:] = [x for x in _forced if x is not box]
 
 
+def backend() -> str:
+    """Return the name of the backend in use."""
+    return _forced[-1][0] if _forced else targets.capabilities()[0]
+
+
 def symbol(name: str) -> Callable[..., None] | None:
     """Return a symbol of the CPU library in use, or None."""
-    return _of_cpu(_backend(), name)
+    return _of_cpu(backend(), name)
+
+
+def generated_symbol(text: str, title: str, name: str) -> Callable[..., None] | None:
+    """Return a symbol of the kernel of a cell, compiled from its text if need be, or None."""
+    name_of_backend = backend()
+    if name_of_backend in (REFERENCE, targets.SIMT):
+        return None
+    return _symbol(targets.generated(name_of_backend, text, title), name)
 
 
 def emulates() -> bool:
     """Return whether the CUDA kernels are to run on the CPU."""
-    return _backend() == targets.SIMT
+    return backend() == targets.SIMT
 
 
 def schedule(seed: int, resident: int) -> None:
@@ -90,7 +103,7 @@ def device_function(symbol: str, device: torch.device) -> Callable[..., int] | N
     """Return a symbol of the CUDA library for a device, or of its emulation, or None."""
     if device.type == "cpu":
         return _symbol(targets.simt(), symbol) if emulates() else None
-    if device.type != "cuda" or _backend() == REFERENCE or torch.version.cuda is None:
+    if device.type != "cuda" or backend() == REFERENCE or torch.version.cuda is None:
         return None
     target = _for_device(device)
     return None if target is None else _symbol(target, symbol)
@@ -148,10 +161,6 @@ def _argument(value: Any) -> Any:
     return ctypes.c_int64(value) if isinstance(value, int) else value
 
 
-def _backend() -> str:
-    return _forced[-1][0] if _forced else targets.capabilities()[0]
-
-
 @cache
 def _for_device(device: torch.device) -> build.Target | None:
     """Return the target for a device: a wheel's library if it has one, else one of its own.
@@ -199,8 +208,18 @@ def _load(target: build.Target) -> ctypes.CDLL | None:
         except OSError:  # a file that something else has cut
             return ctypes.CDLL(str(build.build_library(target, path)))
     except (build.CannotBuild, OSError) as error:
-        _log.warning(INSTEAD, target.kernels, error)
+        _say_instead(target.kernels, str(error))
         return None
+
+
+_reasons: set[str] = set()
+"""Why there are no kernels, as far as it has been said."""
+
+
+def _say_instead(kernels: str, reason: str) -> None:
+    if reason not in _reasons:
+        _reasons.add(reason)
+        _log.warning(INSTEAD, kernels, reason)
 
 
 def _share_threads() -> None:

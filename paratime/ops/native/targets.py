@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -74,6 +75,12 @@ def cpu(capability: str) -> Target:
         link=f"{more} {openmp}",
         sources=("cpu/*.cpp",),
     )
+
+
+def generated(capability: str, text: str, title: str) -> Target:
+    """Return the kernel of a cell for a capability, from its text."""
+    name, kernels = f"cell_{capability}", f"kernel of {title} for {capability}"
+    return replace(cpu(capability), name=name, kernels=kernels, sources=(), text=text)
 
 
 def cuda(architectures: tuple[str, ...] | None = None) -> Target:
