@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from paratime.codegen.expressions import Expression, Terms, in_order
+from paratime.codegen.expressions import Expression, Terms, in_order, is_number
 
 Partials = Callable[..., tuple[Expression | None, ...]]
 """From ``Terms``, the value y of an operation and its operands to y's derivatives for these; None
@@ -16,24 +16,28 @@ def gradient(
 
     Where a function has a kink, they are those of torch's automatic differentiation.
     """
-    found: dict[int, Expression] = {}
+    given: dict[int, list[Expression]] = {}
     for root, cotangent in zip(roots, cotangents, strict=True):
-        _give(terms, found, root, cotangent)
+        given.setdefault(id(root), []).append(cotangent)
     for y in reversed(list(in_order(roots))):
-        arriving = found.get(id(y))
-        if arriving is None or not y.operands or y.kind not in PARTIALS:
+        arriving = _sum(terms, given.get(id(y), []))
+        given[id(y)] = [arriving]
+        if is_number(arriving, 0) or y.kind not in PARTIALS:
             continue
         terms.line = y.line
         for x, partial in zip(y.operands, PARTIALS[y.kind](terms, y, *y.operands), strict=True):
             if partial is not None and x.kind != "constant":
-                _give(terms, found, x, terms.mul(arriving, partial))
+                given.setdefault(id(x), []).append(terms.mul(arriving, partial))
     terms.line = None
-    return [found.get(id(x), terms.constant(0)) for x in of]
+    return [_sum(terms, given.get(id(x), [])) for x in of]
 
 
-def _give(terms: Terms, found: dict[int, Expression], x: Expression, amount: Expression) -> None:
-    before = found.get(id(x))
-    found[id(x)] = amount if before is None else terms.add(before, amount)
+def _sum(terms: Terms, summands: list[Expression]) -> Expression:
+    """Return the sum of expressions, those of one form next to each other.
+
+    So the gradients of numbers that are computed alike are alike, too.
+    """
+    return terms.total(sorted(summands, key=terms.rank))
 
 
 def _sigmoid(t: Terms, y: Expression, x: Expression) -> tuple[Expression]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+RANKED_SYMBOLS = 8
 COMMUTATIVE = {"add", "mul", "maximum", "minimum", "eq", "ne", "hypot", "logaddexp"}
 COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 EVALUATED = {
@@ -47,6 +48,8 @@ class Terms:
     def __init__(self) -> None:
         self.line: str | None = None
         self._known: dict[tuple[object, ...], Expression] = {}
+        self._forms: dict[tuple[object, ...], int] = {}
+        self._form_of: dict[int, int] = {}
 
     def constant(self, number: float) -> Expression:
         """Return a known number."""
@@ -101,6 +104,19 @@ class Terms:
         for x in summands:
             found = self.add(found, x)
         return found
+
+    def rank(self, x: Expression) -> tuple[int, list[int]]:
+        """Return a key that sorts expressions by their form, then by the symbols in them."""
+        return self._form(x), [y.value[1] for y in _first_symbols(x) if isinstance(y.value, tuple)]
+
+    def _form(self, x: Expression) -> int:
+        """Return the number of an expression's form: what it is but for the places of symbols."""
+        for y in in_order([x]) if id(x) not in self._form_of else ():
+            if id(y) not in self._form_of:
+                known = y.value[0] if isinstance(y.value, tuple) else y.value
+                key = (y.kind, repr(known), *(self._form_of[id(z)] for z in y.operands))
+                self._form_of[id(y)] = self._forms.setdefault(key, len(self._forms))
+        return self._form_of[id(x)]
 
     def _add(self, x: Expression, y: Expression) -> Expression | None:
         if is_number(x, 0):
@@ -159,8 +175,23 @@ class Terms:
             return x if condition.value else y
         return x if x is y else None
 
+    def _ne(self, x: Expression, y: Expression) -> Expression | None:
+        return x if x.kind in COMPARISONS and is_number(y, 0) else None
+
     def _stop(self, x: Expression) -> Expression | None:
         return x if x.kind in ("constant", "symbol") else None
+
+
+def _first_symbols(x: Expression) -> list[Expression]:
+    """Return the first few symbols of an expression, as often as they occur."""
+    found: list[Expression] = []
+    stack = [x]
+    while stack and len(found) < RANKED_SYMBOLS:
+        y = stack.pop()
+        if y.kind == "symbol":
+            found.append(y)
+        stack += reversed(y.operands)
+    return found
 
 
 def is_number(x: Expression, number: float) -> bool:

@@ -44,7 +44,8 @@ class Functor:
     """A step of one channel.
 
     Attributes:
-        names: What the functions of a kernel call each symbol, such as ``u(0)``, by its identity.
+        symbols: Whose number a symbol is, and which: ``"u"``, ``"w"``, ``"h"`` or ``"lam"``, and
+            the row; by the symbol's identity.
         next: The state after a step.
         slopes: Its derivatives for the state before, row by row.
         of_drive: Gradients of <lam, next> for the drive.
@@ -52,7 +53,7 @@ class Functor:
         of_weights: For the weights.
     """
 
-    names: dict[int, str]
+    symbols: dict[int, tuple[str, int]]
     next: list[Expression]
     slopes: list[Expression]
     of_drive: list[Expression]
@@ -199,8 +200,6 @@ def _differentiated(terms: Terms, reads: _Reads, layouts: dict[str, Rows], state
     """Return a channel's next state with all its derivatives."""
     h = [terms.symbol("h", k * reads.channels) for k in range(state)]
     lam = [terms.symbol("lam", k) for k in range(state)]
-    names = {id(x): f"h[{k}]" for k, x in enumerate(h)}
-    names |= {id(x): f"lam[{k}]" for k, x in enumerate(lam)}
     u = [terms.symbol("no drive", row) for row in range(layouts["u"].rows)]
     for row, x in reads.rows("u", layouts["u"]).items():
         u[row] = x
@@ -208,8 +207,8 @@ def _differentiated(terms: Terms, reads: _Reads, layouts: dict[str, Rows], state
     for name in (name for name in layouts if name != "u"):
         rows = reads.rows(name, layouts[name])
         w += [rows.get(r, terms.symbol(f"no {name}", r)) for r in range(layouts[name].rows)]
-    names |= {id(x): f"u({row})" for row, x in enumerate(u)}
-    names |= {id(x): f"w({row})" for row, x in enumerate(w)}
+    tensors = {"u": u, "w": w, "h": h, "lam": lam}
+    symbols = {id(x): (name, i) for name, rows in tensors.items() for i, x in enumerate(rows)}
     found = gradient(terms, reads.roots, lam, [*u, *h, *w])
     _check_size(found)
     slopes = []
@@ -217,7 +216,7 @@ def _differentiated(terms: Terms, reads: _Reads, layouts: dict[str, Rows], state
         unit = [terms.constant(row == k) for k in range(state)]
         slopes += gradient(terms, reads.roots, unit, h)
     of_u, of_h, of_w = found[: len(u)], found[len(u) : len(u) + state], found[len(u) + state :]
-    return Functor(names, reads.roots, slopes, of_u, of_h, of_w)
+    return Functor(symbols, reads.roots, slopes, of_u, of_h, of_w)
 
 
 def _check_size(roots: list[Expression]) -> None:

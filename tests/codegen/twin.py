@@ -64,9 +64,8 @@ def by_expressions(cell: Cell, u: Tensor, h: Tensor, lam: Tensor) -> dict[str, T
         "lam": lam.reshape(h.shape[0], -1, channels),
     }
     symbols = {}
-    for key, name in functor.names.items():
-        tensor, _, row = name.replace("(", "[").rstrip(")]").partition("[")
-        symbols[key] = rows[tensor][..., int(row), :]
+    for key, (tensor, row) in functor.symbols.items():
+        symbols[key] = rows[tensor][..., row, :]
     shape = h.shape[0], channels
     found = {
         "next": evaluate(functor.next, symbols),
