@@ -1,5 +1,6 @@
 """The ``paratime`` command. It imports torch and lightning only for commands that need them."""
 
+import os
 import sys
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -35,6 +36,9 @@ About this installation:
 """
 
 COMMANDS = (*TRAINING, "language", "forecast", "world", "doctor", "compare", "info")
+LOGGED = {"TQDM_MININTERVAL": "60", "TQDM_DELAY": "60"}
+"""Where nobody looks, a bar is drawn once a minute, and none that ends before."""
+
 TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 
@@ -42,6 +46,8 @@ def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
     if "" not in sys.path:
         sys.path.append("")
+    if not sys.stderr.isatty():
+        os.environ |= LOGGED | os.environ
     try:
         modules, sys.argv[1:] = trusted(sys.argv[1:])
         trust_modules(*modules)

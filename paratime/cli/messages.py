@@ -93,12 +93,27 @@ def explain(
         text = _UNION.sub(r"\1", text)
         text = _SCALAR.sub(r"expected several values in brackets, as in [\1]", _flat(text))
         return f"{at}{text}"
-    if "arguments are required" in message and ".model" in message:
-        message += "; name a config with -c FILE"
+    if "arguments are required" in message:
+        message = _required(message, concrete)
     message = message.replace("Unexpected config:", "config: expected keys and values, got:")
     for name in _configs(args):
         message = message.replace("<unicode string>", name)
     return _flat(message)
+
+
+def _required(message: str, concrete: Iterable[type]) -> str:
+    """Return what is missing as one types it; the parser of a class leaves out the first names."""
+    text, _, missing = message.rpartition(": ")
+    if ".model" in missing:
+        names = ", ".join(f"--{name.split('.')[-1]}" for name in missing.split(", "))
+        return f"{text}: {names}; or name a config with -c FILE"
+    of = {c.__name__: c for c in concrete}
+    named = [(flag, of[x]) for flag, x in pairwise(sys.argv) if flag[:2] == "--" and x in of]
+    found = []
+    for name in missing.split(", "):
+        flags = [flag for flag, kind in named if name.split(".")[0] in _arguments(kind)]
+        found.append(f"{flags[0]}.{name}" if flags else name)
+    return f"{text}: {', '.join(found)}"
 
 
 def _arguments(known: type) -> Iterable[str]:

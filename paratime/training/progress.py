@@ -1,5 +1,6 @@
 """The progress bar of training, and what is trained on."""
 
+import sys
 from time import monotonic
 from typing import Any
 
@@ -8,6 +9,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 SECONDS = 1.0
 """Longest time between updates, if steps end."""
+
+MINUTE = 60.0
+"""Time between lines where a bar would fill a log."""
 
 
 class DataSummary(Callback):
@@ -25,7 +29,8 @@ class DataSummary(Callback):
 class TrainingProgress(TQDMProgressBar):
     """Lightning's bar with short names and readable values, for terminals of 80 columns.
 
-    A run with ``max_steps`` has one bar, a run of epochs one for each.
+    A run with ``max_steps`` has one bar, a run of epochs one for each. Where the output is no
+    terminal, a line a minute and one at the end stand for it.
 
     Args:
         refresh_rate: Batches between updates; fewer where they are slow.
@@ -38,15 +43,22 @@ class TrainingProgress(TQDMProgressBar):
         super().__init__(refresh_rate=refresh_rate)
         self._label = label
         self._updated = 0.0
+        self._lines = not in_terminal()
 
     @property
     def train_description(self) -> str:
         """The text in front."""
         return self._label
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether bars are drawn."""
+        return super().is_enabled and not self._lines
+
     def on_train_start(self, trainer: Trainer, *arguments: Any) -> None:
         """Begin the bar of the run, which may resume within an epoch."""
         super().on_train_start(trainer, *arguments)
+        self._updated = monotonic()
         if trainer.max_steps > 0:
             self.train_progress_bar.reset(trainer.max_steps)
             self.train_progress_bar.initial = trainer.global_step
@@ -66,11 +78,26 @@ class TrainingProgress(TQDMProgressBar):
     ) -> None:
         """Move the bar."""
         bar = self.train_progress_bar
+        if self._lines and monotonic() - self._updated >= MINUTE:
+            self._print_line(trainer, pl_module)
         if trainer.max_steps < 1:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         elif self._should_update(trainer.global_step, bar.total):
             bar.n = trainer.global_step
             bar.set_postfix(self.get_metrics(trainer, pl_module))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar."""
+        super().on_train_end(trainer, pl_module)
+        if self._lines:
+            self._print_line(trainer, pl_module)
+
+    def _print_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._updated = monotonic()
+        if trainer.is_global_zero and super().is_enabled:
+            steps = f"{trainer.global_step:,} steps"
+            metrics = self.get_metrics(trainer, pl_module)
+            print(", ".join([steps, *(f"{k} {v}" for k, v in metrics.items())]), flush=True)
 
     def _should_update(self, current: int, total: int) -> bool:
         due = self.is_enabled and monotonic() - self._updated >= SECONDS
@@ -84,6 +111,11 @@ class TrainingProgress(TQDMProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return {_short(name): _readable(name, value) for name, value in metrics.items()}
+
+
+def in_terminal() -> bool:
+    """Return whether somebody looks at the output while it is written."""
+    return sys.stdout.isatty()
 
 
 def _short(name: str) -> str:

@@ -15,6 +15,7 @@ from paratime.training.progress import TrainingProgress, readable
 @pytest.mark.parametrize(("seconds", "shown"), ((30.0, range(1, 15)), (0.001, (10, 14))))
 def test_slow_steps_are_counted_one_by_one(seconds, shown, limit, monkeypatch, capsys, tmp_path):
     clock = iter(range(10**6))
+    monkeypatch.setattr(progress, "in_terminal", lambda: True)
     monkeypatch.setattr(progress, "monotonic", lambda: 100 + seconds * next(clock))
     trainer = Trainer(
         **limit,
@@ -34,6 +35,28 @@ def test_slow_steps_are_counted_one_by_one(seconds, shown, limit, monkeypatch, c
     counts = sorted({int(count) for count, _, _ in bars if int(count) >= first})
     assert counts == [*shown]
     assert all(left[0] != "?" for count, _, left in bars if int(count) >= 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*number of training")
+@pytest.mark.parametrize(("seconds", "lines"), ((0.001, 1), (30.0, 10)))
+def test_a_log_has_a_line_a_minute(seconds, lines, monkeypatch, capsys, tmp_path):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(progress, "in_terminal", lambda: False)
+    monkeypatch.setattr(progress, "monotonic", lambda: 100 + seconds * next(clock))
+    options = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
+    trainer = Trainer(
+        **options,
+        max_steps=18,
+        limit_val_batches=1,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        callbacks=[TrainingProgress()],
+    )
+    trainer.fit(BoringModel())
+    out, err = capsys.readouterr()
+    shown = [line for line in out.splitlines() if " steps" in line]
+    assert len(shown) == lines and shown[-1].startswith("18 steps")
+    assert "\r" not in out + err and "%" not in out + err
 
 
 @pytest.mark.parametrize(
