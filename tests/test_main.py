@@ -308,6 +308,9 @@ COMMANDS = {
     ("fit", "--model", "LanguageTask", "--data", "TokenData"): [
         "required: --model.encoder.width, --model.encoder.depth"
     ],
+    ("fit", "-c", "config.yaml", "--data.source", "JsonLines", "--data.source.field", "a"): [
+        "unknown key 'field'; JsonLines has paths, text"
+    ],
     ("fit", "-c", "config.yaml", "--data.tokenizer", "TokenizerFile"): [
         "required: --data.tokenizer.path"
     ],

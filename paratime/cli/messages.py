@@ -3,7 +3,8 @@
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ TRAINING = ("fit", "validate", "test", "predict")
 
 
 def explain(
-    message: str, *, keys: Mapping[str, Any], classes: Iterable[type], args: Sequence[str]
+    message: str, *, keys: Mapping[str, Any], classes: Collection[type], args: Sequence[str]
 ) -> str:
     """Reduce a jsonargparse message to one line.
 
@@ -69,6 +70,8 @@ def explain(
         option = next(group for group in found.groups() if group).split("=")[0]
         if near := _near_on_the_command_line(option, options, args):
             return f"unknown key {option!r}; nearest: {near}"
+        if owner := _class_of_option(option, concrete):
+            return f"unknown key {option!r}; {owner.__name__} has {', '.join(_arguments(owner))}"
         wrong = [part for part in option.split(".") if part not in known] or option.split(".")[-1:]
         if wrong[0] in known:
             return f"{_place(wrong[0], args)}unknown key {option!r}: what it is given to has none"
@@ -101,19 +104,41 @@ def explain(
     return _flat(message)
 
 
-def _required(message: str, concrete: Iterable[type]) -> str:
+def _required(message: str, concrete: Collection[type]) -> str:
     """Return what is missing as one types it; the parser of a class leaves out the first names."""
     text, _, missing = message.rpartition(": ")
     if ".model" in missing:
         names = ", ".join(f"--{name.split('.')[-1]}" for name in missing.split(", "))
         return f"{text}: {names}; or name a config with -c FILE"
-    of = {c.__name__: c for c in concrete}
-    named = [(flag, of[x]) for flag, x in pairwise(sys.argv) if flag[:2] == "--" and x in of]
+    named = _named(concrete)
     found = []
     for name in missing.split(", "):
-        flags = [flag for flag, kind in named if name.split(".")[0] in _arguments(kind)]
+        flags = [flag for flag, kind in named.items() if name.split(".")[0] in _arguments(kind)]
         found.append(f"{flags[0]}.{name}" if flags else name)
     return f"{text}: {', '.join(found)}"
+
+
+def _named(concrete: Collection[type]) -> dict[str, type]:
+    """Return the classes that the command line names, by the option that does.
+
+    Of those of one name it means the one whose neighbours are named, too.
+    """
+    words = _words(sys.argv)
+    near = Counter(_slice(c) for c in concrete if c.__name__ in words)
+    of = {c.__name__: c for c in sorted(concrete, key=lambda c: near[_slice(c)])}
+    pairs = pairwise(sys.argv)
+    return {flag: of[x] for flag, x in pairs if flag.startswith("--") and x in of}
+
+
+def _slice(kind: type) -> str:
+    return ".".join(kind.__module__.split(".")[:2])
+
+
+def _class_of_option(option: str, concrete: Collection[type]) -> type | None:
+    """Return the class that the command line names, and that an option was meant for."""
+    typed = [flag for flag in _flags(sys.argv) if flag == option or flag.endswith(f".{option}")]
+    parents = [f"--{flag.rpartition('.')[0]}" for flag in typed]
+    return next((kind for flag, kind in _named(concrete).items() if flag in parents), None)
 
 
 def _arguments(known: type) -> Iterable[str]:
