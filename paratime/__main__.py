@@ -26,6 +26,7 @@ Train, evaluate and use models of tokens, series and trajectories:
   forecast ...         fit, predict, backtest, plot, data: from a table of series to forecasts
   world ...            collect, inspect, convert, openloop, plan: from trajectories to plans
   doctor               health of a model:        paratime doctor --ckpt_path FILE
+  cell show, check     a cell of your own:       paratime cell check mine:LeakyCell
   compare              mixers side by side:      paratime compare -c configs/compare/quick.yaml
 
 About this installation:
@@ -35,7 +36,7 @@ About this installation:
   --help               this text; paratime COMMAND --help for a command's options
 """
 
-COMMANDS = (*TRAINING, "language", "forecast", "world", "doctor", "compare", "info")
+COMMANDS = (*TRAINING, "language", "forecast", "world", "doctor", "cell", "compare", "info")
 LOGGED = {"TQDM_MININTERVAL": "60", "TQDM_DELAY": "60"}
 """Where nobody looks, a bar is drawn once a minute, and none that ends before."""
 
@@ -87,6 +88,10 @@ def run(command: str) -> None:
         from paratime.doctor.command import main as doctor
 
         doctor()
+    elif command == "cell":
+        from paratime.doctor.cells import main as cell
+
+        cell()
     elif command == "compare":
         from paratime.compare.command import main as compare
         from paratime.main import build

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from paratime.cells.base import Cell
+from paratime.codegen.running import compiled_cell, path_of
 from paratime.errors import InputError
 from paratime.layers.mixer import Mixer
 from paratime.layers.recurrent import Recurrent
@@ -96,14 +97,17 @@ def verify(
     Returns:
         One comparison a precision.
     """
-    solver = layer.solver
-    if solver is None and layer.cell.fused(x.device) is None:
-        solver = Newton()
+    solver, path, reason = layer.solver, str(layer.solver), None
+    if solver is None:
+        path, reason = _path(layer.cell, x)
+        solver = None if reason is None else Newton()
     dtypes = dict.fromkeys((torch.float64, x.dtype))
-    compare_solvers(layer.cell, solver, x[:1, :64], None, None)  # so that no first call is timed
+    for dtype in dtypes:  # so that no first call is timed
+        compare_solvers(layer.cell, solver, x[:1, :64].to(dtype), None, None)
     rows = [compare_solvers(layer.cell, solver, x.to(d), _cast(h0, d), reset) for d in dtypes]
-    path = "the fused operator" if solver is None else solver
     print(f"{type(layer.cell).__name__}, (B, T, D) = {tuple(x.shape)}, {path} against the loop")
+    if reason is not None:
+        print(f"there is no kernel: {reason}")
     print("dtype     error     gradient  iterations  defect    time      loop      ")
     for r in rows:
         verdict = "ok" if r.passed else "outside the tolerance"
@@ -113,6 +117,17 @@ def verify(
             f"{r.iterations:<12}{r.defect:<10.1e}{r.seconds:<10.2g}{r.loop_seconds:<10.2g}{verdict}"
         )
     return rows
+
+
+def _path(cell: Cell, x: Tensor) -> tuple[str, str | None]:
+    """Return what runs a cell by default, and if that is the torch solver, why."""
+    if cell.fused is not False and cell.fused(x.device) is not None:
+        return "the fused operator", None
+    if compiled_cell(cell, cell.drive(x)) is not None:
+        return "its own kernel", None
+    refused = cell.fused is False
+    reason = "the cell says so" if refused else path_of(cell, cell.drive(x)).reason
+    return str(Newton()), reason
 
 
 def compare_solvers(
@@ -339,7 +354,7 @@ def _run(
         leaves.append(h0.detach().clone().requires_grad_())
     began = time.perf_counter()
     y, _ = layer(leaves[0], None if h0 is None else leaves[-1], reset=reset)
-    gradients = torch.autograd.grad(_loss(y), leaves)
+    gradients = torch.autograd.grad(_loss(y), leaves, allow_unused=True, materialize_grads=True)
     return y.detach(), list(gradients), time.perf_counter() - began
 
 

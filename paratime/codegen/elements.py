@@ -63,7 +63,7 @@ class Elements:
                 operation.line,
                 expected="operations that kernels are made of",
                 got=str(operation.function),
-                remedy="see the list in docs/guides/kernels.md, or let the torch solver run it",
+                remedy="write it of others, which docs/understand/own-cell.md lists",
             )
         if rule is not None:
             found = rule(self, operation, index, place)

@@ -21,12 +21,12 @@ class Hoisted:
     """The part of a step that reads neither drive nor state.
 
     Attributes:
-        operations: In their order.
+        calls: In their order.
         sources: Where every tensor from elsewhere comes from: a parameter's name, or the tensor.
         weights: What the rest of the step reads of it.
     """
 
-    operations: list[Call]
+    calls: list[Call]
     sources: dict[int, str | Tensor]
     weights: list[Value]
 
@@ -36,7 +36,7 @@ class Hoisted:
             number: _attribute(cell, source) if isinstance(source, str) else source
             for number, source in self.sources.items()
         }
-        for operation in self.operations:
+        for operation in self.calls:
             arguments = _filled(operation.arguments, known)
             options = {k: _filled(x, known) for k, x in operation.options.items()}
             with torch.set_grad_enabled(torch.is_grad_enabled() and not operation.stops):

@@ -53,6 +53,7 @@ def print_functor(functor: Functor, memory: int, lines_of_code: bool = False) ->
 class _Printer:
     def __init__(self, families: Families, lines_of_code: bool) -> None:
         self.families, self.lines_of_code = families, lines_of_code
+        self.line: str | None = None
 
     def lines(self) -> Iterator[str]:
         """Yield the statements."""
@@ -65,9 +66,11 @@ class _Printer:
         first = family.members[0]
         text = _Text(family, self.families)
         value = text.value(first.value, top=True)
-        comment = f"  // {first.value.line}" if self.lines_of_code and first.value.line else ""
+        if self.lines_of_code and first.value.line not in (None, self.line):
+            self.line = first.value.line
+            yield f"// {self.line}"
         if count == 1:
-            yield from _wrapped(self._assigned(family, value), comment)
+            yield from _wrapped(self._assigned(family, value))
             return
         name = None if family.target else self.families.places[id(first.value)][0]
         if name:
@@ -75,8 +78,8 @@ class _Printer:
         loops = [f"for (int j = 0; j < {inner}; ++j)"]
         if inner < count:
             loops.insert(0, f"for (int i = 0; i < {count // inner}; ++i)")
-        yield " ".join(loops) + f" {{{comment}"
-        yield from (f"  {line}" for line in _wrapped(self._assigned(family, value), ""))
+        yield " ".join(loops) + " {"
+        yield from (f"  {line}" for line in _wrapped(self._assigned(family, value)))
         yield "}"
 
     def _assigned(self, family: Family, value: str) -> str:
@@ -161,16 +164,16 @@ def _spelled(index: Index) -> str:
     return " + ".join(parts) or "0"
 
 
-def _wrapped(text: str, comment: str) -> Iterator[str]:
+def _wrapped(text: str) -> Iterator[str]:
     """Yield a statement in lines of a readable width, broken after its signs."""
     indent = ""
     while len(text) > WIDTH:
         cut = max(text.rfind(sign, 0, WIDTH) + len(sign) for sign in (" + ", " * ", " - ", ", "))
         if cut < WIDTH // 3:
             break
-        yield f"{indent}{text[:cut].rstrip()}{comment}"
-        text, indent, comment = text[cut:], "    ", ""
-    yield f"{indent}{text}{comment}"
+        yield f"{indent}{text[:cut].rstrip()}"
+        text, indent = text[cut:], "    "
+    yield f"{indent}{text}"
 
 
 def _number(x: Expression) -> str:

@@ -1,5 +1,6 @@
 """What a cell's step does: every operation that torch runs, with the line of code it comes from."""
 
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from paratime.errors import InputError
 
 TORCH = str(Path(torch.__file__).parent)
 OWN = str(Path(__file__).parent)
+
+LONGEST_CODE = 60
+"""Characters that are quoted of a line."""
 
 aten = torch.ops.aten
 IN_PLACE = {
@@ -235,11 +239,13 @@ def _line() -> str:
     """Return where the user's code calls torch: ``file:line: code``."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((TORCH, OWN)):
+        if not frame.f_code.co_filename.startswith((TORCH, OWN)):
             break
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    file = frame.f_code.co_filename
+    code = " ".join(linecache.getline(file, frame.f_lineno).split()).rstrip("\\")
+    code = code if len(code) <= LONGEST_CODE else f"{code[:LONGEST_CODE]} ..."
+    return f"{Path(file).name}:{frame.f_lineno}" + (f": {code}" if code else "")
 
 
 def _mapped(x: Any, change: Callable[[Tensor], Value]) -> Any:

@@ -20,7 +20,8 @@ def commands() -> Iterator[tuple[str, ...]]:
     for slice_, module in {"language": language, "forecast": forecast, "world": world}.items():
         yield (slice_,)
         yield from ((slice_, name) for name in module.COMMANDS)
-    yield from [("language", "size"), ("compare",), ("compare", "report")]
+    yield from [("language", "size"), ("compare",), ("compare", "report"), ("doctor",)]
+    yield from [("cell",), ("cell", "show"), ("cell", "check")]
 
 
 def rendered(command: tuple[str, ...]) -> str:
