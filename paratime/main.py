@@ -31,7 +31,7 @@ from paratime.language.model.task import LanguageTask
 from paratime.language.tokenizers.catalog import TOKENIZERS
 from paratime.training.base import DataModule, Task
 from paratime.training.checkpoints.folders import newest_whole, run_folder, run_folders
-from paratime.training.checkpoints.stopping import SaveWhenStopped
+from paratime.training.checkpoints.stopping import SaveRegularly
 from paratime.training.compile import CompileBlocks
 from paratime.training.predictions import SavePredictions
 from paratime.training.progress import DataSummary, TrainingProgress, readable
@@ -307,7 +307,7 @@ def _cli(run: bool = True) -> Cli:
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [*callbacks, *[DataSummary(), SaveWhenStopped()] * run]},
+        trainer_defaults={"callbacks": [*callbacks, *[DataSummary(), SaveRegularly()] * run]},
         parser_class=TrainingParser,
         parser_kwargs={"prog": "paratime", "description": __doc__, "allow_abbrev": False},
         save_config_callback=RunFolder,

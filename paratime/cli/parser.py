@@ -145,7 +145,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         sys.exit(BROKEN_PIPE)
     except SystemExit as error:
         if _named(error, {"Stopped"}):
-            sys.stderr.write(f"\nparatime: {error}\n")
+            sys.stderr.write(f"\nparatime: {error}\n" * bool(str(error)))
             raise
         if isinstance(error.__context__, KeyboardInterrupt):
             _interrupted()

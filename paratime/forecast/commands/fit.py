@@ -54,7 +54,7 @@ def run(
 
     from paratime.forecast.data.datamodule import SeriesData
     from paratime.forecast.gluonts.estimator import ParaRNNEstimator
-    from paratime.training.checkpoints.stopping import SaveWhenStopped
+    from paratime.training.checkpoints.stopping import SaveRegularly
 
     check_at_least(0, held_out=held_out)
     last = interrupted(out) if resume else None
@@ -79,7 +79,7 @@ def run(
             "enable_progress_bar": True,
             "logger": TensorBoardLogger(out, name="", version="logs", default_hp_metric=False),
             "log_every_n_steps": 10,
-            "callbacks": [SaveWhenStopped(str(Path(out, LAST)), "continue with --resume true")],
+            "callbacks": [SaveRegularly(str(Path(out, LAST)), "continue with --resume true")],
         },
     )
     with alone_in(out) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]

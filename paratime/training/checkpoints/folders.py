@@ -13,8 +13,9 @@ from paratime.io.saved.checkpoint import META
 
 _log = logging.getLogger("paratime")
 
-STOPPED = "stopped.ckpt"
-"""Of a run that a signal has ended, next to the folder of its checkpoints."""
+LATEST = "latest.ckpt"
+"""Of a run that is saved every few minutes, or that a signal has ended, next to the folder of its
+other checkpoints."""
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -38,7 +39,7 @@ def run_folders(trainer: Trainer) -> list[Path]:
     """Return the folders in which runs with the options of a trainer keep their checkpoints."""
     own = [Path(x) for c in trainer.checkpoint_callbacks if (x := getattr(c, "dirpath", None))]
     if own:
-        return sorted({*own, *(folder.with_name(STOPPED) for folder in own)})
+        return sorted({*own, *(folder.with_name(LATEST) for folder in own)})
     roots = [x for logger in trainer.loggers if (x := getattr(logger, "root_dir", None))]
     if roots:
         return sorted({Path(x) for x in roots})

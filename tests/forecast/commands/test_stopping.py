@@ -15,7 +15,7 @@ from lightning.pytorch import Callback
 from paratime.forecast.data.sources.table import read_table
 from paratime.forecast.gluonts.estimator import ParaRNNEstimator
 from paratime.io.processes import alone_in
-from paratime.training.checkpoints.stopping import SaveWhenStopped, Stopped
+from paratime.training.checkpoints.stopping import SaveRegularly, Stopped
 from paratime.training.predictions import SavePredictions
 
 
@@ -45,12 +45,12 @@ def test_a_stopped_run_ends_as_if_it_had_not_stopped(tmp_path):
     path = str(tmp_path / "last.ckpt")
     for number, step, training in ((signal.SIGINT, 3, 1), (signal.SIGTERM, 1, 2)):
         with pytest.raises(Stopped, match="saved") as stop:
-            train(SaveWhenStopped(path, "read {path}"), Signal(number, step, training=training))
+            train(SaveRegularly(path, "read {path}"), Signal(number, step, training=training))
         assert stop.value.code == 128 + number
         assert str(stop.value) == f"stopped at step {step + 1}, saved; read {path}"
         torch.testing.assert_close(train(ckpt_path=path), whole, rtol=0, atol=0)
     with pytest.raises(SystemExit):  # Lightning ends a run at once that a key interrupts
-        train(SaveWhenStopped(path), Signal(signal.SIGINT, times=2))
+        train(SaveRegularly(path), Signal(signal.SIGINT, times=2))
     signal.signal(signal.SIGINT, handlers[0])
     assert [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)] == handlers
 
@@ -68,7 +68,7 @@ def test_the_lightning_command_says_how_to_continue(number, paratime, tmp_path, 
     ]
     sends = Signal(number).on_train_batch_start
     with monkeypatch.context() as patch:
-        patch.setattr(SaveWhenStopped, "on_train_batch_start", lambda _, *given: sends(*given))
+        patch.setattr(SaveRegularly, "on_train_batch_start", lambda _, *given: sends(*given))
         status, _, err = paratime("fit", *config)
     assert status == 128 + number, err
     (path,) = re.findall(r"paratime: stopped at step 4, saved; continue with (.*)\n", err)
