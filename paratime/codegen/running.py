@@ -65,14 +65,17 @@ def path_of(cell: Cell, u: Tensor) -> Path:
     known = _paths.setdefault(cell, {})
     case = (u.shape[2:], u.dtype, library.backend(), *_settings(cell))
     if case not in known:
-        known[case] = _find_path(cell, u)
+        with torch.inference_mode(False):
+            known[case] = _find_path(cell, u)
     return known[case]
 
 
 def _find_path(cell: Cell, u: Tensor) -> Path:
     title = type(cell).__qualname__
+    if any(x.is_inference() for x in (*cell.parameters(), *cell.buffers())):
+        return Path(reason="its parameters were made in inference mode")
     try:
-        plan = plan_of(cell, u.detach().to(precise_dtype(u)))
+        plan = plan_of(cell, u.new_empty((1, 1, *u.shape[2:]), dtype=precise_dtype(u)))
     except InputError as error:
         _log.info("%s runs on the torch solver: %s", title, error)
         return Path(reason=str(error))

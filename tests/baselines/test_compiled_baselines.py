@@ -11,7 +11,7 @@ from paratime.testing import TOLERANCE, relative_error
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if "rank" in name else [])
+        pytest.param(name, marks=[pytest.mark.slow] if "Mamba2" in name or "rank" in name else [])
         for name in BASELINES
         if name != "Attention to 1"
     ],

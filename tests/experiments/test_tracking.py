@@ -160,6 +160,7 @@ def test_accuracy_counts_what_is_asked_in_the_second_half():
     assert accuracy(Parity(), TASKS["parity"], 40) == pytest.approx(16 / 20)
 
 
+@pytest.mark.slow
 def test_a_diagonal_cell_learns_parity_for_any_length_and_a_linear_one_does_not():
     task = TASKS["parity"]
     for mixer, least, most in (("ParaGRU", 0.99, 1.0), ("MinGRU", 0.4, 0.65)):

@@ -151,6 +151,7 @@ def quotes(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_a_task_through_the_harness(tmp_path, quotes):
     checkpoint = train(tmp_path)
     command = [
