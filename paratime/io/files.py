@@ -101,7 +101,9 @@ def reading_parquet(path: Path) -> Iterator[None]:
             got="none installed",
             remedy="pip install pyarrow",
         ) from None
-    except (ValueError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged metadata raise many kinds
         raise InputError(
             str(path),
             expected="a Parquet file",

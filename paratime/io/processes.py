@@ -25,7 +25,7 @@ PATIENCE = 2.0
 _log = logging.getLogger("paratime")
 
 
-MEMORY, SECONDS, PACE = 8 * 2**30, 60, 5e6
+MEMORY, SECONDS, PACE = 8 * 2**30, 20, 5e6
 """Bytes, and seconds, that a trial may need, and the bytes a second that it reads at least."""
 
 TRIAL = """

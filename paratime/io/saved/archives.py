@@ -8,7 +8,7 @@ import io
 import pickle
 from pathlib import Path, PurePosixPath
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 import torch
 
@@ -43,6 +43,14 @@ def read_archive(path: str | Path, device: str | torch.device = "cpu") -> Any:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch names no common class for what it cannot read
         raise _damaged(path, describe_error(error)) from None
+
+
+def is_zip(path: str | Path) -> bool:
+    """Return whether a file is a whole zip archive, of one part."""
+    try:
+        return is_zipfile(path)
+    except BadZipFile:  # one of several parts, or one that damage has made so
+        return False
 
 
 def check_archive(path: str | Path) -> None:

@@ -4,12 +4,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 
 from paratime.errors import InputError, one_line
-from paratime.io.saved.archives import check_archive, check_shards
+from paratime.io.saved.archives import check_archive, check_shards, is_zip
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
@@ -19,7 +18,7 @@ def check_checkpoint(path: str) -> None:
     """Refuse a path that is not a whole checkpoint file or folder, or would run code."""
     if not Path(path).exists():
         problem = "an existing checkpoint", repr(path)
-    elif Path(path).is_file() and not is_zipfile(path):
+    elif Path(path).is_file() and not is_zip(path):
         problem = "a checkpoint", f"another or a cut file, {path!r}"
     else:
         return _check_parts(Path(path))

@@ -59,6 +59,7 @@ def test_a_library_that_was_cut_is_made_again(tmp_path):
     assert made.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_processes_that_build_at_once(tmp_path):
     variables = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "with a space")}
     command = [sys.executable, "-c", USED]

@@ -6,7 +6,6 @@ what is written here; those of the third hold the action that was taken at it. T
 or that of the last row, means nothing then, and is zero.
 """
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
 from paratime.io.files import find
+from paratime.io.saved.archives import is_zip
 from paratime.world.data.episode import Array, Episode, check_complete, make_episode
 from paratime.world.data.sources.base import Recording, Source
 from paratime.world.data.sources.readings import OF_ORDER, Order
@@ -90,7 +90,7 @@ class Npz(Source):
 
     def _load(self, path: Path) -> dict[str, Array]:
         remedy = "write it again with numpy.savez"
-        if not zipfile.is_zipfile(path):
+        if not is_zip(path):
             raise InputError(
                 str(path), "a whole archive of numpy arrays", "another file, or a part", remedy
             )
