@@ -39,8 +39,9 @@ class LeakyCell(Cell):
 # %%
 # ## Compare it with the loop
 #
-# `verify` runs Newton's method and the plain loop, forward and backward, in two precisions.
-# Differences are rounding; *iterations* is how many passes over all segments Newton needed.
+# On a CPU with a C++ compiler, the first run makes a kernel of `step`; elsewhere Newton's method
+# solves all steps at once. `verify` says which, and compares it with the plain loop, forward and
+# backward, in two precisions. Differences are rounding.
 
 torch.manual_seed(0)
 layer = Recurrent(LeakyCell(16, 32))
@@ -50,13 +51,16 @@ rows = verify(layer, torch.randn(2, 1000, 16))
 # ## Know its limits
 #
 # `check_cell` is the conformance test: agreement with the loop, gradients, resets, streaming.
-# Large recurrent weights make any cell harder to solve. The result stays right: if Newton does not
-# converge, the loop finishes, and `solution` reports it.
+# Large recurrent weights make any cell harder to solve by Newton's method, which is what a GPU
+# uses. The result stays right: if Newton does not converge, the loop finishes, and `solution`
+# reports it.
 
+from paratime import Newton
 from paratime.testing import check_cell
 
 check_cell(LeakyCell(16, 32), torch.randn(2, 100, 16))
 
+layer = Recurrent(layer.cell, Newton())
 for scale in (0.5, 1.0, 2.0, 4.0):
     nn.init.normal_(layer.cell.weight_hh, std=scale)
     with torch.no_grad():
