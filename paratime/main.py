@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
 
 from paratime.cli.help import help_text
 from paratime.cli.messages import REPLACED
@@ -112,13 +113,25 @@ class RunFolder(SaveConfigCallback):
         self.resumed = checkpoint["global_step"]
 
 
+@rank_zero_only
+def _claim_version(logger: Any) -> None:
+    """Make the folder of a logger that numbers its runs; by itself it only looks what is there."""
+    if getattr(logger, "_version", 0) is None and hasattr(logger, "_get_next_version"):
+        logger._version = _first_free(Path(logger.root_dir), logger._get_next_version())
+
+
 def _new_folder(root: Path) -> Path:
     """Make and return the first folder of a run that does not exist."""
-    for version in count():
-        folder = root / "lightning_logs" / f"version_{version}"
+    folder = root / "lightning_logs"
+    return folder / f"version_{_first_free(folder, 0)}"
+
+
+def _first_free(root: Path, number: int) -> int:
+    """Make the first folder of a version that does not exist, from a number on; return which."""
+    for version in count(number):
         with suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
+            (root / f"version_{version}").mkdir(parents=True)
+            return version
     raise AssertionError
 
 
@@ -164,7 +177,8 @@ class Cli(LightningCLI):
     def before_fit(self) -> None:
         """Replace ``--ckpt_path last`` by the newest checkpoint of this config that is whole.
 
-        Lightning looks in the folder of the new run alone, and takes a damaged one.
+        Lightning looks in the folder of the new run alone, and takes a damaged one. Then give the
+        run a folder that no other one takes.
         """
         options = self.config_init[self.subcommand]
         if options.get("ckpt_path") == "last":
@@ -172,6 +186,8 @@ class Cli(LightningCLI):
             options["ckpt_path"] = found = newest_whole(folders)
             nothing = f"none below {', '.join(map(str, folders))}; the run begins anew"
             _log.warning("ckpt_path last: %s", found or nothing)
+        for logger in self.trainer.loggers:
+            _claim_version(logger)
 
     def after_fit(self) -> None:
         """Print the last scores and the checkpoint's path, in one of the processes."""

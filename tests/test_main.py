@@ -341,6 +341,27 @@ def test_a_mistake_on_the_command_line_is_one_line(args, folder, paratime):
         assert part in message[0]
 
 
+@pytest.mark.parametrize("logger", ("CSVLogger", "TensorBoardLogger"))
+def test_runs_that_begin_at_once_have_folders_of_their_own(logger, folder, paratime, monkeypatch):
+    """As if none had seen the folder of the other."""
+    from lightning.pytorch import loggers
+
+    monkeypatch.setattr(getattr(loggers, logger), "_get_next_version", lambda _: 0)
+    words = (
+        "--trainer.logger",
+        logger,
+        "--trainer.logger.save_dir",
+        "logs",
+        "--trainer.max_steps",
+        1,
+    )
+    for _ in range(2):
+        status, _, err = paratime("fit", "-c", "config.yaml", *words)
+        assert status == 0, err
+    found = sorted((folder / "logs").rglob("config.yaml"))
+    assert [path.parent.name for path in found] == ["version_0", "version_1"]
+
+
 def test_an_empty_text(folder, paratime):
     (folder / "text.txt").write_text("")
     status, _, err = paratime("fit", "-c", "config.yaml")
