@@ -1,5 +1,8 @@
 """One channel of a step: what it reads, its next state, its slopes and its gradients."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -16,6 +19,9 @@ from paratime.errors import InputError
 
 LARGEST_STATE = 16
 MOST_EXPRESSIONS = 20_000
+DEEPEST = 5_000
+"""Calls within each other; a step of some two hundred operations in a row needs a thousand."""
+
 SEQUENCES = 2
 """In a traced: more than one, so that a step which mixes them is noticed."""
 
@@ -103,7 +109,8 @@ def plan_of(cell: Cell, u: Tensor) -> KernelPlan:
     names = {x.number: f"w{i}" for i, x in enumerate(hoisted.weights)}
     names |= {traced.inputs[0].number: "u", traced.inputs[1].number: "h"}
     elements = Elements(traced, names)
-    reads = _Reads(_of_channels(elements, traced, state, channels), channels)
+    with _deep_recursion():
+        reads = _Reads(_of_channels(elements, traced, state, channels), channels)
     sizes = {f"w{i}": prod(x.shape) for i, x in enumerate(hoisted.weights)}
     reads.check_state(state)
     layouts = {name: reads.layout(name, n) for name, n in sizes.items()}
@@ -111,6 +118,17 @@ def plan_of(cell: Cell, u: Tensor) -> KernelPlan:
     functor = _differentiated(elements.terms, reads, layouts, state)
     weights = [layouts[name] for name in sizes]
     return KernelPlan(functor, layouts["u"], hoisted, weights, _memory(cell, h, state))
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Let one number ask for another, as often as a long step does."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 class _Reads:

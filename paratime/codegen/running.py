@@ -13,7 +13,7 @@ from torch import Tensor
 from paratime.cells.base import Cell
 from paratime.codegen.functor import KernelPlan, plan_of
 from paratime.codegen.kernels import compiled, recurrence
-from paratime.errors import InputError
+from paratime.errors import InputError, describe_error
 from paratime.ops.native import library
 from paratime.ops.operator import precise_dtype, without_autocast
 
@@ -65,7 +65,7 @@ def path_of(cell: Cell, u: Tensor) -> Path:
     known = _paths.setdefault(cell, {})
     case = (u.shape[2:], u.dtype, library.backend(), *_settings(cell))
     if case not in known:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), without_autocast(u.device):
             known[case] = _find_path(cell, u)
     return known[case]
 
@@ -79,6 +79,10 @@ def _find_path(cell: Cell, u: Tensor) -> Path:
     except InputError as error:
         _log.info("%s runs on the torch solver: %s", title, error)
         return Path(reason=str(error))
+    except Exception as error:  # a step may do anything, also what only the solver's calls allow
+        reason = describe_error(error)
+        _log.warning("%s runs on the torch solver: its step cannot be traced: %s", title, reason)
+        return Path(reason=reason)
     key = compiled(plan, title, u.dtype)
     if key is None:
         return Path(plan, reason="no compiler, or no kernels in this format")

@@ -218,6 +218,25 @@ def test_the_first_run_may_be_in_inference_mode():
     torch.testing.assert_close(y, layer(x)[0])
 
 
+def test_autocast_changes_no_kernel():
+    class Mixing(Cell):
+        def __init__(self):
+            super().__init__(6, (2, 3))
+            self.a = nn.Parameter(torch.randn(2, 2, 3))
+
+        def drive(self, x):
+            return x.unflatten(-1, (2, 3))
+
+        def step(self, u, h):
+            return torch.tanh(u + torch.einsum("ijd,...jd->...id", self.a, h))
+
+    cell, x = Mixing(), torch.randn(2, 9, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = Recurrent(cell)(x)
+    assert path_of(cell, cell.drive(x)).key is not None
+    torch.testing.assert_close(y, Recurrent(cell, Sequential())(x)[0])
+
+
 def test_threads_find_one_kernel():
     class Threaded(Leaky):
         def step(self, u, h):

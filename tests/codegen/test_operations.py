@@ -190,3 +190,12 @@ def test_a_dense_state_of_one_channel():
         a=torch.randn(5, 5),
     )
     check(cell, torch.randn(3, 5, 1), torch.randn(3, 5, 1))
+
+
+def test_a_step_of_many_substeps():
+    def step(cell, u, h):
+        for _ in range(60):
+            h = h + 0.05 * (torch.tanh(u + cell.a * h) - h)
+        return h
+
+    check(PlainCell(step, a=torch.randn(3)), torch.randn(2, 3), torch.randn(2, 3))

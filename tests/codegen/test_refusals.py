@@ -149,3 +149,16 @@ def test_a_step_that_keeps_something_is_found_out(caplog):
         path = path_of(PlainCell(step), torch.randn(2, 5, 3))
     assert path.key is None and "differ in the state" in str(path.reason)
     assert "its kernel and its step differ" in caplog.text
+
+
+def test_a_step_that_cannot_be_traced_runs_on_the_torch_solver(caplog):
+    def step(cell, u, h):
+        if len(u) != 3:
+            raise RuntimeError("three sequences only")
+        return torch.tanh(u + h)
+
+    cell, x = PlainCell(step), torch.randn(3, 1, 3)
+    with caplog.at_level(logging.WARNING, "paratime"):
+        y, _ = Recurrent(cell)(x)
+    torch.testing.assert_close(y, torch.tanh(x))
+    assert "its step cannot be traced: RuntimeError: three sequences only" in caplog.text
