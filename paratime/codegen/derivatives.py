@@ -78,7 +78,9 @@ def _power(t: Terms, y: Expression, x: Expression, n: Expression) -> tuple[Expre
 
 def _atan2(t: Terms, y: Expression, a: Expression, b: Expression) -> tuple[Expression, ...]:
     square = t.add(t.mul(a, a), t.mul(b, b))
-    return t("div", b, square), t.neg(t("div", a, square))
+    none, nowhere = t.constant(0), t("eq", square, t.constant(0))
+    of_a, of_b = t("div", b, square), t.neg(t("div", a, square))
+    return t.where(nowhere, none, of_a), t.where(nowhere, none, of_b)
 
 
 def _hypot(t: Terms, y: Expression, a: Expression, b: Expression) -> tuple[Expression, ...]:

@@ -354,13 +354,21 @@ def _norm(e: Elements, o: Call, index: Index, place: int) -> Expression:
         )
     axes, keepdim = _argument(o, 2, "dim"), _argument(o, 3, "keepdim", False)
     parts = [e.at(x, i) for i in _along(o, x, index, axes, keepdim)]
-    return e.terms("sqrt", e.terms.total(e.terms.mul(part, part) for part in parts))
+    square, none = e.terms.total(e.terms.mul(part, part) for part in parts), e.terms.constant(0)
+    return e.terms.where(e.terms("eq", square, none), none, e.terms("sqrt", square))
 
 
 @rule("amax", "amin")
 def _extreme(e: Elements, o: Call, index: Index, place: int) -> Expression:
-    kind = "maximum" if o.name == "amax" else "minimum"
-    return reduce(lambda x, y: e.terms(kind, x, y), _parts(e, o, index))
+    kind, parts = "maximum" if o.name == "amax" else "minimum", _parts(e, o, index)
+    if len(parts) > 2:
+        raise InputError(
+            o.line,
+            expected="extremes of at most two numbers",
+            got=f"{o.name} of {len(parts)}",
+            remedy="write torch.maximum of them, whose gradient says how equal ones share",
+        )
+    return reduce(lambda x, y: e.terms(kind, x, y), parts)
 
 
 @rule("_softmax")
@@ -407,7 +415,9 @@ def _contracted(e: Elements, o: Call, a: Value, b: Value, index: Index) -> Expre
 
 def _check_precision(o: Call) -> None:
     before, after = o.arguments[0].dtype, o.results[0].dtype
-    if before.is_floating_point and after.is_floating_point and after.itemsize < before.itemsize:
+    if before.is_floating_point and (
+        not after.is_floating_point or after.itemsize < before.itemsize
+    ):
         raise InputError(
             o.line,
             expected="one precision throughout",

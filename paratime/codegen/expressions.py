@@ -154,6 +154,9 @@ class Terms:
     def _div(self, x: Expression, y: Expression) -> Expression | None:
         if is_number(y, 1) or is_number(x, 0):
             return x
+        if x.kind == y.kind == "constant" and y.value:
+            assert isinstance(x.value, float) and isinstance(y.value, float)
+            return self.constant(x.value / y.value)
         if y.kind == "constant" and isinstance(y.value, float) and _is_power_of_two(y.value):
             return self.mul(x, self.constant(1 / y.value))
         return self.neg(self("div", x.operands[0], y)) if x.kind == "neg" else None
@@ -179,7 +182,7 @@ class Terms:
         return x if x.kind in COMPARISONS and is_number(y, 0) else None
 
     def _stop(self, x: Expression) -> Expression | None:
-        return x if x.kind in ("constant", "symbol") else None
+        return x if x.kind == "constant" else None
 
 
 def _first_symbols(x: Expression) -> list[Expression]:

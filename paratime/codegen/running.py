@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paratime.cells.base import Cell
 from paratime.codegen.functor import KernelPlan, plan_of
@@ -22,11 +23,16 @@ _log = logging.getLogger("paratime")
 Run = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], tuple[Tensor, Tensor]]
 """From drives, h0, ``reset`` and ``lengths`` to outputs (B, T, hidden_size) and final state."""
 
-PLAIN = int, float, str, bool, type(None), torch.dtype, tuple, list, dict, set
+PLAIN = int, float, str, bool, type(None), torch.dtype, torch.Size
 """Types of settings whose values count; of others it counts which object it is."""
 
-AGREEMENT = 1e-2
-"""Largest difference between kernel and step, of the largest value: what is wrong is far off."""
+OF_MODULES = {*vars(nn.Module())} | {"training"}
+
+MOST_PATHS = 16
+"""Of a cell; one whose settings change more often runs on the torch solver."""
+
+AGREEMENT = {torch.float32: 3e-4, torch.float64: 1e-6, torch.bfloat16: 3e-2}
+"""Largest difference between kernel and step after a few steps, of the largest value."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,21 @@ def path_of(cell: Cell, u: Tensor) -> Path:
     """Return how a cell runs for drives like u (B, T, *any); its kernel is compiled, if need be."""
     known = _paths.setdefault(cell, {})
     case = (u.shape[2:], u.dtype, library.backend(), *_settings(cell))
+    if case not in known and len(known) >= MOST_PATHS:
+        return _changing(cell)
     if case not in known:
         with torch.inference_mode(False), without_autocast(u.device):
             known[case] = _find_path(cell, u)
     return known[case]
+
+
+def _changing(cell: Cell) -> Path:
+    title, reason = type(cell).__qualname__, "what its step reads changes again and again"
+    if not any(path.reason == reason for path in _paths[cell].values()):
+        _paths[cell]["changing"] = Path(reason=reason)
+        text = "%s runs on the torch solver: %s; keep it in a buffer"
+        _log.warning(text, title, reason)
+    return Path(reason=reason)
 
 
 def _find_path(cell: Cell, u: Tensor) -> Path:
@@ -147,30 +164,65 @@ def _difference(path: Path, cell: Cell, u: Tensor) -> str | None:
             options = {"allow_unused": True, "materialize_grads": True}
             found.append([final, *torch.autograd.grad(final, inputs, cotangent, **options)])
     names = ["the state", "the gradient of u", "that of h", *(f"that of {x}" for x in weights)]
-    return next((name for name, x, y in zip(names, *found, strict=False) if _differ(x, y)), None)
+    most = AGREEMENT[u.dtype]
+    pairs = zip(names, *found, strict=False)
+    return next((name for name, x, y in pairs if _differ(x, y, most)), None)
 
 
-def _differ(x: Tensor, y: Tensor) -> bool:
+def _differ(x: Tensor, y: Tensor, most: float) -> bool:
     apart = (x - y).detach().double().nan_to_num(0, 0, 0)
     scale = y.detach().double().nan_to_num(0, 0, 0).abs().amax() if y.numel() else 0
-    return bool(apart.numel()) and bool(apart.abs().amax() > AGREEMENT * scale)
+    return bool(apart.numel()) and bool(apart.abs().amax() > most * scale)
 
 
 def _settings(cell: Cell) -> Iterator[Any]:
-    """Yield what a step may read next to parameters and buffers, as far as it is plain."""
+    """Yield what a step may read next to the values of parameters and buffers."""
+    tensors = [*cell.named_parameters(remove_duplicate=False), *cell.named_buffers()]
+    first = {id(x): i for i, (_, x) in reversed([*enumerate(tensors)])}
+    yield from ((name, x.shape, x.dtype, first[id(x)]) for name, x in tensors)
     for module in cell.modules():
-        for name, value in vars(module).items():
-            if not name.startswith("_"):
-                yield _setting(value)
-    step = getattr(cell.step, "__func__", cell.step)
-    code = getattr(step, "__code__", None)
+        yield type(module)
+        yield len(module._forward_hooks) + len(module._forward_pre_hooks)
+        yield from (_setting(x) for name, x in vars(module).items() if name not in OF_MODULES)
+    for kind in type(cell).__mro__[: type(cell).__mro__.index(Cell)]:
+        own = vars(kind).items()
+        yield from (_setting(x) for name, x in own if name[:2] != "__" and not callable(x))
+    for function in (cell.step, cell.output):
+        yield from _of_function(getattr(function, "__func__", function))
+
+
+def _of_function(function: Any) -> Iterator[Any]:
+    """Yield the code of a function, and what it reads of its surroundings."""
+    code = getattr(function, "__code__", None)
     if code is None:
+        yield _Same(function)
         return
-    yield id(code)
-    yield from (_setting(x.cell_contents) for x in step.__closure__ or ())
-    names = (step.__globals__.get(name) for name in code.co_names)
-    yield from (_setting(x) for x in names if isinstance(x, int | float))
+    yield _Same(code)
+    yield from (_setting(x.cell_contents) for x in function.__closure__ or ())
+    names = (function.__globals__.get(name) for name in code.co_names)
+    yield from (_setting(x) for x in names if not isinstance(x, ModuleType | type))
 
 
 def _setting(value: object) -> object:
-    return repr(value) if isinstance(value, PLAIN) else id(value)
+    """Return what stands for a value: itself if it is plain, its parts, or which object it is."""
+    if isinstance(value, PLAIN):
+        return type(value), repr(value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_setting, value))
+    if isinstance(value, dict):
+        return tuple((_setting(k), _setting(x)) for k, x in value.items())
+    about = [_setting(x) for x in vars(value).values()] if is_dataclass(value) else []
+    return (_Same(value), *about)
+
+
+class _Same:
+    """Equal to the same object only, which lives as long: its identity is not given to another."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)

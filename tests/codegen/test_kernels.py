@@ -263,3 +263,53 @@ def test_gradients_of_gradients_are_refused():
     (g,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="Sequential"):
         g.sum().backward()
+
+
+def test_whatever_a_step_reads_may_change():
+    class Reads(Cell):
+        gain = 0.5
+
+        def __init__(self):
+            super().__init__(4)
+            self.act, self._rate, self.factors = nn.Tanh(), 0.5, [torch.zeros(2000)]
+            self.register_buffer("m", torch.rand(4))
+            self.register_parameter("bias", None)
+            self.c = self.d = nn.Parameter(torch.randn(4))
+
+        def drive(self, x):
+            return x
+
+        def step(self, u, h):
+            y = self.act(u + self._rate * self.m * h + self.gain * self.c * h - self.d * h)
+            y = y + self.factors[0][700] * h
+            return y if self.bias is None else y + self.bias
+
+    cell, x = Reads(), torch.randn(2, 7, 4)
+
+    def change(name, value):
+        setattr(cell, name, value)
+        compare(cell, x, torch.float32)
+
+    compare(cell, x, torch.float32)
+    change("act", nn.Sigmoid())
+    change("_rate", 0.9)
+    change("m", torch.tensor(0.5))
+    change("m", torch.rand(4))
+    change("bias", nn.Parameter(torch.randn(4)))
+    change("d", nn.Parameter(torch.randn(4)))
+    change("factors", [torch.full((2000,), 0.3)])
+    Reads.gain = -0.9
+    compare(cell, x, torch.float32)
+
+
+def test_settings_that_change_at_every_call_leave_the_kernel(caplog):
+    class Counts(Leaky):
+        def drive(self, x):
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().drive(x)
+
+    layer, x = Recurrent(Counts(4, 6)), torch.randn(2, 7, 4)
+    expected = Recurrent(layer.cell, Sequential())(x)[0]
+    for _ in range(40):
+        torch.testing.assert_close(layer(x)[0], expected)
+    assert caplog.text.count("changes again and again") == 1

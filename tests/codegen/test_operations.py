@@ -199,3 +199,15 @@ def test_a_step_of_many_substeps():
         return h
 
     check(PlainCell(step, a=torch.randn(3)), torch.randn(2, 3), torch.randn(2, 3))
+
+
+def test_norms_and_angles_of_nothing_have_torchs_gradients():
+    def step(cell, u, h):
+        return torch.tanh(h + u.norm(dim=-2, keepdim=True) + torch.atan2(u, h) + h / 3)
+
+    check(PlainCell(step, (3, 2)), torch.zeros(2, 3, 2), torch.zeros(2, 3, 2))
+
+
+def test_a_state_whose_gradient_stops():
+    cell = PlainCell(lambda cell, u, h: torch.tanh(u + 0.5 * h.detach() + h), (3,))
+    check(cell, torch.randn(2, 3), torch.randn(2, 3))

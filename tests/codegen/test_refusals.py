@@ -162,3 +162,17 @@ def test_a_step_that_cannot_be_traced_runs_on_the_torch_solver(caplog):
         y, _ = Recurrent(cell)(x)
     torch.testing.assert_close(y, torch.tanh(x))
     assert "its step cannot be traced: RuntimeError: three sequences only" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda cell, u, h: u + ((256 * h).long() / 256 - h).detach() + h,
+        lambda cell, u, h: u + h.amax(-2, keepdim=True),
+        lambda cell, u, h: torch.cat([h[..., :2], 0.9 * h[..., 2:3], h[..., 3:]], -1) * 0.5 + u,
+    ],
+    ids=("rounded", "extreme of three", "one channel among others"),
+)
+def test_what_would_be_wrong_runs_on_the_torch_solver(step):
+    cell = PlainCell(step, (3, 4))
+    assert path_of(cell, torch.randn(2, 5, 3, 4)).key is None
