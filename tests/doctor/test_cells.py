@@ -36,28 +36,30 @@ class Sized(Cell):
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "leaky_cells.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
-    monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "leaky_cells", raising=False)
 
 
 def test_show_prints_the_kernel_with_the_users_lines(mine, paratime):
-    status, out, err = paratime("cell", "show", "mine:Leaky")
+    status, out, err = paratime("cell", "show", "leaky_cells:Leaky")
     assert status == 0, err
     assert "static constexpr int drives = 1, state = 1, memory = 0, weights = 1;" in out
-    assert "// mine.py:19: return h + gate * (torch.tanh(u + h) - h)" in out
+    assert "// leaky_cells.py:19: return h + gate * (torch.tanh(u + h) - h)" in out
     assert "next[0] = h[0] + w(0) * (paratime::tanh(u(0) + h[0]) - h[0]);" in out
 
 
 def test_check_compares_and_counts(mine, paratime):
-    status, out, err = paratime("cell", "check", "mine:Leaky", "--out", "newton.png")
+    status, out, err = paratime("cell", "check", "leaky_cells:Leaky", "--out", "newton.png")
     assert status == 0, err
     facts = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("path"))
     assert facts["path"] == "a kernel of its own"
     assert "5 a step and channel" in out
-    assert "once a call          mine.py:18: gate = self.rate * torch.sigmoid(self.tau)" in out
+    assert (
+        "once a call          leaky_cells.py:18: gate = self.rate * torch.sigmoid(self.tau)" in out
+    )
     assert out.count(" ok\n") == 2 and "its own kernel against the loop" in out
     assert "Newton's method, by the scale of the weights" in out
     assert (mine / "newton.png").stat().st_size > 0
@@ -69,12 +71,15 @@ def test_options_of_the_cell(paratime):
 
 
 MISTAKES = {
-    ("show", "mine:Sorts"): ["mine.py:24: return torch.stack([u, h]).sort(0)", "aten.sort"],
-    ("show", "mine:Sized"): ["expected a class that derives from paratime.Cell"],
-    ("show", "mine:nothing"): ["expected MODULE:CLASS", "got mine:nothing"],
+    ("show", "leaky_cells:Sorts"): [
+        "leaky_cells.py:24: return torch.stack([u, h]).sort(0)",
+        "aten.sort",
+    ],
+    ("show", "leaky_cells:Sized"): ["expected a class that derives from paratime.Cell"],
+    ("show", "leaky_cells:nothing"): ["expected MODULE:CLASS", "got leaky_cells:nothing"],
     ("check", "nothing:Cell"): ["No module named 'nothing'"],
     ("check", "ParaGRU"): ["expected MODULE:CLASS, or a cell of paratime.cells, got ParaGRU"],
-    ("show", "mine:Leaky", "--options.rat", 1): ["expected the arguments", "got rat"],
+    ("show", "leaky_cells:Leaky", "--options.rat", 1): ["expected the arguments", "got rat"],
     ("show",): ["required"],
 }
 
@@ -87,8 +92,9 @@ def test_a_mistake_is_one_line(words, mine, paratime):
 
 
 def test_what_has_no_kernel_is_checked_on_the_torch_solver(mine, paratime):
-    status, out, err = paratime("cell", "check", "mine:Sorts")
+    status, out, err = paratime("cell", "check", "leaky_cells:Sorts")
     assert status == 0, err
     assert (
-        "there is no kernel: mine.py:24" in out and "path                 the torch solver" in out
+        "there is no kernel: leaky_cells.py:24" in out
+        and "path                 the torch solver" in out
     )
