@@ -23,7 +23,7 @@ DEEPEST = 5_000
 """Calls within each other; a step of some two hundred operations in a row needs a thousand."""
 
 SEQUENCES = 2
-"""In a traced: more than one, so that a step which mixes them is noticed."""
+"""In a trace: more than one, so that a step which mixes them is noticed."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.library import custom_op
 from paratime.codegen.functor import KernelPlan
 from paratime.codegen.printing import print_functor
 from paratime.ops.native import library
+from paratime.ops.operator import check_tensor, precise_dtype
 
 Kernel = Callable[..., None]
 
@@ -105,7 +106,7 @@ def recurrence(
         Outputs (B, T, outputs, C) like u, memory (B, T, memory, C), and the final state.
     """
     kernel = _compiled[key]
-    inputs = tuple(None if x is None else x.contiguous() for x in (u, weight, h0, reset, lengths))
+    inputs = _checked(kernel, u, weight, h0, reset, lengths)
     results = _empty(key, u, weight, h0)
     forward = kernel.symbol("forward")
     assert forward is not None
@@ -113,6 +114,16 @@ def recurrence(
     batch, steps, _, channels = u.shape
     library.call(forward, batch, steps, channels, *inputs, y, y.stride(0), memory, final)
     return results
+
+
+def _checked(kernel: Compiled, u: Tensor, weight: Tensor, h0: Tensor, *masks: Tensor | None) -> Any:
+    """Return contiguous inputs; refuse what the kernel would read beyond."""
+    batch, steps, _, channels = u.shape
+    exact = precise_dtype(u)
+    check_tensor("u", u, (batch, steps, kernel.drives, channels), u.dtype, u.device)
+    check_tensor("weight", weight, (kernel.weights, channels), exact, u.device)
+    check_tensor("h0", h0, (batch, kernel.state, channels), exact, u.device)
+    return tuple(None if x is None else x.contiguous() for x in (u, weight, h0, *masks))
 
 
 @recurrence.register_fake
@@ -147,9 +158,9 @@ def recurrence_backward(
     """Return the gradients of u, weight and h0, from those of outputs and final state."""
     backward = _compiled[key].symbol("backward")
     assert backward is not None
-    inputs = tuple(None if x is None else x.contiguous() for x in (u, weight, h0, reset, lengths))
+    inputs = _checked(_compiled[key], u, weight, h0, reset, lengths)
     saved = tuple(None if x is None else x.contiguous() for x in (y, memory, g, g_final))
-    d_u, d_weight, d_h0 = (torch.empty_like(x) for x in inputs[:3])  # type: ignore[arg-type]
+    d_u, d_weight, d_h0 = (torch.empty_like(x) for x in inputs[:3])
     of_each = weight.new_empty(u.shape[0], *weight.shape)
     batch, steps, _, channels = u.shape
     given = (batch, steps, channels, *inputs, *saved, d_u, of_each, d_weight, d_h0)

@@ -80,11 +80,10 @@ def path_of(cell: Cell, u: Tensor) -> Path:
 
 def _changing(cell: Cell) -> Path:
     title, reason = type(cell).__qualname__, "what its step reads changes again and again"
-    if not any(path.reason == reason for path in _paths[cell].values()):
+    if "changing" not in _paths[cell]:
         _paths[cell]["changing"] = Path(reason=reason)
-        text = "%s runs on the torch solver: %s; keep it in a buffer"
-        _log.warning(text, title, reason)
-    return Path(reason=reason)
+        _log.warning("%s runs on the torch solver: %s; keep it in a buffer", title, reason)
+    return _paths[cell]["changing"]
 
 
 def _find_path(cell: Cell, u: Tensor) -> Path:
@@ -149,7 +148,7 @@ def _difference(path: Path, cell: Cell, u: Tensor) -> str | None:
     drive = torch.randn(2, 3, *u.shape[2:], generator=draw).to(u.dtype)
     state = torch.randn(2, *cell.state_shape, generator=draw).to(exact)
     cotangent = torch.randn(state.shape, generator=draw).to(exact)
-    weights = dict(cell.named_parameters())
+    weights = {name: x for name, x in cell.named_parameters() if x.requires_grad}
     found = []
     with torch.inference_mode(False), torch.enable_grad(), without_autocast(u.device):
         for by_kernel in (True, False):
@@ -160,7 +159,7 @@ def _difference(path: Path, cell: Cell, u: Tensor) -> str | None:
                 final = h
                 for t in range(a.shape[1]):
                     final = cell.step(a[:, t].to(exact), final)
-            inputs = [a, h, *(x for x in weights.values() if x.requires_grad)]
+            inputs = [a, h, *weights.values()]
             options = {"allow_unused": True, "materialize_grads": True}
             found.append([final, *torch.autograd.grad(final, inputs, cotangent, **options)])
     names = ["the state", "the gradient of u", "that of h", *(f"that of {x}" for x in weights)]

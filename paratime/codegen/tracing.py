@@ -39,7 +39,7 @@ IN_PLACE = {
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of a traced.
+    """A tensor of a trace.
 
     Attributes:
         number: Its place in the order of operations.

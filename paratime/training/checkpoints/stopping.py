@@ -150,7 +150,7 @@ class SaveRegularly(Callback):
         if self._agreement is None:
             return
         found = self._agreement.on(self._received or (SAVE if self._is_due(trainer) else 0))
-        if found == SAVE:
+        if found == SAVE and trainer.training:  # else it is due again after the validation
             self._save(trainer)
         elif found > SAVE:
             self._stop(trainer, found)
