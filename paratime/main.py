@@ -19,6 +19,7 @@ from paratime.cli.help import help_text
 from paratime.cli.messages import REPLACED
 from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.cli.resume import KeepConfig
+from paratime.cli.trainer import check_launcher, check_options, refusals_in_one_line
 from paratime.cli.training import ABOUT, GROUPS, REST
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
@@ -163,10 +164,18 @@ class Cli(LightningCLI):
             kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
             self.trainer_defaults["callbacks"] = kept
         _check_ckpt_path(self.subcommand, config)
+        check_options(trainer)
         if self.subcommand == "fit":
             _limit_steps(trainer)
             self._dump_config()
             self.trainer_defaults["callbacks"].append(KeepConfig(self.config_dump))
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Return the trainer; refuse options that do not fit, in one line."""
+        with refusals_in_one_line():
+            trainer = super().instantiate_trainer(**options)
+        check_launcher(trainer)
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Leave the metric out that Lightning's TensorBoard logger writes as -1 in every run."""

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.tensor import DTensor
 
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.series import from_gluonts
@@ -74,7 +76,7 @@ def forecast(batch_size: int, folder: Path):
 def world(batch_size: int, folder: Path):
     """Return a model of episodes of several lengths."""
     random, episodes = np.random.default_rng(0), []
-    for n in range(40):
+    for n in range(44):
         push = random.normal(size=(5 + n, 1))
         place = np.concatenate([[[0.0]], push.cumsum(0)])
         episodes.append(make_episode(f"e{n}", place, push, -np.abs(place[1:, 0]), n % 2 == 0))
@@ -92,7 +94,22 @@ def world(batch_size: int, folder: Path):
 SLICES = {x.__name__: x for x in (language, forecast, world)}
 
 
-def run(name: str, processes: int, folder: Path) -> dict[str, object]:
+def strategy(processes: int, sharded: bool) -> str | ModelParallelStrategy:
+    """Return how processes share a model: each has all of it, or a part."""
+    if processes == 1:
+        return "auto"
+    if not sharded:
+        return "ddp"
+    return ModelParallelStrategy(data_parallel_size=processes, tensor_parallel_size=1)
+
+
+def whole(weight: torch.Tensor) -> list[float]:
+    """Return the values of a weight, the parts of other processes included."""
+    full = weight.full_tensor() if isinstance(weight, DTensor) else weight
+    return full.detach().flatten().tolist()
+
+
+def run(name: str, processes: int, folder: Path, sharded: bool = False) -> dict[str, object]:
     """Train, validate, test and predict; return what was found."""
     seed_everything(0)
     task, data = SLICES[name](ROWS // processes, folder)
@@ -100,8 +117,8 @@ def run(name: str, processes: int, folder: Path) -> dict[str, object]:
     trainer = Trainer(
         accelerator="cpu",
         devices=processes,
-        strategy="ddp" if processes > 1 else "auto",
-        precision="64-true",
+        strategy=strategy(processes, sharded),
+        precision="32-true" if sharded else "64-true",  # which it cannot
         max_steps=STEPS,
         callbacks=[note, SavePredictions()],
         num_sanity_val_steps=0,
@@ -116,7 +133,7 @@ def run(name: str, processes: int, folder: Path) -> dict[str, object]:
     for stage in (trainer.validate, trainer.test):
         (scores,) = stage(task, data, verbose=False)
         found |= scores
-    found["weights"] = [p.detach().flatten().tolist() for p in task.parameters()]
+    found["weights"] = [whole(p) for p in task.parameters()]
     trainer.predict(task, data)
     return found
 
@@ -160,6 +177,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     processes, path = int(sys.argv[1]), Path(sys.argv[2])
     everything = {name: run(name, processes, path / name) for name in SLICES}
+    for name in SLICES:
+        everything[f"{name} in parts"] = run(name, processes, path / f"{name} in parts", True)
     everything["resumed"] = resumed(processes, path)
     if os.environ["LOCAL_RANK"] == "0":
         (path / "found.json").write_text(json.dumps(everything))

@@ -5,7 +5,7 @@ import logging
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from paratime.errors import InputError
@@ -33,6 +33,7 @@ from paratime.training.checkpoints.restoring import build_saved, check_weights
 from paratime.training.checkpoints.writing import LastStep, write_whole
 from paratime.training.finite.steps import SkipNonFinite
 from paratime.training.finite.weights import check_checkpoint_is_finite
+from paratime.training.fsdp import data_mesh, shard_
 from paratime.training.optimizer import AdamW, parameter_groups
 from paratime.training.spec import DataSpec
 from paratime.training.throughput import Throughput, warn_if_slow
@@ -154,14 +155,26 @@ class Task(LightningModule, ABC):
         self.save_hyperparameters({"spec": self.spec.plain()})
         self.build(self.spec)
 
+    def blocks(self) -> Iterable[nn.Module]:
+        """Return modules whose weights are gathered one after another where they are sharded.
+
+        They are used through their forward pass alone.
+        """
+        return ()
+
     def configure_model(self) -> None:
-        """Build the network for the trainer's data, unless it exists.
+        """Build the network, and shard its weights where the strategy is ModelParallelStrategy.
 
         Raises:
             InputError: The data is of another kind.
         """
-        if self.is_built or self._trainer is None:
-            return
+        if not self.is_built and self._trainer is not None:
+            self._specify_by_data()
+        if self.device_mesh is not None:
+            shard_(self, self.blocks(), data_mesh(self.device_mesh))
+
+    def _specify_by_data(self) -> None:
+        """Build the network for the trainer's data."""
         data = getattr(self.trainer, "datamodule", None)
         spec = data.spec if isinstance(data, DataModule) else None
         if not isinstance(spec, self.spec_type):

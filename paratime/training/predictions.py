@@ -10,6 +10,7 @@ from torch import Tensor
 
 from paratime.errors import check_finite
 from paratime.io.atomic import replacing
+from paratime.training.batches.sharing import item_ids
 from paratime.training.checkpoints.folders import run_folder
 
 
@@ -29,10 +30,12 @@ def check_rows(what: str, finite: Tensor, row: str) -> None:
 
 
 class SavePredictions(BasePredictionWriter):
-    """Save what ``predict_step`` returns, a list with one entry a batch, and print the path.
+    """Save what ``predict_step`` returns, and print the path.
 
-    The file is ``predictions.pt`` in the run's folder, for ``torch.load``. Several processes write
-    one file, whose batches are in the order of one process alone.
+    The file is ``predictions.pt`` in the run's folder, for ``torch.load``: a list with one
+    dictionary a batch, of ``item_id``, the names of its series, episodes or windows of tokens, and
+    ``prediction``. Several processes write one file, whose batches are in the order of one process
+    alone.
     """
 
     def __init__(self) -> None:
@@ -47,7 +50,12 @@ class SavePredictions(BasePredictionWriter):
     ) -> None:
         """Write the file, whole or not at all."""
         (indices,) = batch_indices  # of the only loader
-        own = [x for x, of in zip(predictions, indices, strict=True) if min(of) >= 0]
+        items = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
+        own = [
+            {"item_id": item_ids(items, of), "prediction": x}
+            for x, of in zip(predictions, indices, strict=True)
+            if min(of) >= 0
+        ]
         path = run_folder(trainer) / "predictions.pt"
         parts = [path.with_name(f"{path.name}.{rank}") for rank in range(1, trainer.world_size)]
         if trainer.global_rank:

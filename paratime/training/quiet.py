@@ -20,6 +20,7 @@ def quieten() -> None:
         ".*isinstance.treespec, LeafSpec.* is deprecated",
         "The dirpath has changed",
         "You're using the WeightAveraging callback with a model that overrides",
+        r"It is recommended to use .self.log\(.*sync_dist",  # scores are of all processes
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -13,12 +13,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_run import ROWS, SLICES, run
+from torch.testing import assert_close as close
 
 from paratime.errors import InputError
 from paratime.training.batches.samplers import Share, ShuffledSampler, share_of
 from paratime.training.batches.sharing import WholeBatches, WithBlanks, mean_of_all
 
 TESTS = Path(__file__).parents[1]
+EXACT, SINGLE = {"rtol": 1e-6, "atol": 1e-9}, {"rtol": 2e-4, "atol": 1e-4}
+"""How near results in float64 are, and those in float32, in which models are sharded."""
+
+NAMES = {
+    "language": ["tokens 0 to 32", "tokens 32 to 64"],
+    "forecast": ["item 0", "item 1"],
+    "world": ["e3", "e8"],
+}
 COUNTS = st.integers(1, 60), st.integers(1, 7), st.integers(1, 6)
 
 
@@ -109,20 +118,28 @@ def test_several_processes_find_what_one_finds(processes, tmp_path):
     found = together(processes, tmp_path / "several")
     for name in SLICES:
         alone = run(name, 1, tmp_path / "alone" / name)
-        assert found[name].keys() == alone.keys()
-        for key, value in alone.items():
-            expected, got = (torch.tensor(_flat(x)) for x in (value, found[name][key]))
-            torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9, msg=f"{name} {key}")
-        ours, its = (
-            torch.load(tmp_path / where / name / "predictions.pt") for where in ("several", "alone")
-        )
-        assert len(ours) == len(its) > 2
-        for x, y in zip(ours, its, strict=True):
-            torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-9, equal_nan=True)
-        assert not [*(tmp_path / "several").rglob("predictions.pt.*")]
+        its = torch.load(tmp_path / "alone" / name / "predictions.pt")
+        names = [name for x in its for name in x["item_id"]]
+        assert names[:2] == NAMES[name] and len({*names}) == len(names)
+        for run_of, allowed in ((name, EXACT), (f"{name} in parts", SINGLE)):
+            several = found[run_of]
+            assert several.keys() == alone.keys()
+            for key, value in alone.items():
+                expected, got = (torch.tensor(_flat(x)) for x in (value, several[key]))
+                close(got, expected, **allowed, msg=f"{run_of} {key}")
+            ours = torch.load(tmp_path / "several" / run_of / "predictions.pt")
+            assert len(ours) == len(its) > 2
+            for x, y in zip(ours, its, strict=True):
+                assert x["item_id"] == y["item_id"] and len(x["item_id"]) == len(x["prediction"])
+                both = x["prediction"].double(), y["prediction"].double()
+                close(*both, **allowed, equal_nan=True)
+    assert not [*(tmp_path / "several").rglob("predictions.pt.*")]
     assert ROWS % processes == 0
     whole, resumed = found["resumed"]
-    assert resumed == whole, "a run of several processes resumes to the bit"
+    for before, after in zip(whole, resumed, strict=True):
+        # DDP sums in another order in the first step of a run, which shows from three terms on.
+        allowed = 0 if processes == 2 else 1e-6
+        close(torch.tensor(after), torch.tensor(before), rtol=allowed, atol=allowed)
 
 
 def _flat(value):

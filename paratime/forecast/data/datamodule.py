@@ -155,7 +155,7 @@ class SeriesData(DataModule):
 
     def _loader(self, examples: list[Example]) -> DataLoader[Any]:
         return evaluation_loader(
-            examples,
+            Windows(examples),
             range(len(examples)),
             without_targets,
             self.trainer,
@@ -226,6 +226,23 @@ def last_windows(
     back = prediction_length * torch.arange(windows, 0, -1)
     last = [(x, len(x.target) - 1 - back) for x in series]
     return [(x, origins[origins >= 0]) for x, origins in last if (origins >= 0).any()]
+
+
+class Windows(Dataset[Example]):
+    """Series with given origins, indexed by number."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+    def item_id(self, index: int) -> str:
+        """Return the name of a series."""
+        return self._examples[index][0].item_id
 
 
 class TrainingSeries(Dataset[Example]):

@@ -88,9 +88,11 @@ class TokenWindows(Dataset[dict[str, Tensor]]):
             counts[where] += more
         return np.stack([ids, counts], axis=1)
 
-    def describe(self, position: int) -> str:
+    def item_id(self, position: int) -> str:
         """Return which tokens of its split a window reads."""
         return f"tokens {position} to {position + self._length}"
+
+    describe = item_id
 
     def item(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return inputs, targets, resets and number of bytes of a window (length + 1, 2)."""

@@ -16,10 +16,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from paratime.language.model.fsdp import shard_
 from paratime.language.model.task import LanguageTask
 from paratime.layers.block import Block
 from paratime.layers.mixer import count_parameters
+from paratime.training.fsdp import shard_
 
 TaskFactory = Callable[[], LanguageTask]
 """Builds the model on the default device."""
@@ -107,7 +107,7 @@ def memory_per_gpu(build: TaskFactory, gpus: int) -> ShardMemory:
     rest = count_parameters(task) - count_parameters(task.encoder.blocks)
     dist.init_process_group("fake", store=dist.HashStore(), rank=0, world_size=gpus)
     try:
-        shard_(task, task.encoder.blocks, init_device_mesh("cpu", (gpus,)))
+        shard_(task, task.blocks(), init_device_mesh("cpu", (gpus,)))
         parts = [p.to_local() if isinstance(p, DTensor) else p for p in task.parameters()]
         states = sum(BYTES.values()) * sum(part.numel() for part in parts)
     finally:

@@ -1,15 +1,15 @@
 """Training and scoring of a language model."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from paratime.errors import InputError
 from paratime.language.data.spec import TokenSpec
 from paratime.language.data.split import warn_of_another
 from paratime.language.data.windows import BLANK
-from paratime.language.model.fsdp import data_mesh, shard_
 from paratime.language.model.metrics import LanguageScores
 from paratime.language.model.mup import WidthTransfer
 from paratime.language.model.network import LanguageNetwork
@@ -67,11 +67,9 @@ class LanguageTask(LanguageNetwork, Task):  # type: ignore[misc]  # device is a 
         super().build(spec)
         self.val_scores, self.test_scores = LanguageScores(), LanguageScores()
 
-    def configure_model(self) -> None:
-        """Build the network; shard its weights where the strategy is ModelParallelStrategy."""
-        super().configure_model()
-        if self.device_mesh is not None:
-            shard_(self, self.encoder.blocks, data_mesh(self.device_mesh))
+    def blocks(self) -> Iterable[nn.Module]:
+        """Return the blocks of the encoder."""
+        return self.encoder.blocks
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimiser's groups, with learning rates for this width."""

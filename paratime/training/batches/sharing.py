@@ -102,6 +102,16 @@ class WithBlanks(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         return self._items[index] if index >= 0 else self._blank(self._items[~index])
 
+    def item_id(self, index: int) -> str:
+        """Return the name of an item."""
+        return item_ids(self._items, [index])[0]
+
+
+def item_ids(items: Any, indices: Sequence[Any]) -> list[str]:
+    """Return names of items of a dataset: those that it gives itself, or their indices."""
+    name = getattr(items, "item_id", str)
+    return [name(index) for index in indices]
+
 
 def evaluation_loader(
     items: Any,

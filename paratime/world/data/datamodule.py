@@ -181,7 +181,7 @@ class TrajectoryData(DataModule):
         return self._held_out("test")
 
     def _whole(self) -> DataLoader[Any]:
-        episodes = Whole(self._rows("train"))
+        episodes = self._episodes("train")
         return ResumableLoader(
             episodes,
             batch_size=self.batch_size,
@@ -193,7 +193,7 @@ class TrajectoryData(DataModule):
         )
 
     def _held_out(self, split: str) -> DataLoader[Any]:
-        episodes = Whole(self._rows(split))
+        episodes = self._episodes(split)
         return evaluation_loader(
             episodes,
             range(len(episodes)),
@@ -203,6 +203,9 @@ class TrajectoryData(DataModule):
             collate_fn=padded,
             num_workers=self.num_workers,
         )
+
+    def _episodes(self, split: str) -> Whole:
+        return Whole(self._rows(split), [episode.name for episode in self.splits[split]])
 
     def _rows(self, split: str) -> list[Rows]:
         return [align_episode(episode, self.layout) for episode in self.splits[split]]

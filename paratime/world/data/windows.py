@@ -60,17 +60,23 @@ class Whole(Dataset[dict[str, Tensor]]):
 
     Args:
         episodes: Aligned episodes.
+        names: Of the episodes; their numbers if there are none.
     """
 
-    def __init__(self, episodes: Sequence[Rows]) -> None:
+    def __init__(self, episodes: Sequence[Rows], names: Sequence[str] | None = None) -> None:
         self._episodes = episodes
+        self._names = [*map(str, range(len(episodes)))] if names is None else names
 
     def __len__(self) -> int:
         return len(self._episodes)
 
+    def item_id(self, index: int | tuple[int, int, bool]) -> str:
+        """Return the name of an episode."""
+        return self._names[index if isinstance(index, int) else index[1]]
+
     def describe(self, index: int | tuple[int, int, bool]) -> str:
         """Return which episode an index means."""
-        return f"episode {index if isinstance(index, int) else index[1]}"
+        return f"episode {self.item_id(index)!r}"
 
     def __getitem__(self, index: int | tuple[int, int, bool]) -> dict[str, Tensor]:
         episode = self._episodes[index if isinstance(index, int) else index[1]]

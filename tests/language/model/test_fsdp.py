@@ -13,7 +13,7 @@ from language.sharded_run import run
 
 from paratime.errors import InputError
 from paratime.io.saved.checkpoint import read_checkpoint
-from paratime.language.model.fsdp import data_mesh
+from paratime.training.fsdp import data_mesh
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,21 +11,22 @@ from torch.distributed.tensor import Shard
 from paratime.errors import InputError
 
 
-def shard_(model: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-    """Shard a model block by block; its other modules, such as the embedding, form one unit.
+def shard_(task: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
+    """Shard a LightningModule block by block; its other modules form one unit.
 
     Args:
-        model: The model, whose method ``losses`` is a forward pass, too.
-        blocks: Its blocks.
+        task: The LightningModule, each of whose steps is a forward pass.
+        blocks: Modules whose weights are gathered for their own forward and backward pass alone.
         mesh: One-dimensional mesh of the processes that each hold a shard.
     """
-    if isinstance(model, FSDPModule):
+    if isinstance(task, FSDPModule):
         return
     evenly = partial(_even_axis, parts=mesh.size())
     for block in blocks:
         fully_shard(block, mesh=mesh, shard_placement_fn=evenly)
-    fully_shard(model, mesh=mesh, shard_placement_fn=evenly)
-    register_fsdp_forward_method(model, "losses")
+    fully_shard(task, mesh=mesh, shard_placement_fn=evenly)
+    for stage in ("training", "validation", "test", "predict"):
+        register_fsdp_forward_method(task, f"{stage}_step")
 
 
 def _even_axis(weight: nn.Parameter, parts: int) -> Shard:
