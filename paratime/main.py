@@ -19,7 +19,13 @@ from paratime.cli.help import help_text
 from paratime.cli.messages import REPLACED
 from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.cli.resume import KeepConfig
-from paratime.cli.trainer import check_launcher, check_options, refusals_in_one_line
+from paratime.cli.trainer import (
+    check_launcher,
+    check_options,
+    named_callbacks,
+    refusals_in_one_line,
+    with_plain_texts,
+)
 from paratime.cli.training import ABOUT, GROUPS, REST
 from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
@@ -157,6 +163,8 @@ class Cli(LightningCLI):
         """
         config = self.config.get(str(self.subcommand), self.config)
         trainer = config.trainer
+        check_options(trainer)
+        trainer.callbacks = with_plain_texts(trainer.callbacks)
         if type(trainer.val_check_interval) is int and trainer.check_val_every_n_epoch == 1:
             trainer.check_val_every_n_epoch = None
         if config.get("trainer.enable_progress_bar") is False:
@@ -164,7 +172,6 @@ class Cli(LightningCLI):
             kept = [x for x in callbacks if not isinstance(x, TrainingProgress)]
             self.trainer_defaults["callbacks"] = kept
         _check_ckpt_path(self.subcommand, config)
-        check_options(trainer)
         if self.subcommand == "fit":
             _limit_steps(trainer)
             self._dump_config()
@@ -265,7 +272,7 @@ def _named(path: object) -> str:
 
 def _limit_steps(trainer: Any) -> None:
     """Limit a run that nothing ends, and log often enough to show how it went."""
-    timed = any("Timer" in callback.class_path for callback in trainer.callbacks or [])
+    timed = any("Timer" in name for name in named_callbacks(trainer))
     limits = trainer.max_time or trainer.max_epochs or trainer.fast_dev_run or timed
     if trainer.max_steps == -1 and not limits:
         trainer.max_steps = STEPS
@@ -287,8 +294,8 @@ def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
             got="none",
             remedy="give --ckpt_path FILE, as paratime fit prints it",
         )
-    named = [callback.class_path for callback in config.get("trainer.callbacks") or []]
-    if path and subcommand == "fit" and any(FINDER in name for name in named):
+    named = any(FINDER in name for name in named_callbacks(config.trainer))
+    if path and subcommand == "fit" and named:
         raise InputError(
             FINDER,
             expected="a run from its beginning",

@@ -144,6 +144,13 @@ def comparison(file: str) -> str:
     return pipes(rows)
 
 
+def reliability() -> str:
+    """Return what was tried to break promises, and how often it did."""
+    table = _read("reliability")
+    rows = [[r.what, f"{r.tried:,}", f"{r.failed:,}", f"`{r.command}`"] for r in table.itertuples()]
+    return pipes([["what happens", "tried", "failed", "command"], *rows])
+
+
 def _read(experiment: str) -> pd.DataFrame:
     return pd.read_csv(EXPERIMENTS / experiment / "results.csv")
 
@@ -177,5 +184,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "iterations": iterations,
     "comparison": lambda: comparison("full.csv"),
+    "reliability": reliability,
     "demo": lambda: comparison("quick.csv"),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paratime.cli.hints import Options, close
+from paratime.errors import InputError
 
 _CLASS = re.compile(r"dot import path string: (\S+)|No module named '\S+' .*?: (\S+)")
 _OPTION = re.compile(r"[Oo]ption '([^']+)'|unrecognized arguments?: -*(\S+)|not accepted: -*(\S+)")
@@ -211,6 +212,14 @@ def _place(word: str, args: Sequence[str]) -> str:
             if re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", line.split(" #")[0]):
                 return f"{name}:{number}: "
     return ""
+
+
+def not_text(args: Sequence[str], error: UnicodeDecodeError) -> InputError:
+    """Return what is wrong with a file among words of a command line that is not in UTF-8."""
+    files = [Path(part) for arg in args for part in (arg, arg.rpartition("=")[2])]
+    named = [str(x) for x in files if x.is_file() and error.object in x.read_bytes()]
+    at = f"byte {error.object[error.start]:#x} at place {error.start}"
+    return InputError((named or ["config"])[0], "text in UTF-8", at, "save it in UTF-8")
 
 
 def _configs(args: Sequence[str]) -> list[str]:

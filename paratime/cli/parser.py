@@ -20,7 +20,7 @@ from paratime.baselines.mingru import MinGRU, MinLSTM
 from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.help import help_text
 from paratime.cli.lists import with_lists
-from paratime.cli.messages import explain
+from paratime.cli.messages import explain, not_text
 from paratime.errors import abridged
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
@@ -59,6 +59,8 @@ class Parser(ArgumentParser):
                 return super().parse_args(words, *given, **options)
             except Refused as refusal:
                 message = str(refusal.code)
+            except UnicodeDecodeError as error:
+                raise not_text(words, error) from None
             finally:
                 _reading.reset(token)
             other = with_lists(words, message)

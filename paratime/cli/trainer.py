@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from numbers import Real
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -30,6 +32,8 @@ def check_options(options: Any) -> None:
     Raises:
         InputError: An option is too small.
     """
+    if not isinstance(options, Namespace):
+        raise InputError("trainer", "its options by name", repr(options), "leave it out")
     given = {name: options[name] for name in LEAST if options[name] is not None}
     for name, value in given.items():
         check_at_least(LEAST[name], **{f"trainer.{name}": value})
@@ -37,6 +41,26 @@ def check_options(options: Any) -> None:
     if isinstance(interval, Real) and interval <= 0:
         remedy = "to validate never, --trainer.limit_val_batches 0"
         raise InputError("trainer.val_check_interval", "more than 0", str(interval), remedy)
+
+
+def named_callbacks(options: Namespace) -> list[str]:
+    """Return the classes of the callbacks that a trainer is given: none, one, or a list."""
+    given = options.callbacks or []
+    given = given if isinstance(given, list) else [given]
+    return [str(x.get("class_path")) for x in given]
+
+
+def with_plain_texts(value: Any) -> Any:
+    """Return options in which texts are no members of an enumeration, which YAML cannot hold.
+
+    The default of an option of Lightning's Timer is one.
+    """
+    if isinstance(value, Namespace | dict):
+        for name, part in value.items():
+            value[name] = with_plain_texts(part)
+    if isinstance(value, list):
+        return [with_plain_texts(part) for part in value]
+    return value.value if isinstance(value, str) and isinstance(value, Enum) else value
 
 
 @contextmanager

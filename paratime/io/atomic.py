@@ -28,6 +28,10 @@ LONGEST = 100
 FRESH = 5.0
 """Seconds in which a draft's folder is never removed, as it may not be locked yet."""
 
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Errors of a system that cannot write more."""
+
+_NUMBER = re.compile(r"\(os error (\d+)\)|errno = (\d+)")
 _LEFT = re.compile(rf"\..*{re.escape(MARK)}[a-z0-9_]{{8}}", re.DOTALL)
 
 
@@ -118,10 +122,25 @@ def _draft_folder(path: Path) -> Iterator[Path]:
     lock = _locked(folder)
     try:
         yield folder
+    except Exception as error:
+        if (number := _refused_write(error)) is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def _refused_write(error: BaseException | None) -> int | None:
+    """Return the number of the system's error if it refused a write, whatever a library says."""
+    while error is not None:
+        named = _NUMBER.search(str(error))
+        number = int(named[1] or named[2]) if named else getattr(error, "errno", None)
+        if number in FULL:
+            return number
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _to_disk(path: Path) -> None:

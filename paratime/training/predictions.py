@@ -10,6 +10,7 @@ from torch import Tensor
 
 from paratime.errors import check_finite
 from paratime.io.atomic import replacing
+from paratime.io.saved.writing import save
 from paratime.training.batches.sharing import item_ids
 from paratime.training.checkpoints.folders import run_folder
 
@@ -56,15 +57,15 @@ class SavePredictions(BasePredictionWriter):
             for x, of in zip(predictions, indices, strict=True)
             if min(of) >= 0
         ]
-        path = run_folder(trainer) / "predictions.pt"
+        path = trainer.strategy.broadcast(run_folder(trainer)) / "predictions.pt"
         parts = [path.with_name(f"{path.name}.{rank}") for rank in range(1, trainer.world_size)]
         if trainer.global_rank:
             with replacing(parts[trainer.global_rank - 1]) as draft:
-                torch.save(own, draft)
+                save(own, draft)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             with replacing(path) as draft:
-                torch.save(_in_turn([own, *map(torch.load, parts)]), draft)
+                save(_in_turn([own, *map(torch.load, parts)]), draft)
             for part in parts:
                 part.unlink()
             print(f"\n{'predictions':<20} {path}")

@@ -2,6 +2,17 @@
 
 import pytest
 
+from paratime.main import build
+
+CONFIG = """\
+model: {class_path: ForecastTask, init_args: {encoder: {width: 8, depth: 1}}}
+data:
+  class_path: SeriesData
+  init_args: {source: {class_path: Table, init_args: {path: series.csv}}, prediction_length: 4}
+trainer:
+  accelerator: cpu
+  logger: false
+  callbacks: """
 REFUSED = {
     "accumulate_grad_batches": (0, "at least 1"),
     "check_val_every_n_epoch": (0, "at least 1"),
@@ -43,3 +54,13 @@ def test_processes_that_the_command_line_cannot_follow_are_refused(
 ):
     monkeypatch.chdir(tmp_path)
     assert refused(paratime, "strategy", strategy).endswith("with Lightning's Trainer")
+
+
+@pytest.mark.parametrize("given", ("{}", "[]", "[{}]", "ONE", "[ONE]"))
+def test_callbacks_are_none_one_or_several(given, tmp_path):
+    one = "{class_path: Timer, init_args: {duration: 00:00:01:00}}"
+    (tmp_path / "config.yaml").write_text(CONFIG + given.replace("ONE", one))
+    cli = build(["-c", str(tmp_path / "config.yaml")])
+    found = [type(x).__name__ for x in cli.trainer.callbacks].count("Timer")
+    assert found == given.count("ONE")
+    assert "callbacks" in cli.parser.dump(cli.config, skip_none=False)

@@ -1,14 +1,18 @@
 """Every kind of file that paratime reads: a small valid one, and how a user reads it."""
 
 import gzip
+import io
 import json
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+
+from paratime.errors import InputError
 
 TEXT = "the quick brown fox\njumps over the lazy dog, twice: äöü\n" * 6
 STEPS = 12
@@ -230,6 +234,89 @@ def _read_checkpoint(folder: Path) -> object:
     return read_checkpoint(folder / "model.ckpt")
 
 
+def _export(folder: Path) -> None:
+    from paratime.language import LanguageTask, TokenSpec, export_task
+    from paratime.layers.encoder import Encoder
+
+    task = LanguageTask(Encoder(8, 1, mlp_size=8), TokenSpec(257))
+    export_task(task, folder / "exported", {"width": 8, "depth": 1, "mlp_size": 8}, step=True)
+
+
+def _read_export(folder: Path) -> object:
+    from paratime.language import from_exported
+
+    return from_exported(folder / "exported")
+
+
+def _read_step(folder: Path) -> object:
+    from paratime.language import load_step
+
+    return load_step(folder / "exported").step(torch.tensor([1]))
+
+
+def _pretrained(folder: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    sizes = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "state_size": 4}
+    MambaForCausalLM(MambaConfig(**sizes, time_step_rank=2)).save_pretrained(folder / "mamba")
+
+
+def _read_pretrained(folder: Path) -> object:
+    from paratime.language import from_transformers
+
+    return from_transformers(str(folder / "mamba"))
+
+
+def _npz_images(folder: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (STEPS, 8, 8, 3), dtype=np.uint8)
+    np.savez_compressed(folder / "episode.npz", **_episode() | {"image": images})
+
+
+def _minari_images(folder: Path) -> None:
+    from paratime.world.data.sources.minari import write_minari
+
+    _npz_images(folder)
+    write_minari(_recording(folder), folder / "set-v0")
+    (folder / "episode.npz").unlink()
+
+
+CONFIG = """\
+seed_everything: 0
+model:
+  class_path: ForecastTask
+  init_args:
+    encoder: {width: 8, depth: 1, mixer: {class_path: ParaGRU, init_args: {heads: 2}}}
+    optimizer: {lr: 3.0e-3, decay: {class_path: StableDecay, init_args: {cooldown: 0.3}}}
+data:
+  class_path: SeriesData
+  init_args: {source: {class_path: Table, init_args: {path: series.csv}}, prediction_length: 4}
+trainer: {max_steps: 3, accelerator: cpu, logger: false, callbacks: [{class_path: CompileBlocks}]}
+"""
+
+
+class Refused(InputError):
+    """What the command line says, which names the option or the place in the config."""
+
+    def __init__(self, path: Path, said: str) -> None:
+        super().__init__(str(path), "", said, "")
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[2]}"
+
+
+def _read_config(folder: Path) -> object:
+    from paratime.cli.parser import mistakes_in_one_line
+    from paratime.main import build
+
+    said, path = io.StringIO(), folder / "config.yaml"
+    try:
+        with redirect_stderr(said), mistakes_in_one_line():
+            return build(["-c", str(path)])
+    except SystemExit as error:
+        assert error.code == 2
+        raise Refused(path, said.getvalue().rstrip("\n")) from None
+
+
 FORMATS = {
     "text": Format(
         lambda folder: (folder / "a.txt").write_text(TEXT), _documents("TextFiles", "*.txt")
@@ -259,4 +346,10 @@ FORMATS = {
     "minari": Format(_minari, _read_minari),
     "lerobot": Format(_lerobot, _read_lerobot),
     "checkpoint": Format(_checkpoint, _read_checkpoint),
+    "config.yaml": Format(lambda folder: (folder / "config.yaml").write_text(CONFIG), _read_config),
+    "export": Format(_export, _read_export),
+    "step.pt2": Format(_export, _read_step),
+    "pretrained": Format(_pretrained, _read_pretrained),
+    "npz, images": Format(_npz_images, _read_npz),
+    "minari, images": Format(_minari_images, _read_minari),
 }

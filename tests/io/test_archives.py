@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from collections import OrderedDict
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
@@ -54,3 +55,12 @@ def test_a_folder_without_a_description_is_refused(tmp_path):
     (tmp_path / ".metadata").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(InputError, match="AttributeError"):
         check_shards(tmp_path)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"a": (1, {x: 2})}])
+def test_classes_in_the_place_of_values_are_refused(wrap, tmp_path):
+    torch.save(wrap(OrderedDict), tmp_path / "a")
+    with pytest.raises(InputError, match="a class where there should be a value"):
+        read_archive(tmp_path / "a")
+    torch.save(wrap(torch.float32), tmp_path / "b")
+    read_archive(tmp_path / "b")

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from paratime.errors import InputError, describe_error
 from paratime.forecast.gluonts.recipe import ABOUT
 from paratime.io.atomic import replacing
 from paratime.io.saved.archives import read_archive
+from paratime.io.saved.writing import save
 
 WEIGHTS = "weights.pt"
 
@@ -21,7 +21,7 @@ _REMEDY = "name a folder that serialize or paratime forecast fit completed"
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write weights next to their description, with its hash."""
     with replacing(folder / WEIGHTS) as draft:
-        torch.save({"of": _digest(folder), "weights": dict(weights)}, draft)
+        save({"of": _digest(folder), "weights": dict(weights)}, draft)
 
 
 def folder_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 """``ParaRNNPredictor``: a trained forecaster under the interface of GluonTS, and its folder."""
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,10 @@ from paratime.forecast.model.task import ForecastTask
 from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.io.saved.trust import make
 from paratime.training.checkpoints.restoring import build_saved
+
+if hasattr(os, "register_at_fork"):
+    # GluonTS forks to predict. A fork lacks the threads of torch, and would wait for them forever.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 class ParaRNNPredictor(RepresentablePredictor):

@@ -16,6 +16,7 @@ from paratime.forecast.data.windows import SeriesTensors, pack_series, placed
 from paratime.forecast.model.network import MEMORY_TENSORS, ForecastNetwork, Memory
 from paratime.io.atomic import replacing
 from paratime.io.saved.archives import read_archive
+from paratime.io.saved.writing import save
 from paratime.layers.state import leaves, map_state, unflatten
 
 
@@ -185,7 +186,7 @@ def model_fingerprint(network: ForecastNetwork, spec: SeriesSpec) -> str:
 def store_states(path: str | Path, model: str, content: dict[str, Any]) -> None:
     """Write states to a file, whole or not at all."""
     with replacing(path) as draft:
-        torch.save({"magic": MAGIC, "model": model} | content, draft)
+        save({"magic": MAGIC, "model": model} | content, draft)
 
 
 def load_states(path: str | Path, model: str, device: torch.device) -> dict[str, Any]:

@@ -6,6 +6,7 @@ description of a folder of shards without restrictions, which is checked here fi
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
@@ -39,10 +40,27 @@ def read_archive(path: str | Path, device: str | torch.device = "cpu") -> Any:
         InputError: It is damaged, or holds anything else.
     """
     check_archive(path)
+    return load(path, device)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Any:
+    """Return what ``read_archive`` does of a file whose parts have been checked."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        found = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch names no common class for what it cannot read
         raise _damaged(path, describe_error(error)) from None
+    if _holds_code(found):
+        raise _damaged(path, "a class where there should be a value")
+    return found
+
+
+def _holds_code(value: Any) -> bool:
+    """Return whether there is one of the few classes that torch looks up in a file as a value."""
+    if isinstance(value, Mapping):
+        return any(_holds_code(x) for x in (*value, *value.values()))
+    if isinstance(value, list | tuple | set):
+        return any(map(_holds_code, value))
+    return callable(value) and not isinstance(value, torch.Tensor)
 
 
 def is_zip(path: str | Path) -> bool:

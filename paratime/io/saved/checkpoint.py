@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from paratime.errors import InputError, one_line
-from paratime.io.saved.archives import check_archive, check_shards, is_zip
+from paratime.io.saved.archives import check_archive, check_shards, is_zip, load
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
@@ -60,13 +60,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         for name in ("hyper_parameters", "state_dict"):
             if not isinstance(saved.setdefault(name, {}), Mapping):
                 raise TypeError(f"{name} is no dictionary")
+    except InputError as error:
+        raise _unreadable(path, error.args[2]) from None
     except Exception as error:  # torch names no common class for what is cut or of another kind
         raise _unreadable(path, f"{type(error).__name__}: {one_line(error)}") from None
     return saved
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    return dict(load(path))
 
 
 def _read_folder(path: Path) -> dict[str, Any]:

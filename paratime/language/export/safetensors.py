@@ -3,7 +3,8 @@
 import copy
 import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,7 +78,8 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
         InputError: The file is no checkpoint, or does not describe how to build its model.
     """
     recipe, weights = _in_checkpoint(ckpt_path)
-    task = build_task(recipe)
+    with _named(ckpt_path):
+        task = build_task(recipe)
     _fill(task, weights, f"weights of {ckpt_path}", "train it anew")
     write_folder(task, recipe, folder, step=step)
 
@@ -115,7 +117,8 @@ def _load(path: str, device: str, build: Callable[[dict[str, Any]], NetworkT]) -
         task = _of_folder(path, build)
     else:
         recipe, weights = _in_checkpoint(path)
-        task = build(recipe)
+        with _named(path):
+            task = build(recipe)
         _fill(task, weights, f"weights of {path}", "train it anew")
         task.eval()
     try:
@@ -258,11 +261,21 @@ def _of_folder(folder: str | Path, build: Callable[[dict[str, Any]], NetworkT]) 
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
     weights, recipe = read_weights(Path(folder)), config.get("model", {})
-    task = build(recipe)
+    with _named(folder):
+        task = build(recipe)
     named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
     _fill(task, named, f"weights of {folder}", "export the model again")
     check_weights_of(Path(folder), weights, recipe)
     return task.eval()
+
+
+@contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Name the file in what is said of the model that it describes."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{error.args[0]} of {path}", *error.args[1:]) from None
 
 
 def _in_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from paratime.errors import InputError, describe_error
 from paratime.io.saved.archives import read_archive
+from paratime.io.saved.writing import save
 from paratime.language.export.program import StepProgram
 from paratime.language.model.task import LanguageTask
 from paratime.layers.mixer import State
@@ -64,8 +65,9 @@ def export_step(task: LanguageTask, folder: Path) -> None:
             raise InputError(
                 "step", "code that torch.export follows", describe_error(error), "leave --step out"
             ) from error
-    torch.export.save(program, folder / PROGRAM)
-    torch.save(select(initial, token[:1, 0]), folder / STATE)
+    with (folder / PROGRAM).open("wb", buffering=0) as file:
+        torch.export.save(program, file)
+    save(select(initial, token[:1, 0]), folder / STATE)
 
 
 def load_step(folder: str | Path) -> ExportedStep:

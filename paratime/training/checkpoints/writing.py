@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from fsspec.utils import get_protocol  # type: ignore[import-untyped]
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 
 from paratime.io.atomic import replacing
+from paratime.io.saved.writing import save
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -25,7 +25,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         with replacing(path) as draft:
-            torch.save(checkpoint, draft)
+            save(checkpoint, draft)
 
 
 def write_whole(trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from forecast.estimators import TINY, make_estimator, waves
 from gluonts.dataset.common import ListDataset
 from gluonts.dataset.split import DateSplitter, split
@@ -127,7 +128,11 @@ def test_scores_do_not_depend_on_the_processes(kind):
 
 def test_predictions_do_not_depend_on_the_processes():
     data, predictor = counts(), trained(Quantiles(), AsQuantiles())
-    many = ParallelizedPredictor(predictor, num_workers=2, chunk_size=2).predict(data)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.ones(1_000_000).exp()  # so that torch has threads, which a fork lacks
+    many = [*ParallelizedPredictor(predictor, num_workers=2, chunk_size=2).predict(data)]
+    torch.set_num_threads(before)
     for one, two in zip(many, predictor.predict(data), strict=True):
         assert one.forecast_array == pytest.approx(two.forecast_array)
         assert (one.item_id, one.info) == (two.item_id, two.info)
