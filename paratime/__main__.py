@@ -1,7 +1,11 @@
 """The ``paratime`` command. It imports torch and lightning only for commands that need them."""
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import version
 
@@ -45,6 +49,34 @@ TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
+    with ending_at_once():
+        _main()
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Have signals end this process in one line while it only imports.
+
+    An exception would pass through whatever is being imported, which may catch it, or fail then in
+    another way. A command has handlers of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        os.write(2, b"\nparatime: stopped before it began\n")
+        os._exit(128 + number)
+
+    before = {x: signal.signal(x, end) for x in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _main() -> None:
     if "" not in sys.path:
         sys.path.append("")
     if not sys.stderr.isatty():

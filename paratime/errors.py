@@ -1,6 +1,7 @@
 """The one exception for values that a caller can mend, and texts of one line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 
 LONGEST = 300
@@ -47,6 +48,17 @@ def in_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Name the file in what is said of its contents."""
+    try:
+        yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{error.args[0]} of {path}", *error.args[1:]) from None
 
 
 def describe_error(error: Exception) -> str:

@@ -31,7 +31,8 @@ from paratime.errors import InputError
 from paratime.forecast.data.datamodule import SeriesData
 from paratime.forecast.data.sources.catalog import SOURCES as SERIES
 from paratime.forecast.model.task import ForecastTask
-from paratime.io.saved.checkpoint import check_checkpoint
+from paratime.io.processes import end_with_launcher
+from paratime.io.saved.checkpoint import check_checkpoint, check_resumable
 from paratime.language.data.datamodule import TokenData
 from paratime.language.data.sources.catalog import TEXT_SOURCES
 from paratime.language.generation.callback import TextSamples
@@ -287,6 +288,8 @@ def _check_ckpt_path(subcommand: str | None, config: Any) -> None:
     path = config.get("ckpt_path")
     if path and (subcommand != "fit" or path not in ("last", "best", "hpc")):
         check_checkpoint(path)  # Lightning would score an untrained model if it found no last
+        if subcommand == "fit":
+            check_resumable(path)
     elif not path and subcommand not in ("fit", None):
         raise InputError(
             "ckpt_path",
@@ -327,6 +330,7 @@ def build(options: list[str]) -> Cli:
 def main() -> None:
     """Run the subcommand in ``sys.argv``; a mistake in the input ends in one line and status 2."""
     quieten()
+    end_with_launcher()
     with mistakes_in_one_line():
         _cli()
 

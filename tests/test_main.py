@@ -59,7 +59,7 @@ def test_fit_test_predict_and_generate(folder, paratime):
     status, out, err = paratime("predict", "-c", "config.yaml", "--ckpt_path", path)
     assert status == 0, err
     saved = re.search(r"predictions +(\S+)", out)[1]
-    log_likelihood = torch.cat(torch.load(saved))
+    log_likelihood = torch.cat([x["prediction"] for x in torch.load(saved)])
     assert log_likelihood.shape[1] == 32 and (log_likelihood < 0).all()
 
     longer = ("--ckpt_path", path, "--trainer.max_steps", 5)

@@ -159,10 +159,12 @@ def mistakes_in_one_line() -> Iterator[None]:
         _interrupted()
     except Exception as error:
         cause: BaseException | None = error
-        while cause is not None and not _named(cause, MISTAKES):
+        while cause is not None and not _named(cause, MISTAKES | {"KeyboardInterrupt"}):
             cause = cause.__cause__ or cause.__context__
         if cause is None:
             raise
+        if isinstance(cause, KeyboardInterrupt):
+            _interrupted()
         sys.stderr.write(f"paratime: {abridged(' '.join(str(cause).split()), MESSAGE)}\n")
         sys.exit(2)
 
@@ -181,11 +183,15 @@ def _terminating() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupted() -> NoReturn:

@@ -8,9 +8,10 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pandas.errors import EmptyDataError, ParserError, ParserWarning
 
-from paratime.errors import InputError, one_line
+from paratime.errors import InputError, in_line, one_line
 from paratime.io.paths import expanded
 
 CSV = (".csv", ".csv.gz")
@@ -33,7 +34,7 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
     path = expanded(path)
     root = Path(path)
     if root.is_dir():
-        files = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes)]
+        files = [p for p in sorted(root.rglob("*")) if p.name.endswith(suffixes) and not p.is_dir()]
         found = [p for p in files if not any(x[0] == "." for x in p.relative_to(root).parts)]
     else:
         found = [root] if root.exists() else [Path(p) for p in sorted(glob(path, recursive=True))]
@@ -47,6 +48,7 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
             remedy=f"paths are taken from the working directory, {Path.cwd()}",
         )
     for file in found:
+        check_file(file)
         if not file.name.endswith(suffixes):
             raise InputError(
                 str(file),
@@ -55,6 +57,23 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
                 remedy="convert or rename the file",
             )
     return found
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file: reading a pipe may wait forever, and a device has no end."""
+    if not path.is_file():
+        got = "a link to nothing" if path.is_symlink() and not path.exists() else "a device or pipe"
+        got = "a folder" if path.is_dir() else got
+        raise InputError(str(path), "a file", got, "name another")
+
+
+def check_header(path: Path) -> None:
+    """Refuse a CSV file two of whose columns have one name; pandas would rename the second."""
+    names = pd.read_csv(path, nrows=1, header=None, dtype=str, **CSV_OPTIONS).iloc[0].dropna()
+    twice = names[names.duplicated()]
+    if len(twice):
+        got = f"{in_line(twice.iloc[0])!r} twice"
+        raise InputError(str(path), "columns of different names", got, "rename or drop one")
 
 
 @contextmanager

@@ -5,9 +5,11 @@ remove it would let two processes hold what each takes for the same one. Systems
 such as Windows, have none.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +30,9 @@ _log = logging.getLogger("paratime")
 MEMORY, SECONDS, PACE = 8 * 2**30, 20, 5e6
 """Bytes, and seconds, that a trial may need, and the bytes a second that it reads at least."""
 
+PR_SET_PDEATHSIG = 1
+"""Of Linux's ``prctl``."""
+
 TRIAL = """
 import sys
 from importlib import import_module
@@ -41,6 +46,15 @@ getattr(import_module(module), name)(path)
 def end_with_parent() -> None:
     """End this process as soon as the one that started it has ended, however that happens."""
     threading.Thread(target=_wait, daemon=True).start()
+
+
+def end_with_launcher() -> None:
+    """Have Linux end this process of several with the one that started it, were that killed.
+
+    Otherwise it would wait for it, half an hour where torch's processes find each other.
+    """
+    if sys.platform == "linux" and os.environ.get("LOCAL_RANK", "0") != "0":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def _wait() -> None:

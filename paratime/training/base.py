@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from paratime.errors import InputError
+from paratime.errors import InputError, naming
 from paratime.io.options import changes
 from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.layers.recurrent import Recurrent
@@ -130,7 +130,8 @@ class Task(LightningModule, ABC):
         if not weights_only:
             raise InputError("weights_only", "True", "False", "leave it out")
         saved = read_checkpoint(checkpoint_path)
-        return build_saved(cls, saved, strict=strict, **given).to(map_location)
+        with naming(checkpoint_path):
+            return build_saved(cls, saved, strict=strict, **given).to(map_location)
 
     @abstractmethod
     def build(self, spec: Any) -> None:

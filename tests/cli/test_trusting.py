@@ -39,7 +39,7 @@ def checkpoint(tmp_path, monkeypatch):
 def test_a_users_class_needs_the_flag(checkpoint, paratime):
     command = "language", "generate", "--ckpt_path", checkpoint, "--max_new_tokens", 3
     status, _, error = paratime(*command)
-    assert status == 2 and f"{MODULE}.MyMixer: " in error and f"add --trust {MODULE}" in error
+    assert status == 2 and f"{MODULE}.MyMixer of " in error and f"add --trust {MODULE}" in error
     assert error.count("\n") == 1 and MODULE not in sys.modules
     assert paratime(*command, "--trust", MODULE)[0] == 0
     assert paratime(f"--trust={MODULE}", *command)[0] == 0

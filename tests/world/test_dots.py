@@ -136,7 +136,7 @@ def test_commands_read_images(paratime, tmp_path, monkeypatch):
     status, out, err = paratime("predict", *given)
     assert status == 0, err
     saved = torch.load(re.search(r"predictions +(\S+)", out)[1])
-    assert saved[0]["observation_image"].shape == (2, 3, SIDE, SIDE, 1)
+    assert saved[0]["prediction"]["observation_image"].shape == (2, 3, SIDE, SIDE, 1)
     plan = ("--episodes", 2, "--planner.horizon", 2, "--planner.candidates", 4)
     status, out, err = paratime("world", "plan", "--ckpt_path", path, "--planner", "CEM", *plan)
     assert status == 0, err

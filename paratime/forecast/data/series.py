@@ -18,6 +18,9 @@ from paratime.forecast.data.stamps import STARTS, Stamps
 from paratime.forecast.data.windows import LARGEST
 
 DYNAMIC = ("feat_dynamic_real", "past_feat_dynamic_real")
+CODES = 2**20
+"""More categories than any network could learn; each has labels and weights."""
+
 STATIC = ("feat_static_cat", "feat_static_real")
 
 
@@ -229,9 +232,9 @@ class _Entry:
         return numbers
 
     def _codes(self, codes: NDArray[np.float32]) -> NDArray[np.int64]:
-        if (codes != codes.round()).any() or (codes < -1).any():
-            found = str(codes.tolist())
-            raise self._error("feat_static_cat", "codes from 0, or -1", found, "number them")
+        if (codes != codes.round()).any() or (codes < -1).any() or (codes >= CODES).any():
+            text, found = f"codes from 0 to {CODES - 1:,}, or -1", str(codes.tolist())
+            raise self._error("feat_static_cat", text, found, "number them")
         return codes.astype(np.int64)
 
     def _required(self, key: str) -> Any:

@@ -47,6 +47,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """Return what ``read_archive`` does of a file whose parts have been checked."""
     try:
         found = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch's text says how to run it nonetheless
+        raise _damaged(path, "what is neither a tensor nor a plain value, code perhaps") from None
     except Exception as error:  # torch names no common class for what it cannot read
         raise _damaged(path, describe_error(error)) from None
     if _holds_code(found):

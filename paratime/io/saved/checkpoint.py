@@ -13,11 +13,24 @@ from paratime.io.saved.archives import check_archive, check_shards, is_zip, load
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
 
+RESUMED: dict[str, type] = {
+    "pytorch-lightning_version": str,
+    "global_step": int,
+    "epoch": int,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+"""What Lightning continues a run from."""
+
 
 def check_checkpoint(path: str) -> None:
     """Refuse a path that is not a whole checkpoint file or folder, or would run code."""
     if not Path(path).exists():
         problem = "an existing checkpoint", repr(path)
+    elif not (Path(path).is_file() or Path(path).is_dir()):
+        problem = "a checkpoint", f"a device or a pipe, {path!r}"
     elif Path(path).is_file() and not is_zip(path):
         problem = "a checkpoint", f"another or a cut file, {path!r}"
     else:
@@ -60,11 +73,40 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         for name in ("hyper_parameters", "state_dict"):
             if not isinstance(saved.setdefault(name, {}), Mapping):
                 raise TypeError(f"{name} is no dictionary")
+        for name, weight in saved["state_dict"].items():
+            if not isinstance(weight, torch.Tensor) or weight.is_meta or weight.is_complex():
+                raise TypeError(f"{name} is no tensor of real values")
     except InputError as error:
         raise _unreadable(path, error.args[2]) from None
     except Exception as error:  # torch names no common class for what is cut or of another kind
         raise _unreadable(path, f"{type(error).__name__}: {one_line(error)}") from None
     return saved
+
+
+def check_resumable(path: str | Path) -> None:
+    """Refuse a checkpoint file that lacks what a run continues from, or has it in another form.
+
+    Lightning would end in a trace, or begin with other moments and another place in the data.
+
+    Raises:
+        InputError: One line that names what is wrong.
+    """
+    if Path(path).is_dir():
+        return
+    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    for name, kind in RESUMED.items():
+        if not isinstance(saved.get(name), kind):
+            raise _unreadable(path, f"{name} that is {_form(saved.get(name))}")
+    for name in ("global_step", "epoch"):
+        if not 0 <= saved[name] < 2**63:
+            raise _unreadable(path, f"{name} {saved[name]}")
+    for name, kind in (("optimizer_states", Mapping), ("lr_schedulers", Mapping)):
+        if not saved[name] or not all(isinstance(x, kind) for x in saved[name]):
+            raise _unreadable(path, f"{name} that is {_form(saved[name])}")
+
+
+def _form(value: Any) -> str:
+    return "missing" if value is None else f"{type(value).__name__} {str(value)[:40]}"
 
 
 def _read_file(path: Path) -> dict[str, Any]:

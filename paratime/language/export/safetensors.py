@@ -3,15 +3,14 @@
 import copy
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from paratime.errors import InputError, one_line
+from paratime.errors import InputError, naming, one_line
 from paratime.io.atomic import making
 from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.io.saved.trust import Untrusted, find_class, make
@@ -78,7 +77,7 @@ def export_checkpoint(ckpt_path: str, folder: str | Path, *, step: bool = False)
         InputError: The file is no checkpoint, or does not describe how to build its model.
     """
     recipe, weights = _in_checkpoint(ckpt_path)
-    with _named(ckpt_path):
+    with naming(ckpt_path):
         task = build_task(recipe)
     _fill(task, weights, f"weights of {ckpt_path}", "train it anew")
     write_folder(task, recipe, folder, step=step)
@@ -117,7 +116,7 @@ def _load(path: str, device: str, build: Callable[[dict[str, Any]], NetworkT]) -
         task = _of_folder(path, build)
     else:
         recipe, weights = _in_checkpoint(path)
-        with _named(path):
+        with naming(path):
             task = build(recipe)
         _fill(task, weights, f"weights of {path}", "train it anew")
         task.eval()
@@ -171,7 +170,11 @@ def _build(recipe: dict[str, Any], kind: type[NetworkT], of_user: bool = False) 
         raise InputError(
             "model", "classes and arguments", one_line(error), "run where it is, or install it"
         ) from None
-    task.specify(spec)
+    try:
+        task.specify(spec)
+    except (RuntimeError, MemoryError) as error:
+        text = one_line(error)
+        raise InputError("model", "one that fits into memory", text, "use a whole copy") from None
     return task
 
 
@@ -261,21 +264,12 @@ def _of_folder(folder: str | Path, build: Callable[[dict[str, Any]], NetworkT]) 
             f"model_type of {folder}", MODEL_TYPE, repr(kind), "name an exported folder"
         )
     weights, recipe = read_weights(Path(folder)), config.get("model", {})
-    with _named(folder):
+    with naming(folder):
         task = build(recipe)
     named = {name.removeprefix(WEIGHT_PREFIX): x for name, x in weights.items()}
     _fill(task, named, f"weights of {folder}", "export the model again")
     check_weights_of(Path(folder), weights, recipe)
     return task.eval()
-
-
-@contextmanager
-def _named(path: str | Path) -> Iterator[None]:
-    """Name the file in what is said of the model that it describes."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)(f"{error.args[0]} of {path}", *error.args[1:]) from None
 
 
 def _in_checkpoint(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from paratime.errors import InputError, describe_error
+from paratime.errors import InputError, describe_error, naming
 from paratime.io.saved.checkpoint import read_checkpoint
 from paratime.io.saved.trust import find_class, make
 
@@ -34,7 +34,8 @@ def restore_task(path: str, kinds: Sequence[type[TaskT]]) -> TaskT:
             got=name,
             remedy="name what paratime fit printed",
         )
-    return build_saved(by_name[name], saved).eval()
+    with naming(path):
+        return build_saved(by_name[name], saved).eval()
 
 
 def build_saved(

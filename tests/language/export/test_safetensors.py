@@ -183,8 +183,8 @@ def test_folders_that_cannot_be_loaded(tmp_path):
         json.dumps(
             config
         ): r"weights of .*: expected embedding\.weight \(257, 32\), got \(257, 16\)",
-        text.replace("task.LanguageTask", "data.TokenData"): "model: expected classes",
-        text.replace('"model":', '"modell":'): "model: expected classes",
+        text.replace("task.LanguageTask", "data.TokenData"): "model of .*: expected classes",
+        text.replace('"model":', '"modell":'): "model of .*: expected classes",
     }.items():
         (folder / CONFIG).write_text(content)
         with pytest.raises(InputError, match=message):

@@ -8,7 +8,7 @@ from typing import Any
 from gluonts.dataset.common import MetaData, infer_file_type
 from gluonts.exceptions import GluonTSDataError
 
-from paratime.errors import InputError, one_line
+from paratime.errors import InputError, naming, one_line
 from paratime.forecast.data.series import Collection, from_gluonts
 from paratime.forecast.data.sources.base import Source
 from paratime.io.files import PARQUET, find
@@ -89,14 +89,16 @@ class JsonLines(Source):
         if (root / "train").is_dir():
             return self._read_dataset(root)
         entries = [entry for path in find(self.path, JSON_LINES) for entry in read_entries(path)]
-        return from_gluonts(entries, self.freq)
+        with naming(self.path):
+            return from_gluonts(entries, self.freq)
 
     def _read_dataset(self, root: Path) -> Collection:
         about = read_metadata(root)
         split = root / "test" if (root / "test").is_dir() else root / "train"
         paths = find(str(split), (*JSON_LINES, ".arrow", *PARQUET))
         entries = [entry for path in paths for entry in read_entries(path)]
-        data = from_gluonts(entries, self.freq or about.freq)
+        with naming(root):
+            data = from_gluonts(entries, self.freq or about.freq)
         longest: dict[str, dict[str, Any]] = {}
         for entry in data.entries:
             known = longest.setdefault(entry["item_id"], entry)

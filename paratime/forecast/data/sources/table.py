@@ -47,7 +47,15 @@ from paratime.forecast.data.series import Collection
 from paratime.forecast.data.sources.base import Source
 from paratime.forecast.data.sources.filling import Fill, check_fill, fill_gaps, instead_of
 from paratime.forecast.data.windows import LARGEST
-from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
+from paratime.io.files import (
+    CSV,
+    CSV_OPTIONS,
+    PARQUET,
+    check_header,
+    find,
+    reading_csv,
+    reading_parquet,
+)
 from paratime.io.frames import as_pandas, read_texts
 
 Floats = NDArray[np.float32]
@@ -362,6 +370,7 @@ def _csv(path: Path, columns: Columns) -> pd.DataFrame:
     missing = {column: [""] for column in columns.text}
     missing |= {column: [*MISSING] for column in columns.numbers}
     with reading_csv(path):
+        check_header(path)
         columns.check([*pd.read_csv(path, nrows=0, **CSV_OPTIONS)], path.name)
         table = pd.read_csv(
             path,

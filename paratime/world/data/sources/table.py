@@ -14,7 +14,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from paratime.errors import InputError
-from paratime.io.files import CSV, CSV_OPTIONS, PARQUET, find, reading_csv, reading_parquet
+from paratime.io.files import (
+    CSV,
+    CSV_OPTIONS,
+    PARQUET,
+    check_header,
+    find,
+    reading_csv,
+    reading_parquet,
+)
 from paratime.io.paths import expanded
 from paratime.world.data.episode import Episode, make_episode
 from paratime.world.data.sources.base import Recording, Source
@@ -347,6 +355,8 @@ def _read(path: Path, used: list[str], episode: str) -> pd.DataFrame:
 def _columns(path: Path) -> list[str]:
     if path.name.endswith(PARQUET):
         return _parquet(path, lambda x: [*x.schema_arrow.names])
+    with reading_csv(path):
+        check_header(path)
     return [*map(str, _csv(path, nrows=0).columns)]
 
 

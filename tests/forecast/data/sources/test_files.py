@@ -156,9 +156,9 @@ BAD_LINES = {
     "nothing": ("", r"data.json: expected data entries, got an empty file"),
     "no start": (
         '{"target": [1]}\n',
-        r"start of series '0' \(entry 1\): expected it in each entry",
+        r"start of series '0' \(entry 1\) of .*: expected it in each entry",
     ),
-    "no target": ('{"start": "2024"}\n', r"target of series '0' \(entry 1\): expected it in each"),
+    "no target": ('{"start": "2024"}\n', r"target of series '0' \(entry 1\) of .*: expected it in each"),
 }
 
 
