@@ -21,7 +21,7 @@ from paratime.cli.parser import Parser, mistakes_in_one_line
 from paratime.cli.resume import KeepConfig
 from paratime.cli.trainer import (
     check_launcher,
-    check_options,
+    check_trainer,
     named_callbacks,
     refusals_in_one_line,
     with_plain_texts,
@@ -164,7 +164,7 @@ class Cli(LightningCLI):
         """
         config = self.config.get(str(self.subcommand), self.config)
         trainer = config.trainer
-        check_options(trainer)
+        check_trainer(trainer)
         trainer.callbacks = with_plain_texts(trainer.callbacks)
         if type(trainer.val_check_interval) is int and trainer.check_val_every_n_epoch == 1:
             trainer.check_val_every_n_epoch = None

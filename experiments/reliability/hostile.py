@@ -16,7 +16,7 @@ from running import Ended, run
 from slices import OPTIONS, TRAINER, write_data
 from tqdm import tqdm
 
-from paratime.training.checkpoints.folders import damage_of
+from paratime.training import damage_of
 
 NOWHERE = "/proc/nowhere"
 """A folder that nobody can make, root neither."""

@@ -19,8 +19,7 @@ from running import Ended, run
 from slices import OPTIONS, TRAINER, write_data
 from tqdm import tqdm
 
-from paratime.io.atomic import MARK
-from paratime.training.checkpoints.folders import damage_of
+from paratime.training import damage_of
 
 COMPARED = ("state_dict", "optimizer_states", "lr_schedulers", "random_state", "carried_state")
 """In a checkpoint: what a run must have in common with one that was not interrupted."""
@@ -142,7 +141,7 @@ def _interrupted(
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, but not what a kill left unfinished next to them."""
-    return [path for path in folder.rglob("*.ckpt") if MARK not in path.parent.name]
+    return [path for path in folder.rglob("*.ckpt") if path.parent.name[0] != "."]
 
 
 def _same(path: Path, other: Path) -> bool:

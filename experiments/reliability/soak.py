@@ -25,8 +25,7 @@ from slices import OPTIONS, STEPS, TRAINER, write_data
 from tqdm import tqdm
 
 from paratime.__main__ import main as paratime
-from paratime.io import replacing
-from paratime.io.figures import COLORS, save_figure
+from paratime.io import replacing, save_figure
 
 HERE = Path(__file__).parent
 MEASURES = {"MiB": "memory in MiB", "files": "open files", "threads": "threads"}
@@ -94,10 +93,9 @@ def _noted() -> dict[str, float]:
 
 def _figure(table: pd.DataFrame) -> None:
     figure = Figure(figsize=(8.0, 2.6), layout="constrained")
-    for axes, (name, label), color in zip(
-        figure.subplots(1, len(MEASURES)), MEASURES.items(), COLORS, strict=False
-    ):
-        axes.plot(table["minutes"], table[name], color=color)
+    panels = figure.subplots(1, len(MEASURES))
+    for number, (axes, (name, label)) in enumerate(zip(panels, MEASURES.items(), strict=True)):
+        axes.plot(table["minutes"], table[name], color=f"C{number}")
         axes.set(xlabel="minutes", title=label, ylim=(0, 1.25 * table[name].max()))
         axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, str(HERE / "soak.png"))

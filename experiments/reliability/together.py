@@ -15,7 +15,7 @@ from slices import OPTIONS, TRAINER, write_data
 from tqdm import tqdm
 
 from paratime.forecast import load_forecaster
-from paratime.training.checkpoints.folders import damage_of
+from paratime.training import damage_of
 
 AT_ONCE, TIMES = 3, 4
 FORECAST = (

@@ -26,7 +26,10 @@ from paratime.errors import abridged
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
 """Mixers that every command line may name without their modules, because they are imported here."""
 
-MISTAKES = {"InputError", "MisconfigurationException", "ModuleNotFoundError", "OSError"}
+MISTAKES = {
+    *("InputError", "MisconfigurationException", "ModuleNotFoundError", "OSError"),
+    "DistError",  # of one of several processes, which the others have left
+}
 """Exceptions of bad input, and ``TERMINATED`` of a signal, by name: to import Lightning's takes
 longer than many commands."""
 TERMINATED = "SIGTERMException"

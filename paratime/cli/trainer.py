@@ -23,7 +23,7 @@ LEAST = {
 """The least value of options that Lightning does not check."""
 
 
-def check_options(options: Any) -> None:
+def check_trainer(options: Any) -> None:
     """Refuse values of which Lightning would divide, or which mean nothing.
 
     Args:
@@ -39,8 +39,12 @@ def check_options(options: Any) -> None:
         check_at_least(LEAST[name], **{f"trainer.{name}": value})
     interval = options["val_check_interval"]
     if isinstance(interval, Real) and interval <= 0:
-        remedy = "to validate never, --trainer.limit_val_batches 0"
-        raise InputError("trainer.val_check_interval", "more than 0", str(interval), remedy)
+        raise InputError(
+            "trainer.val_check_interval",
+            expected="more than 0",
+            got=str(interval),
+            remedy="to validate never, --trainer.limit_val_batches 0",
+        )
 
 
 def named_callbacks(options: Namespace) -> list[str]:

@@ -3,7 +3,7 @@
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from paratime.io.paths import expanded
 
 CSV = (".csv", ".csv.gz")
 PARQUET = (".parquet",)
+COPIES = 4
+"""Of the contents of a file, at most, while it is read."""
+
 CSV_OPTIONS: dict[str, Any] = {
     "encoding": "utf-8-sig",
     "index_col": False,
@@ -62,9 +65,35 @@ def find(path: str, suffixes: tuple[str, ...]) -> list[Path]:
 def check_file(path: Path) -> None:
     """Refuse what is no file: reading a pipe may wait forever, and a device has no end."""
     if not path.is_file():
-        got = "a link to nothing" if path.is_symlink() and not path.exists() else "a device or pipe"
-        got = "a folder" if path.is_dir() else got
-        raise InputError(str(path), "a file", got, "name another")
+        raise InputError(str(path), expected="a file", got=_kind(path), remedy="name another")
+
+
+def _kind(path: Path) -> str:
+    """Return what a path leads to that is no file."""
+    if path.is_dir():
+        return "a folder"
+    return "a link to nothing" if path.is_symlink() and not path.exists() else "a device or pipe"
+
+
+def check_fits(path: Path, size: int) -> None:
+    """Refuse a file whose contents, unpacked and once more as episodes, exceed the free memory.
+
+    Args:
+        path: The file.
+        size: Bytes of its contents.
+    """
+    free = _free_memory()
+    if free is not None and COPIES * size > free:
+        amounts = [f"{x / 2**30:.1f} GiB" for x in (free / COPIES, size)]
+        raise InputError(str(path), f"at most {amounts[0]}", amounts[1], "split it, or free memory")
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that Linux can give, None elsewhere."""
+    with suppress(OSError, IndexError, ValueError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        return int(text.split("MemAvailable:")[1].split()[0]) * 1024
+    return None
 
 
 def check_header(path: Path) -> None:
@@ -72,8 +101,12 @@ def check_header(path: Path) -> None:
     names = pd.read_csv(path, nrows=1, header=None, dtype=str, **CSV_OPTIONS).iloc[0].dropna()
     twice = names[names.duplicated()]
     if len(twice):
-        got = f"{in_line(twice.iloc[0])!r} twice"
-        raise InputError(str(path), "columns of different names", got, "rename or drop one")
+        raise InputError(
+            str(path),
+            expected="columns of different names",
+            got=f"{in_line(twice.iloc[0])!r} twice",
+            remedy="rename or drop one",
+        )
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def end_with_launcher() -> None:
     """
     if sys.platform == "linux" and os.environ.get("LOCAL_RANK", "0") != "0":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() == 1:  # it was killed before
+            os._exit(1)
 
 
 def _wait() -> None:

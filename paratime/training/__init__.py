@@ -7,8 +7,8 @@
 - ``ResumableLoader`` loads windows of a ``PackedStream`` in the order of an ``EpochSampler``:
   ``ShuffledSampler`` or ``ContiguousSampler``.
 - Callbacks: ``CompileBlocks``, ``SavePredictions``, ``Throughput`` and ``TrainingProgress``.
-- ``read_checkpoint`` and ``restore_task`` read checkpoints; ``peak_flops`` returns a device's peak;
-  ``quieten`` drops Lightning's advertisements.
+- ``read_checkpoint`` and ``restore_task`` read checkpoints, ``damage_of`` says what is wrong with
+  one; ``peak_flops`` returns a device's peak; ``quieten`` drops Lightning's advertisements.
 """
 
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from paratime.training.batches.samplers import ContiguousSampler as ContiguousSampler
     from paratime.training.batches.samplers import EpochSampler as EpochSampler
     from paratime.training.batches.samplers import ShuffledSampler as ShuffledSampler
+    from paratime.training.checkpoints.folders import damage_of as damage_of
     from paratime.training.checkpoints.restoring import restore_task as restore_task
     from paratime.training.compile import CompileBlocks as CompileBlocks
     from paratime.training.optimizer import AdamW as AdamW

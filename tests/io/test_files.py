@@ -2,11 +2,14 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from paratime.errors import InputError
 from paratime.forecast.data.sources.table import Table as Series
+from paratime.io import files
 from paratime.io.files import find
+from paratime.world import Npz
 from paratime.world.data.sources.table import Table as Episodes
 
 
@@ -36,3 +39,18 @@ def test_two_columns_of_one_name_are_refused(name, tmp_path):
     ):
         with pytest.raises(InputError, match=f"a.csv: expected columns .* got '{name}' twice"):
             source.read()
+
+
+def test_an_archive_that_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
+    path, steps = tmp_path / "e.npz", np.arange(9)
+    about = {"is_first": steps == 0, "is_last": steps == 8, "is_terminal": steps == 8}
+    about |= {"reward": np.ones(9), "action": np.zeros((9, 1)), "place": np.zeros((9, 10_000))}
+    np.savez_compressed(path, **about)
+    assert len(Npz(str(path)).read().episodes) == 1
+    size = 9 * 10_000 * 8
+    assert path.stat().st_size < size / 100
+    monkeypatch.setattr(files, "_free_memory", lambda: 4 * size)
+    with pytest.raises(InputError, match=r"e\.npz: expected at most 0\.0 GiB"):
+        Npz(str(path)).read()
+    monkeypatch.setattr(files, "_free_memory", lambda: None)
+    Npz(str(path)).read()

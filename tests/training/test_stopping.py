@@ -120,3 +120,28 @@ def test_a_run_is_saved_at_an_interval(tmp_path, monkeypatch, capsys):
     assert len(saved) > 3 and torch.tensor(saved).diff().unique().numel() == 1
     assert read_checkpoint(path)["global_step"] == saved[-1]
     assert len([*tmp_path.rglob("*.ckpt")]) == 2, "and that of the run itself"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_first_process_takes_the_others_along(tmp_path):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 200)
+    for wanted in ("Initializing distributed: GLOBAL_RANK: 0", "saved every 5 min"):
+        with (tmp_path / "said").open("w") as said:
+            run = subprocess.Popen(
+                [sys.executable, "-m", "paratime", *RUN],
+                cwd=tmp_path,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+            wait_for(wanted, tmp_path / "said", run)
+            started = [x for x in children(run.pid) if is_run(x)]
+            time.sleep(3)  # a process that has begun to import asks for it
+            run.kill()
+            run.wait(10)
+        end = time.monotonic() + 20
+        while any(is_run(x) for x in started):
+            assert time.monotonic() < end, f"a process of the run is left, killed at {wanted!r}"
+            time.sleep(0.1)

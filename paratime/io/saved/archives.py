@@ -40,10 +40,10 @@ def read_archive(path: str | Path, device: str | torch.device = "cpu") -> Any:
         InputError: It is damaged, or holds anything else.
     """
     check_archive(path)
-    return load(path, device)
+    return read_checked(path, device)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Any:
+def read_checked(path: str | Path, device: str | torch.device = "cpu") -> Any:
     """Return what ``read_archive`` does of a file whose parts have been checked."""
     try:
         found = torch.load(path, map_location=device, weights_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from paratime.errors import InputError, one_line
-from paratime.io.saved.archives import check_archive, check_shards, is_zip, load
+from paratime.io.saved.archives import check_archive, check_shards, is_zip, read_checked
 
 META, STATE = "meta.pt", "state_dict."
 """In the folder that ModelParallelStrategy writes: what is no tensor, and how weights begin."""
@@ -110,7 +110,7 @@ def _form(value: Any) -> str:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    return dict(load(path))
+    return dict(read_checked(path))
 
 
 def _read_folder(path: Path) -> dict[str, Any]:

@@ -43,6 +43,9 @@ _log = logging.getLogger(__name__)
 DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error)
 """Errors of reading files that are incomplete, or of another kind."""
 
+COUNTS = ("documents", "tokens", "bytes")
+"""What a manifest has of each split."""
+
 MANIFEST, TOKENIZER, VERIFIED = "manifest.json", "tokenizer.json", "verified.json"
 
 
@@ -167,6 +170,10 @@ def manifest(folder: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["format"] not in READABLE:
             raise ValueError(f"format {about['format']}")
+        counts = [x[name] for x in about["splits"].values() for name in COUNTS]
+        for count in (about["shard_tokens"] - 1, *counts):
+            if type(count) is not int or count < 0:
+                raise ValueError(f"a count of {count!r}")
     return about
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import ZipFile
 
 import numpy as np
 
 from paratime.errors import InputError, one_line
 from paratime.io.atomic import replacing
-from paratime.io.files import find
+from paratime.io.files import check_fits, find
 from paratime.io.saved.archives import is_zip
 from paratime.world.data.episode import Array, Episode, check_complete, make_episode
 from paratime.world.data.sources.base import Recording, Source
@@ -95,11 +96,15 @@ class Npz(Source):
                 str(path), "a whole archive of numpy arrays", "another file, or a part", remedy
             )
         try:
+            with ZipFile(path) as parts:
+                check_fits(path, sum(x.file_size for x in parts.infolist()))
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files if self._reads(key)}
             if other := [key for key, x in arrays.items() if not isinstance(x, np.ndarray)]:
                 raise ValueError(f"{other[0]} is no array")
             return arrays
+        except InputError:
+            raise
         except Exception as error:  # flipped bytes raise many kinds
             raise InputError(
                 str(path), "numpy arrays of numbers", one_line(error), remedy

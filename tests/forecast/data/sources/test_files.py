@@ -158,7 +158,10 @@ BAD_LINES = {
         '{"target": [1]}\n',
         r"start of series '0' \(entry 1\) of .*: expected it in each entry",
     ),
-    "no target": ('{"start": "2024"}\n', r"target of series '0' \(entry 1\) of .*: expected it in each"),
+    "no target": (
+        '{"start": "2024"}\n',
+        r"target of series '0' \(entry 1\) of .*: expected it in each",
+    ),
 }
 
 
