@@ -6,12 +6,15 @@ from cases import BASELINES, WIDTH
 
 from paratime.testing import TOLERANCE, relative_error
 
+LONG = ("Mamba2", "Mamba3")
+"""Compiled in a minute each."""
+
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo, behind a break
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if "Mamba2" in name or "rank" in name else [])
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith(LONG) else [])
         for name in BASELINES
         if name != "Attention to 1"
     ],

@@ -10,7 +10,7 @@ from fuzzing.formats import FORMATS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds memory by /proc")
 
-FEW, MANY = 8, 10_000
+FEW, MANY = 4, 10_000
 
 
 def wrongly_read(folder: Path, count: int, names: list[str]) -> list[str]:

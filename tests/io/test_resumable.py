@@ -21,7 +21,7 @@ WRONG = [
     *((name, None) for name in WHOLE if name not in ("hyper_parameters", "state_dict")),
     *((name, "x") for name in WHOLE if name != "pytorch-lightning_version"),
     *(("optimizer_states", x) for x in ([], ["x"], [None], {})),
-    *(("lr_schedulers", x) for x in ([], [3])),
+    ("lr_schedulers", [3]),
     *(("global_step", x) for x in (-5, 2**70, 1.5)),
     *(("epoch", x) for x in (-1, 10**30)),
     *(("loops", x) for x in ([], 3)),

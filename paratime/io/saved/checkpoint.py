@@ -100,9 +100,11 @@ def check_resumable(path: str | Path) -> None:
     for name in ("global_step", "epoch"):
         if not 0 <= saved[name] < 2**63:
             raise _unreadable(path, f"{name} {saved[name]}")
-    for name, kind in (("optimizer_states", Mapping), ("lr_schedulers", Mapping)):
-        if not saved[name] or not all(isinstance(x, kind) for x in saved[name]):
+    for name in ("optimizer_states", "lr_schedulers"):
+        if not all(isinstance(x, Mapping) for x in saved[name]):
             raise _unreadable(path, f"{name} that is {_form(saved[name])}")
+    if not saved["optimizer_states"]:
+        raise _unreadable(path, "none of the optimiser's moments")
 
 
 def _form(value: Any) -> str:
