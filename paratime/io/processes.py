@@ -30,6 +30,9 @@ _log = logging.getLogger("paratime")
 MEMORY, SECONDS, PACE = 8 * 2**30, 20, 5e6
 """Bytes, and seconds, that a trial may need, and the bytes a second that it reads at least."""
 
+LAUNCHER = "PARATIME_LAUNCHER"
+"""Variable with the process that Lightning starts others from."""
+
 PR_SET_PDEATHSIG = 1
 """Of Linux's ``prctl``."""
 
@@ -53,10 +56,13 @@ def end_with_launcher() -> None:
 
     Otherwise it would wait for it, half an hour where torch's processes find each other.
     """
-    if sys.platform == "linux" and os.environ.get("LOCAL_RANK", "0") != "0":
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        os.environ[LAUNCHER] = str(os.getpid())
+    elif sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() == 1:  # it was killed before
-            os._exit(1)
+        by_lightning = "TORCHELASTIC_RUN_ID" not in os.environ
+        if by_lightning and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid()):
+            os._exit(1)  # it was killed before
 
 
 def _wait() -> None:

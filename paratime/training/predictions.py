@@ -51,7 +51,7 @@ class SavePredictions(BasePredictionWriter):
     ) -> None:
         """Write the file, whole or not at all."""
         (indices,) = batch_indices  # of the only loader
-        items = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
+        items = getattr(trainer.predict_dataloaders, "dataset", None)
         own = [
             {"item_id": item_ids(items, of), "prediction": x}
             for x, of in zip(predictions, indices, strict=True)
