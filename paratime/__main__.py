@@ -3,15 +3,13 @@
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import version
 
 from paratime.cli.arguments import trusted
 from paratime.cli.messages import TRAINING
 from paratime.cli.pages import help_page
+from paratime.cli.signals import handling
 from paratime.errors import InputError
 from paratime.io.saved.trust import trust_modules
 
@@ -49,31 +47,18 @@ TEXT = ("generate", "prepare", "size", "evaluate", "export")
 
 def main() -> None:
     """Run the command line; modules in the working directory may be named on it."""
-    with ending_at_once():
+    with handling({signal.SIGINT: end_at_once, signal.SIGTERM: end_at_once}):
         _main()
 
 
-@contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Have signals end this process in one line while it only imports.
+def end_at_once(number: int, _: object) -> None:
+    """End this process in one line, while it only imports; a command has handlers of its own.
 
     An exception would pass through whatever is being imported, which may catch it, or fail then in
-    another way. A command has handlers of its own.
+    another way.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, _: object) -> None:
-        os.write(2, b"\nparatime: stopped before it began\n")
-        os._exit(128 + number)
-
-    before = {x: signal.signal(x, end) for x in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    os.write(2, b"\nparatime: stopped before it began\n")
+    os._exit(128 + number)
 
 
 def _main() -> None:

@@ -7,14 +7,12 @@ The disk is full from some size of a file on, folders cannot be made, or there i
 
 import os
 import resource
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from running import Ended, run
-from slices import OPTIONS, TRAINER, write_data
-from tqdm import tqdm
+from running import Ended, run, tally
+from slices import OPTIONS, TRAINER
 
 from paratime.training import damage_of
 
@@ -48,20 +46,12 @@ CASES: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
 
 def main() -> None:
     """Try all cases in all slices, and print how many failed."""
-    tried = failed = 0
-    with tempfile.TemporaryDirectory() as made, tqdm(total=len(OPTIONS) * len(CASES)) as bar:
-        for name in OPTIONS:
-            for case, (before, options) in CASES.items():
-                folder = Path(tempfile.mkdtemp(dir=made))
-                write_data(folder)
-                ended = run(folder, "fit", *OPTIONS[name], *TRAINER, *options, before=before)
-                wrong = _wrong(ended, folder)
-                tried, failed = tried + 1, failed + bool(wrong)
-                if wrong:
-                    tqdm.write(f"{name}, {case}: {wrong}")
-                bar.update()
-    print(f"tried {tried} failed {failed}")
-    raise SystemExit(failed > 0)
+    tally({f"{x}, {case}": partial(_try, x, case) for x in OPTIONS for case in CASES})
+
+
+def _try(name: str, case: str, folder: Path) -> str:
+    before, options = CASES[case]
+    return _wrong(run(folder, "fit", *OPTIONS[name], *TRAINER, *options, before=before), folder)
 
 
 def _wrong(ended: Ended, folder: Path) -> str:

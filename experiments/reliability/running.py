@@ -4,14 +4,17 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from slices import write_data
+from tqdm import tqdm
 
 import paratime.main  # noqa: F401 (forks need not import it)
 from paratime.__main__ import main
@@ -83,6 +86,25 @@ def run(
         raise TimeoutError(f"{' '.join(words)} hangs in {folder}")
     with open(said, "rb") as pipe:
         return Ended(status, time.monotonic() - begin, pipe.read().decode())
+
+
+def tally(tries: Mapping[str, Callable[[Path], str]]) -> None:
+    """Try each in a folder of its own; print how many failed, and end this process.
+
+    Args:
+        tries: By name; each returns what is wrong, or nothing.
+    """
+    failed = 0
+    with tempfile.TemporaryDirectory() as made, tqdm(tries.items()) as bar:
+        for name, attempt in bar:
+            folder = Path(tempfile.mkdtemp(dir=made))
+            write_data(folder)
+            wrong = attempt(folder)
+            failed += bool(wrong)
+            if wrong:
+                tqdm.write(f"{name}: {wrong}")
+    print(f"tried {len(tries)} failed {failed}")
+    raise SystemExit(failed > 0)
 
 
 def _wait(child: int, seconds: float) -> int | None:

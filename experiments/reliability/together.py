@@ -6,13 +6,12 @@ Three ``paratime forecast fit`` to one folder, and three ``paratime fit`` below 
 each has a folder of its own and all share one cache.
 """
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from running import Ended, run
-from slices import OPTIONS, TRAINER, write_data
-from tqdm import tqdm
+from running import Ended, run, tally
+from slices import OPTIONS, TRAINER
 
 from paratime.forecast import load_forecaster
 from paratime.training import damage_of
@@ -26,21 +25,8 @@ FORECAST = (
 
 def main() -> None:
     """Run commands at once, and print how many failed."""
-    tried = failed = 0
-    with tempfile.TemporaryDirectory() as made, tqdm(total=TIMES * (1 + len(OPTIONS))) as bar:
-        for _ in range(TIMES):
-            for name in ("folder", *OPTIONS):
-                folder = Path(tempfile.mkdtemp(dir=made))
-                write_data(folder)
-                words = FORECAST if name == "folder" else ("fit", *OPTIONS[name], *TRAINER)
-                ended = _at_once(folder, words)
-                wrong = _one_folder(folder, ended) if name == "folder" else _own(folder, ended)
-                tried, failed = tried + 1, failed + bool(wrong)
-                if wrong:
-                    tqdm.write(f"{name}: {wrong}")
-                bar.update()
-    print(f"tried {tried} failed {failed}")
-    raise SystemExit(failed > 0)
+    kinds = {"folder": _one_folder} | {name: partial(_own, name) for name in OPTIONS}
+    tally({f"{x} {n}": kinds[x] for n in range(TIMES) for x in kinds})
 
 
 def _at_once(folder: Path, words: tuple[str, ...]) -> list[Ended]:
@@ -48,8 +34,9 @@ def _at_once(folder: Path, words: tuple[str, ...]) -> list[Ended]:
         return [*threads.map(lambda _: run(folder, *words), range(AT_ONCE))]
 
 
-def _one_folder(folder: Path, ended: list[Ended]) -> str:
+def _one_folder(folder: Path) -> str:
     """Return what is wrong with runs to one folder, empty if nothing is."""
+    ended = _at_once(folder, FORECAST)
     status = sorted(x.status for x in ended)
     if status != [0, 2, 2] or any("Traceback" in x.said for x in ended):
         return f"ended with {status}: {[x.said.splitlines()[-1:] for x in ended]}"
@@ -57,8 +44,9 @@ def _one_folder(folder: Path, ended: list[Ended]) -> str:
     return ""
 
 
-def _own(folder: Path, ended: list[Ended]) -> str:
+def _own(name: str, folder: Path) -> str:
     """Return what is wrong with runs below one folder, empty if nothing is."""
+    ended = _at_once(folder, ("fit", *OPTIONS[name], *TRAINER))
     if any(x.status for x in ended):
         return f"ended with {[x.status for x in ended]}: {[x.said[-300:] for x in ended]}"
     checkpoints = {folder / x.checkpoint for x in ended}

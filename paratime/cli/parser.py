@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -21,6 +20,7 @@ from paratime.baselines.rnn import TorchGRU, TorchLSTM
 from paratime.cli.help import help_text
 from paratime.cli.lists import with_lists
 from paratime.cli.messages import explain, not_text
+from paratime.cli.signals import handling
 from paratime.errors import abridged
 
 BASELINES = (Attention, Mamba, Mamba2, Mamba3, MinGRU, MinLSTM, TorchGRU, TorchLSTM)
@@ -139,7 +139,7 @@ def mistakes_in_one_line() -> Iterator[None]:
     read enough. The status tells which it was, also where Lightning has ended a run in good order.
     """
     try:
-        with _terminating():
+        with handling({signal.SIGTERM: _terminated, signal.SIGINT: signal.default_int_handler}):
             try:
                 yield
             finally:
@@ -176,25 +176,9 @@ class Terminated(SystemExit):
     """SIGTERM has ended a command."""
 
 
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Have SIGTERM end a command as a key does; Lightning would ignore it outside of training."""
-
-    def end(*_: object) -> NoReturn:
-        raise Terminated(128 + signal.SIGTERM)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _terminated(*_: object) -> NoReturn:
+    """End a command as a key does; Lightning would ignore SIGTERM outside of training."""
+    raise Terminated(128 + signal.SIGTERM)
 
 
 def _interrupted() -> NoReturn:

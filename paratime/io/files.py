@@ -96,9 +96,16 @@ def _free_memory() -> int | None:
     return None
 
 
-def check_header(path: Path) -> None:
-    """Refuse a CSV file two of whose columns have one name; pandas would rename the second."""
-    names = pd.read_csv(path, nrows=1, header=None, dtype=str, **CSV_OPTIONS).iloc[0].dropna()
+def csv_columns(path: Path) -> list[str]:
+    """Return the columns of a CSV file.
+
+    Raises:
+        InputError: It is no CSV, or two columns have one name; pandas would rename the second.
+    """
+    with reading_csv(path):
+        first = pd.read_csv(path, nrows=1, header=None, dtype=str, **CSV_OPTIONS).iloc[0]
+        columns = [*map(str, pd.read_csv(path, nrows=0, **CSV_OPTIONS))]
+    names = first.dropna()
     twice = names[names.duplicated()]
     if len(twice):
         raise InputError(
@@ -107,6 +114,7 @@ def check_header(path: Path) -> None:
             got=f"{in_line(twice.iloc[0])!r} twice",
             remedy="rename or drop one",
         )
+    return columns
 
 
 @contextmanager

@@ -88,12 +88,12 @@ def test_the_checkpoint_inside_a_forecaster_names_its_folder(paratime, table, tm
     assert status == 2 and "name the folder that it is in" in err and err.count("\n") == 1
 
 
-def test_a_terminated_run_says_so(paratime, table, monkeypatch):
+def test_a_terminated_run_says_so(paratime, table, tmp_path, monkeypatch):
     def terminated(*_, **__):
         raise SIGTERMException
 
     monkeypatch.setattr("paratime.forecast.gluonts.estimator.ParaRNNEstimator.train_on", terminated)
-    fit = ("forecast", "fit", "--data", table, "--out", "m", "--prediction_length", 5)
+    fit = ("forecast", "fit", "--data", table, "--out", tmp_path / "m", "--prediction_length", 5)
     status, _, err = paratime(*fit)
     assert status == 143 and err == "paratime: terminated before the end\n"
 

@@ -51,7 +51,7 @@ from paratime.io.files import (
     CSV,
     CSV_OPTIONS,
     PARQUET,
-    check_header,
+    csv_columns,
     find,
     reading_csv,
     reading_parquet,
@@ -369,9 +369,8 @@ def _sample(path: Path) -> pd.DataFrame:
 def _csv(path: Path, columns: Columns) -> pd.DataFrame:
     missing = {column: [""] for column in columns.text}
     missing |= {column: [*MISSING] for column in columns.numbers}
+    columns.check(csv_columns(path), path.name)
     with reading_csv(path):
-        check_header(path)
-        columns.check([*pd.read_csv(path, nrows=0, **CSV_OPTIONS)], path.name)
         table = pd.read_csv(
             path,
             dtype=dict.fromkeys(columns.text, "str"),

@@ -18,7 +18,7 @@ from paratime.io.files import (
     CSV,
     CSV_OPTIONS,
     PARQUET,
-    check_header,
+    csv_columns,
     find,
     reading_csv,
     reading_parquet,
@@ -355,9 +355,7 @@ def _read(path: Path, used: list[str], episode: str) -> pd.DataFrame:
 def _columns(path: Path) -> list[str]:
     if path.name.endswith(PARQUET):
         return _parquet(path, lambda x: [*x.schema_arrow.names])
-    with reading_csv(path):
-        check_header(path)
-    return [*map(str, _csv(path, nrows=0).columns)]
+    return csv_columns(path)
 
 
 def _parquet(path: Path, read: Callable[[Any], Any]) -> Any:
